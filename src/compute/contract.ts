@@ -1,0 +1,80 @@
+/**
+ * What the platform asks of a place that has hardware. Errors are meanings; nothing else crosses this line.
+ * One suite runs over every driver (`contract.suite.ts`).
+ */
+import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
+import type { Launch, LaunchHost, ModelFiles } from '../engines/contract.ts'
+
+/** Units of one hardware type in one region. A unit of `mi300x_8` is eight GPUs. */
+export interface Offer {
+  provider: string
+  gpuType: string
+  region: string
+  totalUnits: number
+  freeUnits: number
+  /** True when the units are slots on this machine dressed as another type (contract: `--fleet emulated`). */
+  emulated: boolean
+}
+
+/** Hardware that one replica occupies. */
+export interface Placement {
+  provider: string
+  gpuType: string
+  gpuCount: number
+  region: string
+  emulated: boolean
+}
+
+/** An order to run one replica. `id` is the idempotency key and the tag. */
+export interface ReplicaOrder {
+  id: ReplicaId
+  deploymentId: DeploymentId
+  placement: Placement
+  model: ModelFiles
+  /** Builds the launch line once the driver knows the host. Pure. */
+  launch(host: LaunchHost): Launch
+}
+
+export interface Exit {
+  /** When it ended, ms since epoch, as its keeper or provider recorded it. */
+  at: number
+  code: number | null
+  signal: string | null
+  /** The engine's last lines, at most 50. */
+  lastLines: string[]
+  /** Why, in one sentence. */
+  why: string
+}
+
+export type Observation =
+  | { state: 'pending'; detail: string }
+  | { state: 'running'; address: string; port: number; startedAt: number }
+  | { state: 'exited'; exit: Exit }
+  | { state: 'not_found' }
+
+export type ComputeMeaning = 'not_found' | 'capacity_short' | 'rejected' | 'not_ready' | 'unavailable'
+
+export class ComputeError extends Error {
+  readonly meaning: ComputeMeaning
+  constructor(meaning: ComputeMeaning, message: string, cause?: unknown) {
+    super(message, { cause })
+    this.name = 'ComputeError'
+    this.meaning = meaning
+  }
+}
+
+export interface ComputeDriver {
+  name: string
+  offers(): Promise<Offer[]>
+  /** Idempotent by `order.id`: a second call for the same id changes nothing. Throws ComputeError. */
+  create(order: ReplicaOrder): Promise<void>
+  observe(id: ReplicaId): Promise<Observation>
+  /** Everything tagged as ours, owned by a row or not. */
+  list(): Promise<ReplicaId[]>
+  /** Asks for removal; call again until `observe` says `not_found`. */
+  delete(id: ReplicaId, options?: { graceSeconds?: number }): Promise<void>
+  /** The engine's recent output, oldest first; at most `lines`. */
+  logs(id: ReplicaId, lines: number): Promise<string[]>
+  /** Keeps replicas alive for another lease period; called every few seconds by whoever lives. */
+  renew(ids: ReplicaId[]): Promise<void>
+}

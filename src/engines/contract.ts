@@ -1,0 +1,110 @@
+/**
+ * What the platform asks of an inference engine. A driver is pure but for nothing: every function takes data and gives
+ * data, so that launch lines and dialects are golden-tested. Adding an engine = its folder + one line in the registry.
+ */
+export type EngineType = 'llamacpp' | 'llama-server' | 'vllm' | 'sglang'
+
+/** The part of a deployment's spec that is the engine's. Zero-length arguments when nothing was added. */
+export interface EngineSpec {
+  type: EngineType
+  version?: string
+  /** Tokens per sequence; absent = the model's own. */
+  maxModelLen?: number
+  /** Sequences at once; absent = the engine's default. */
+  maxNumSeqs?: number
+  additionalArgs: string[]
+}
+
+/** Weights on this machine's disk, with what the header says of them. */
+export interface ModelFiles {
+  modelId: string
+  format: 'gguf' | 'safetensors'
+  /** A file for gguf, a folder for safetensors. */
+  path: string
+  sizeBytes: number
+  /** Context length the model was trained for, in tokens. */
+  contextSize: number
+}
+
+/** The place where a replica will run, as its compute driver offers it. */
+export interface LaunchHost {
+  address: string
+  port: number
+  threads: number
+  /** Device indices this replica may use; empty on CPU. */
+  gpuIds: string[]
+  /** Where the engine can read the weights (may differ from ModelFiles.path: compute drivers place them). */
+  modelPath: string
+  /** The pinned Node binary and the folder that holds `src/` and `node_modules/`, readable by the engine. */
+  node: string
+  packageRoot: string
+}
+
+/** How to start an engine. Environment beyond this comes from the compute driver's allow-list only. */
+export interface Launch {
+  argv: string[]
+  env: Record<string, string>
+  /** Container image for container back ends; null = runs on the host. */
+  image: string | null
+  /** Seconds between SIGTERM and SIGKILL once drained. */
+  stopGraceSeconds: number
+}
+
+export interface LaunchInput {
+  spec: EngineSpec
+  model: ModelFiles
+  host: LaunchHost
+  /** Name under which the engine serves the model; the gateway writes it into requests. */
+  servedName: string
+  /** Bearer key that the engine demands. */
+  apiKey: string
+}
+
+export type StartPhase = 'hardware' | 'files' | 'load' | 'warmup'
+
+/** One answer of the readiness probe: `status` null = connection refused. */
+export type Readiness =
+  | { state: 'ready' }
+  | { state: 'not_ready'; phase: StartPhase; detail: string }
+  | { state: 'broken'; detail: string }
+
+/** The engines' metrics brought to common names. Missing = the engine does not say. */
+export interface EngineSample {
+  running: number
+  waiting: number
+  kvUsage?: number
+  promptTokensTotal?: number
+  generatedTokensTotal?: number
+}
+
+export type InferenceRoute = 'chat/completions' | 'completions' | 'embeddings' | 'responses' | 'rerank' | 'messages'
+
+/** Fields that the gateway adds upstream so that usage is always known, and whether the client's own choice must be honoured by stripping. */
+export interface UsageDialect {
+  /** Merged into `stream_options` of every stream. */
+  streamOptions: Record<string, unknown>
+  /** Merged into the body of every stream. */
+  extraBody: Record<string, unknown>
+}
+
+export interface EngineDriver {
+  type: EngineType
+  /** Weights formats it can load. */
+  formats: ReadonlyArray<ModelFiles['format']>
+  /** Name of a program that must be on the PATH; null when it ships with us. */
+  program: string | null
+  routes: ReadonlySet<InferenceRoute>
+  usage: UsageDialect
+  /** Problems with the spec in sentences; empty = fine. Pure. */
+  validate(spec: EngineSpec, model: Pick<ModelFiles, 'format' | 'contextSize'> | null): string[]
+  /** The effective context per sequence and number of sequences for this spec. Pure. */
+  limits(spec: EngineSpec, model: Pick<ModelFiles, 'contextSize'>): { contextTokens: number; sequences: number }
+  launch(input: LaunchInput): Launch
+  /** Path of the readiness probe on the engine's port. */
+  healthPath: string
+  metricsPath: string
+  readiness(status: number | null, body: string): Readiness
+  metrics(text: string): EngineSample
+  /** Body fields refused on this route because they steer the engine past the gateway. null = allowed. */
+  refusedField(route: InferenceRoute, body: Record<string, unknown>): string | null
+}

@@ -1,0 +1,86 @@
+/**
+ * The one table of everything that can go wrong towards a caller: HTTP status, whether a request that ends so is
+ * charged per token (seed B), and what caller and operator should do. `docs/errors.md` is compared with it by a test.
+ * Messages are written where the fault is raised; `action` here is the default sentence.
+ */
+export interface FaultMeaning {
+  status: number
+  charged: boolean
+  /** What the caller should do. */
+  action: string
+  /** What the operator should look at; '' when nothing. */
+  operator: string
+}
+
+const meaning = (status: number, action: string, operator = '', charged = false): FaultMeaning => ({
+  status,
+  charged,
+  action,
+  operator,
+})
+
+export const faultTable = {
+  // 400: the request is wrong
+  invalid_json: meaning(400, 'Send a body that is valid JSON.'),
+  invalid_request: meaning(400, 'Correct the named fields and send the request again.'),
+  unknown_field: meaning(400, 'Remove the named field; the API reference lists the fields of this route.'),
+  context_length_exceeded: meaning(400, 'Shorten the messages or lower max_tokens.'),
+  engine_parameter_refused: meaning(400, 'Remove the named field; it is not passed to engines.'),
+  engine_unsupported: meaning(400, 'Choose a route or field that this engine has.'),
+  model_path_not_allowed: meaning(
+    400,
+    'Use a model inside an allowed folder, or ask the operator to allow this one.',
+    'Add the folder to models.allow_paths if tenants may deploy from it.',
+  ),
+  // 401, 403: who is asking
+  missing_key: meaning(401, 'Send an API key as "Authorization: Bearer sk_…".'),
+  invalid_key: meaning(401, 'Check the key, or create a new one; revoked and expired keys stay refused.'),
+  forbidden: meaning(403, 'Ask an owner or admin of the organisation for the right named in the message.'),
+  // 404: not there, or not yours
+  not_found: meaning(404, 'Check the id; list what you can see with the list route.'),
+  route_not_found: meaning(404, 'See /docs/api for the routes of this server.'),
+  model_not_found: meaning(404, 'List what you can call with GET /v1/models.'),
+  method_not_allowed: meaning(405, 'See /docs/api for the methods of this route.'),
+  request_timeout: meaning(408, 'Send the whole request without long pauses.'),
+  // 409: conflict with what is
+  name_taken: meaning(409, 'Choose another name, or delete the deployment that holds it.'),
+  conflict: meaning(409, 'Look at the current state and try again.'),
+  idempotency_conflict: meaning(409, 'Use a new Idempotency-Key for a different request.'),
+  quota_exceeded: meaning(409, 'Use fewer GPUs, stop another deployment, or ask the operator to raise the quota.'),
+  body_too_large: meaning(413, 'Send a smaller body.', 'gateway.max_body_bytes sets the limit.'),
+  unsupported_media_type: meaning(415, 'Send Content-Type: application/json.'),
+  // 422: valid, but impossible here
+  model_not_supported: meaning(422, 'Choose one of the models listed in error.detail.'),
+  model_file_unreadable: meaning(422, 'Check that the file exists and is a complete GGUF file.'),
+  gpu_type_unknown: meaning(422, 'Choose one of the hardware types listed in error.detail.'),
+  gpu_count_unsupported: meaning(422, 'Choose one of the counts listed in error.detail.'),
+  price_not_set: meaning(422, 'Choose another hardware type.', 'Set its price in the configuration to offer it.'),
+  region_unknown: meaning(422, 'Choose one of the regions listed in error.detail, or leave the region out.'),
+  engine_not_available: meaning(
+    422,
+    'Choose an engine that this server has.',
+    'Install the engine binary and put it on the PATH of the server.',
+  ),
+  // 429: limits
+  rate_limited: meaning(429, 'Wait for Retry-After seconds and try again.'),
+  concurrency_limited: meaning(429, 'Send fewer requests at once.'),
+  hold_full: meaning(503, 'Try again in a moment.', 'hold.max_requests and hold.max_bytes bound what is held.'),
+  // 499, 5xx
+  client_closed: meaning(499, '', '', true),
+  internal: meaning(500, 'Try again; if it stays, give the request id to the operator.', 'Look for the request id in the log.'),
+  engine_failed: meaning(500, 'Try again; the replica that failed is replaced.', 'Look at the engine’s last lines.'),
+  starting: meaning(503, 'Try again after Retry-After seconds; the deployment is starting.'),
+  capacity_short: meaning(
+    503,
+    'Try fewer replicas, comparable hardware, or a later time; the deployment stays queued meanwhile.',
+    'Add hardware or free some.',
+  ),
+  stopping: meaning(503, 'Start the deployment again when it has stopped.'),
+  stopped: meaning(503, 'Start the deployment.'),
+  failed: meaning(503, 'Read the reason, correct the deployment, and start it again.'),
+  unavailable: meaning(503, 'Try again after Retry-After seconds.', 'A part of the server is down; see /readyz.'),
+  shutting_down: meaning(503, 'Try again in a moment.'),
+  upstream_timeout: meaning(504, 'Try again, or ask for a shorter answer.'),
+} satisfies Record<string, FaultMeaning>
+
+export type FaultCode = keyof typeof faultTable
