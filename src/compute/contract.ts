@@ -2,8 +2,9 @@
  * What the platform asks of a place that has hardware. Errors are meanings; nothing else crosses this line.
  * One suite runs over every driver (`contract.suite.ts`).
  */
-import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
+
 import type { Launch, LaunchHost, ModelFiles } from '../engines/contract.ts'
+import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
 
 /** Units of one hardware type in one region. A unit of `mi300x_8` is eight GPUs. */
 export interface Offer {

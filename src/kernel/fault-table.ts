@@ -67,7 +67,11 @@ export const faultTable = {
   hold_full: meaning(503, 'Try again in a moment.', 'hold.max_requests and hold.max_bytes bound what is held.'),
   // 499, 5xx
   client_closed: meaning(499, '', '', true),
-  internal: meaning(500, 'Try again; if it stays, give the request id to the operator.', 'Look for the request id in the log.'),
+  internal: meaning(
+    500,
+    'Try again; if it stays, give the request id to the operator.',
+    'Look for the request id in the log.',
+  ),
   engine_failed: meaning(500, 'Try again; the replica that failed is replaced.', 'Look at the engine’s last lines.'),
   starting: meaning(503, 'Try again after Retry-After seconds; the deployment is starting.'),
   capacity_short: meaning(

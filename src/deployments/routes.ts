@@ -1,0 +1,88 @@
+/**
+ * The route table: what the gateway knows of every deployment, in memory. Written by the reconciler as versioned
+ * documents, filled by deltas and from the snapshot on disk.
+ */
+import type { EngineType } from '../engines/contract.ts'
+import type { Phase, Reason } from '../kernel/phase.ts'
+
+export interface RouteReplica {
+  id: string
+  address: string
+  port: number
+  /** Bearer key that the engine demands. */
+  key: string
+  /** `draining`: finish what is there, send nothing new. */
+  state: 'ready' | 'draining'
+  /** Share of traffic of this replica's revision, 0 … 100. */
+  weight: number
+}
+
+export interface Route {
+  deploymentId: string
+  orgId: string
+  name: string
+  modelId: string
+  /** Name under which the engines serve the model. */
+  servedName: string
+  engine: EngineType
+  phase: Phase
+  reason: Reason | null
+  replicas: RouteReplica[]
+  /** Tokens per sequence; 0 = unknown. */
+  contextTokens: number
+  emulated: boolean
+  /** Epoch seconds, for /v1/models. */
+  created: number
+  removed: boolean
+  version: number
+}
+
+export class RouteTable {
+  readonly #byId = new Map<string, Route>()
+  readonly #byName = new Map<string, Route>()
+  readonly #waiting = new Map<string, Set<() => void>>()
+  version = 0
+
+  /** Applies a delta in any order and wakes whoever waits for one of the changed deployments. */
+  apply(routes: readonly Route[]): void {
+    for (const route of routes) {
+      const old = this.#byId.get(route.deploymentId)
+      if (old && old.version > route.version) continue
+      if (old && this.#byName.get(nameKey(old))?.deploymentId === old.deploymentId) this.#byName.delete(nameKey(old))
+      this.#byId.set(route.deploymentId, route)
+      if (!route.removed) this.#byName.set(nameKey(route), route)
+      this.version = Math.max(this.version, route.version)
+      for (const wake of this.#waiting.get(route.deploymentId) ?? []) wake()
+    }
+  }
+
+  entries(): Route[] {
+    return [...this.#byId.values()]
+  }
+
+  /** A live deployment by id, whichever org owns it. */
+  byId(deploymentId: string): Route | null {
+    const route = this.#byId.get(deploymentId)
+    return route && !route.removed ? route : null
+  }
+
+  /** A live deployment by its name in one org. */
+  byName(orgId: string, name: string): Route | null {
+    return this.#byName.get(`${orgId}/${name}`) ?? null
+  }
+
+  /** Calls `wake` at every change of this deployment until the returned function is called. */
+  watch(deploymentId: string, wake: () => void): () => void {
+    let set = this.#waiting.get(deploymentId)
+    if (!set) this.#waiting.set(deploymentId, (set = new Set()))
+    set.add(wake)
+    return () => {
+      set.delete(wake)
+      if (set.size === 0) this.#waiting.delete(deploymentId)
+    }
+  }
+}
+
+function nameKey(route: Route): string {
+  return `${route.orgId}/${route.name}`
+}

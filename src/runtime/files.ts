@@ -1,0 +1,33 @@
+import { randomBytes } from 'node:crypto'
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+
+/** Writes a file so that a reader, or a crash, sees the old content or the new, never half. */
+export function writeFileAtomic(path: string, content: string | Buffer, mode = 0o600): void {
+  const partial = `${path}.${randomBytes(6).toString('hex')}.tmp`
+  writeFileSync(partial, content, { mode })
+  const fd = openSync(partial, 'r')
+  fsyncSync(fd)
+  closeSync(fd)
+  renameSync(partial, path)
+}
+
+/** The file's text; null when it does not exist. Other errors are thrown. */
+export function readIfThere(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
+}
+
+/** Parsed JSON of a file; null when it is missing or not JSON (half-written by someone who died). */
+export function readJsonIfThere<T>(path: string): T | null {
+  const text = readIfThere(path)
+  if (text === null) return null
+  try {
+    return JSON.parse(text) as T
+  } catch {
+    return null
+  }
+}

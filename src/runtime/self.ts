@@ -1,0 +1,13 @@
+/** Where this program's own files are: a clone runs TypeScript from `src/`, a release JavaScript from `dist/`. */
+import { extname, join, resolve } from 'node:path'
+
+const extension = extname(import.meta.filename)
+
+/** Folder that holds `src/` or `dist/`, `node_modules/` and `models/`. */
+export const packageRoot = resolve(import.meta.dirname, '..', '..')
+export const runsFromSource = extension === '.ts'
+
+/** Path of one of our modules by its name without extension, e.g. `compute/local/keeper`, below `root`. */
+export function modulePath(name: string, root: string = packageRoot): string {
+  return join(root, runsFromSource ? 'src' : 'dist', `${name}${extension}`)
+}
