@@ -1,0 +1,98 @@
+/**
+ * Every setting of the server: name, default, meaning. `a.b_c` in the file is `PADDOCK_A_B_C` in the environment and,
+ * for the few that have one, a flag of `serve`. docs/operate/settings.md is generated from this list.
+ */
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { z } from 'zod'
+
+export interface Setting<T = unknown> {
+  schema: z.ZodType<T>
+  default: T
+  about: string
+}
+
+const setting = <T>(schema: z.ZodType<T>, value: T, about: string): Setting<T> => ({ schema, default: value, about })
+const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
+const text = z.string().min(1)
+const flag = z.union([z.boolean(), z.enum(['true', 'false', '1', '0']).transform((v) => v === 'true' || v === '1')])
+/** A list in a file, or comma-separated text in the environment. */
+const list = z.union([
+  z.array(z.string().min(1)),
+  z.string().transform((v) =>
+    v
+      .split(',')
+      .map((item) => item.trim())
+      .filter(Boolean),
+  ),
+])
+const prices = z.record(z.string(), z.string().regex(/^\d{1,9}(\.\d{1,6})?$/, 'a price in USD such as "4.41"'))
+
+export const settings = {
+  port: setting(count(0, 65_535), 8080, 'Public port. 0 picks a free one.'),
+  host: setting(text, '127.0.0.1', 'Address to listen on.'),
+  data: setting(text, join(homedir(), '.paddock'), 'Data folder; only its owner can enter it.'),
+  fleet: setting(
+    z.enum(['local', 'emulated']),
+    'local',
+    'Hardware: what this machine has, or every GPU type as slots on it.',
+  ),
+  keep_engines: setting(flag, false, 'Leave engines running at shutdown, for the next start to adopt.'),
+  public_url: setting(z.string(), '', 'Address under which clients reach this server; default: http://host:port.'),
+  database_url: setting(z.string(), '', 'Postgres to use instead of the embedded one.'),
+  secret_key: setting(z.string(), '', 'Key that seals secrets at rest; default: kept in DIR/secret-key.'),
+  operator_key: setting(z.string(), '', 'The operator’s API key; default: created once, kept in DIR/operator-key.'),
+  system_folder: setting(text, '/var/lib/paddock', 'Under root: where other uids find what they must read.'),
+  'log.level': setting(z.enum(['debug', 'info', 'warn', 'error', 'silent']), 'info', 'How much is logged.'),
+  'isolation.uid_base': setting(
+    count(1000, 2_000_000_000),
+    61_200,
+    'Under root: first of 513 uids for Postgres and engines.',
+  ),
+  'compute.local.cpu_slots': setting(count(0, 1000), 8, 'How many CPU replicas this machine may run.'),
+  'compute.local.lease_seconds': setting(
+    count(2, 86_400),
+    900,
+    'Engines end by themselves when nobody renewed them this long.',
+  ),
+  'compute.local.stop_grace_seconds': setting(count(0, 600), 10, 'Seconds between SIGTERM and SIGKILL for an engine.'),
+  'compute.prices': setting(prices, {}, 'USD per unit-hour by GPU type; overrides the catalogue.'),
+  'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
+  'start.deadline_seconds': setting(count(1, 86_400), 600, 'A start that takes longer counts as failed.'),
+  'start.brake_after': setting(count(1, 100), 5, 'Failed starts in a row after which a deployment is failed.'),
+  'start.backoff_seconds': setting(
+    z.coerce.number().min(0.01).max(3600),
+    2,
+    'First pause after a failed start; doubles.',
+  ),
+  'start.backoff_maximum_seconds': setting(
+    z.coerce.number().min(0.01).max(86_400),
+    300,
+    'Longest pause between starts.',
+  ),
+  'liveness.unresponsive_seconds': setting(
+    count(1, 3600),
+    30,
+    'A ready engine that answers no probe this long is replaced.',
+  ),
+  'drain.deadline_seconds': setting(
+    count(0, 86_400),
+    600,
+    'Longest wait for requests in flight before a replica is removed.',
+  ),
+  'quota.gpus': setting(count(0, 100_000), 8, 'GPUs an organisation may hold unless the operator sets another number.'),
+  replicas_maximum: setting(count(1, 1000), 10, 'Most replicas of one deployment.'),
+  'tables.poll_milliseconds': setting(count(10, 10_000), 250, 'How often a gateway looks for changes.'),
+  'tables.max_stale_seconds': setting(count(1, 86_400), 900, 'Oldest snapshot a gateway may start from.'),
+  'gateway.max_body_bytes': setting(count(1024, 1_073_741_824), 10 * 1024 * 1024, 'Largest request body.'),
+  'gateway.body_timeout_seconds': setting(count(1, 3600), 60, 'A body that stalls this long is refused.'),
+  'gateway.connect_timeout_seconds': setting(count(1, 600), 5, 'Longest wait for a connection to a replica.'),
+  'gateway.first_byte_timeout_seconds': setting(count(1, 86_400), 600, 'Longest wait for an answer to begin.'),
+  'gateway.chunk_timeout_seconds': setting(count(1, 86_400), 120, 'Longest silence in a running answer.'),
+  'hold.max_seconds': setting(count(0, 3600), 300, 'How long a request is held for a replica.'),
+  'hold.max_requests': setting(count(0, 1_000_000), 1000, 'Held requests per deployment.'),
+  'hold.max_bytes': setting(count(0, 64 * 1024 ** 3), 256 * 1024 * 1024, 'Bytes of held requests per deployment.'),
+} as const satisfies Record<string, Setting>
+
+export type SettingName = keyof typeof settings
+export type Config = { readonly [N in SettingName]: (typeof settings)[N] extends Setting<infer T> ? T : never }
