@@ -1,0 +1,109 @@
+/** The model catalogue: what can be named in `model_id`, as data, and how a name becomes weights on this disk. */
+import { readFileSync } from 'node:fs'
+import { isAbsolute, join } from 'node:path'
+import type { ModelFiles } from '../engines/contract.ts'
+import { Fault } from '../kernel/fault.ts'
+import { packageRoot } from '../runtime/self.ts'
+import { localModel } from './local-file.ts'
+
+export type ModelSource = { kind: 'shipped'; path: string } | { kind: 'hub'; repo: string }
+
+export interface CatalogueModel {
+  id: string
+  title: string
+  about: string
+  source: ModelSource
+  sourceRepo: string | null
+  quantization: string
+  capabilities: string[]
+  /** Tokens. */
+  contextSize: number
+  tensorType: string
+  gated: boolean
+}
+
+/** Weights ready to launch. `emulated`: served by the starter in place of weights that cannot be had here. */
+export interface ResolvedModel {
+  files: ModelFiles
+  emulated: boolean
+}
+
+export const starterModelId = 'paddock/starter'
+
+export interface ModelPolicy {
+  allowPaths: readonly string[]
+  /** On the emulated fleet the starter stands in for catalogue models whose weights cannot be had. */
+  starterStandsIn: boolean
+}
+
+export class ModelCatalogue {
+  readonly #models: ReadonlyMap<string, CatalogueModel>
+  readonly #policy: ModelPolicy
+  constructor(models: readonly CatalogueModel[], policy: ModelPolicy) {
+    this.#models = new Map(models.map((model) => [model.id, model]))
+    this.#policy = policy
+  }
+
+  all(): CatalogueModel[] {
+    return [...this.#models.values()]
+  }
+
+  /** Why this model cannot be deployed here; null = it can. */
+  obstacle(model: CatalogueModel): string | null {
+    if (model.source.kind === 'shipped' || this.#policy.starterStandsIn) return null
+    return `The weights of ${model.sourceRepo} are not on this server.`
+  }
+
+  /**
+   * Weights for a `model_id`: catalogue id or absolute path of an allowed local GGUF. Throws Fault
+   * `model_not_supported`, `model_path_not_allowed` or `model_file_unreadable`.
+   */
+  resolve(modelId: string): ResolvedModel {
+    const model = this.#models.get(modelId)
+    if (model) return this.#fromCatalogue(model)
+    if (isAbsolute(modelId) || modelId.startsWith('file:') || modelId.endsWith('.gguf'))
+      return { files: localModel(modelId, this.#policy.allowPaths), emulated: false }
+    throw this.#unsupported(modelId, `"${modelId}" is not a model that this server can deploy.`)
+  }
+
+  #fromCatalogue(model: CatalogueModel): ResolvedModel {
+    const obstacle = this.obstacle(model)
+    if (obstacle !== null) throw this.#unsupported(model.id, obstacle)
+    const shipped = model.source.kind === 'shipped' ? model : this.#models.get(starterModelId)!
+    if (shipped.source.kind !== 'shipped') throw new Error(`${starterModelId} must ship with the package`)
+    const path = join(packageRoot, shipped.source.path)
+    const files = localModel(path, [packageRoot])
+    return { files: { ...files, modelId: model.id }, emulated: shipped !== model }
+  }
+
+  #unsupported(modelId: string, message: string): Fault {
+    const supported = this.all()
+      .filter((model) => this.obstacle(model) === null)
+      .map((model) => model.id)
+    return new Fault('model_not_supported', message, { detail: { model_id: modelId, supported } })
+  }
+}
+
+interface Row {
+  id: string
+  title: string
+  about: string
+  source: ModelSource
+  source_repo: string | null
+  quantization: string
+  capabilities: string[]
+  context_size: number
+  tensor_type: string
+  gated: boolean
+}
+
+export function loadCatalogue(policy: ModelPolicy): ModelCatalogue {
+  const rows = JSON.parse(readFileSync(join(import.meta.dirname, 'catalogue', 'models.json'), 'utf8')) as Row[]
+  const models = rows.map(({ source_repo, context_size, tensor_type, ...rest }) => ({
+    ...rest,
+    sourceRepo: source_repo,
+    contextSize: context_size,
+    tensorType: tensor_type,
+  }))
+  return new ModelCatalogue(models, policy)
+}

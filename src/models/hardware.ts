@@ -1,0 +1,63 @@
+/** The hardware catalogue: types, prices, counts and regions as data, with the operator's prices on top. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type MicroUsd, microUsdFromDecimal } from '../kernel/money.ts'
+
+export interface HardwareType {
+  slug: string
+  name: string
+  /** GPUs in one unit: 8 for `mi300x_8`, 0 for `cpu`. */
+  gpusPerUnit: number
+  /** Memory of one unit, GiB. */
+  vramGib: number
+  /** Units per replica that this type offers. */
+  counts: number[]
+  regions: string[]
+  /** Micro-USD per unit-hour; null = not offered until the operator sets a price. */
+  price: MicroUsd | null
+}
+
+interface Row {
+  slug: string
+  name: string
+  gpus_per_unit: number
+  vram_gib: number
+  counts: number[]
+  regions: string[]
+  usd_per_unit_hour: string | null
+}
+
+export class HardwareCatalogue {
+  readonly #types: ReadonlyMap<string, HardwareType>
+  constructor(types: readonly HardwareType[]) {
+    this.#types = new Map(types.map((type) => [type.slug, type]))
+  }
+
+  get(slug: string): HardwareType | null {
+    return this.#types.get(slug) ?? null
+  }
+
+  all(): HardwareType[] {
+    return [...this.#types.values()]
+  }
+}
+
+/** `prices`: setting `compute.prices`, USD per unit-hour by slug; a new slug is ignored (it has no hardware). */
+export function loadHardware(prices: Readonly<Record<string, string>>): HardwareCatalogue {
+  const path = join(import.meta.dirname, 'catalogue', 'hardware.json')
+  const rows = JSON.parse(readFileSync(path, 'utf8')) as Row[]
+  return new HardwareCatalogue(rows.map((row) => fromRow(row, prices[row.slug])))
+}
+
+function fromRow(row: Row, ownPrice: string | undefined): HardwareType {
+  const price = ownPrice ?? row.usd_per_unit_hour
+  return {
+    slug: row.slug,
+    name: row.name,
+    gpusPerUnit: row.gpus_per_unit,
+    vramGib: row.vram_gib,
+    counts: row.counts,
+    regions: row.regions,
+    price: price === null ? null : microUsdFromDecimal(price),
+  }
+}

@@ -1,0 +1,54 @@
+/** A GGUF on this machine's disk: only inside folders that the operator allowed, judged by its real path. */
+import { closeSync, fstatSync, openSync, readSync, realpathSync } from 'node:fs'
+import { isAbsolute, sep } from 'node:path'
+import type { ModelFiles } from '../engines/contract.ts'
+import { Fault } from '../kernel/fault.ts'
+import { readGgufHeader } from './gguf.ts'
+
+/** Largest header that is read; larger ones are refused. */
+const headerBytesMaximum = 64 * 1024 * 1024
+
+/** Throws Fault `model_path_not_allowed` (outside, relative, missing: masked alike) or `model_file_unreadable`. */
+export function localModel(path: string, allowed: readonly string[]): ModelFiles {
+  const real = realPathInside(path.replace(/^file:(\/\/)?/, ''), allowed)
+  const fd = openSync(real, 'r')
+  try {
+    const stat = fstatSync(fd)
+    if (!stat.isFile()) throw new Fault('model_file_unreadable', `${path} is not a file.`)
+    const header = readGgufHeader(
+      (offset, length) => readAt(fd, offset, length),
+      Math.min(stat.size, headerBytesMaximum),
+    )
+    if (!header.ok) throw new Fault('model_file_unreadable', `${path} is not a usable GGUF file: ${header.why}.`)
+    return { modelId: path, format: 'gguf', path: real, sizeBytes: stat.size, contextSize: header.contextSize }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function readAt(fd: number, offset: number, length: number): Buffer {
+  const buffer = Buffer.alloc(length)
+  return buffer.subarray(0, readSync(fd, buffer, 0, length, offset))
+}
+
+function realPathInside(path: string, allowed: readonly string[]): string {
+  const refused = new Fault(
+    'model_path_not_allowed',
+    `"${path}" is not inside a folder from which models may be deployed.`,
+  )
+  if (!isAbsolute(path) || path.includes('\0') || path.length > 4096) throw refused
+  let real: string
+  try {
+    real = realpathSync(path)
+  } catch {
+    throw refused
+  }
+  for (const folder of allowed) {
+    try {
+      if (real.startsWith(realpathSync(folder).replace(/[/\\]?$/, sep))) return real
+    } catch {
+      // An allowed folder that does not exist allows nothing.
+    }
+  }
+  throw refused
+}
