@@ -1,0 +1,103 @@
+/**
+ * What one observation means for one replica. Pure. Decides the phase changes that follow from facts alone (it became
+ * ready, it died, it is gone); what the deployment wants is decided in plan.ts.
+ */
+import type { Exit } from '../compute/contract.ts'
+import type { ReplicaPatch, ReplicaView } from './replica.ts'
+import type { PlanSettings } from './situation.ts'
+
+export interface Advance {
+  replica: ReplicaView
+  patch: ReplicaPatch | null
+  /** A start that ended without ever being ready. */
+  failedStart: { at: number; why: string; lastLines: string[] } | null
+  becameReady: boolean
+  why: string | null
+}
+
+export function advance(replica: ReplicaView, now: number, settings: PlanSettings): Advance {
+  const still: Advance = { replica, patch: null, failedStart: null, becameReady: false, why: null }
+  const { seen, phase } = replica
+  if (phase === 'gone' || phase === 'planned' || seen === null) return overdue(still, now, settings)
+  if (phase === 'deleting') {
+    if (seen.state !== 'not_found') return still
+    return apply(still, { phase: 'gone', goneAt: now, endedAt: replica.endedAt ?? now }, `${replica.id} is gone.`)
+  }
+  if (seen.state === 'exited') return ended(still, seen.exit)
+  if (seen.state === 'not_found') return ended(still, lost(replica, now))
+  if (phase === 'starting') return starting(still, now, settings)
+  return serving(still, now, settings)
+}
+
+function starting(still: Advance, now: number, settings: PlanSettings): Advance {
+  const { replica } = still
+  const { seen, probe } = replica
+  if (seen?.state === 'running' && probe?.state === 'ready') {
+    const patch: ReplicaPatch = {
+      phase: 'ready',
+      readyAt: now,
+      address: seen.address,
+      port: seen.port,
+      unhealthySince: null,
+    }
+    return {
+      ...apply(still, patch, `${replica.id} is ready after ${seconds(now - replica.createdAt)}.`),
+      becameReady: true,
+    }
+  }
+  const begun = probe?.state === 'not_ready' ? probe.phase : seen?.state === 'pending' ? 'files' : null
+  const noted =
+    begun !== null && replica.startPhases[begun] === undefined
+      ? apply(still, { startPhases: { ...replica.startPhases, [begun]: now } }, null)
+      : still
+  return overdue(noted, now, settings)
+}
+
+function serving(still: Advance, now: number, settings: PlanSettings): Advance {
+  const { replica } = still
+  if (replica.probe === null) return still
+  if (replica.probe.state === 'ready')
+    return replica.unhealthySince === null
+      ? still
+      : apply(still, { unhealthySince: null }, `${replica.id} answers again.`)
+  const since = replica.unhealthySince
+  if (since === null) return apply(still, { unhealthySince: now }, `${replica.id} did not answer its probe.`)
+  if (replica.phase === 'draining' || now - since < settings.unresponsiveMs) return still
+  const why = `The engine answered no probe for ${seconds(now - since)}.`
+  return apply(
+    still,
+    { phase: 'deleting', endedAt: since, exit: { at: since, code: null, signal: null, lastLines: [], why } },
+    why,
+  )
+}
+
+function overdue(still: Advance, now: number, settings: PlanSettings): Advance {
+  const { replica } = still
+  if (replica.phase !== 'starting' && replica.phase !== 'planned') return still
+  if (now - replica.createdAt < settings.startDeadlineMs) return still
+  const why = `It was not ready within ${seconds(settings.startDeadlineMs)}.`
+  return ended(still, { at: now, code: null, signal: null, lastLines: [], why })
+}
+
+function ended(still: Advance, exit: Exit): Advance {
+  const { replica } = still
+  const failed = replica.readyAt === null && replica.phase !== 'draining'
+  const patch: ReplicaPatch = { phase: 'deleting', endedAt: exit.at, exit }
+  const result = apply(still, patch, `${replica.id} ended: ${exit.why}`)
+  return failed ? { ...result, failedStart: { at: exit.at, why: exit.why, lastLines: exit.lastLines } } : result
+}
+
+/** The provider knows nothing of it although it was created. The last sign of life is what can be vouched for. */
+function lost(replica: ReplicaView, now: number): Exit {
+  const at = replica.unhealthySince ?? now
+  return { at, code: null, signal: null, lastLines: [], why: 'The provider no longer knows it.' }
+}
+
+function apply(from: Advance, patch: ReplicaPatch, why: string | null): Advance {
+  const { goneAt: _goneAt, address: _address, port: _port, ...fields } = patch
+  return { ...from, replica: { ...from.replica, ...fields }, patch: { ...from.patch, ...patch }, why: why ?? from.why }
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`
+}

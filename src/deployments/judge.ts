@@ -1,0 +1,100 @@
+/** What a deployment is called while it is in this situation, why, and when to look again. Pure. */
+import type { Phase, Reason } from '../kernel/phase.ts'
+import type { ReplicaPatch } from './replica.ts'
+import type { PlanInput, Situation } from './situation.ts'
+
+interface Verdict {
+  phase: Phase
+  reason: Reason | null
+  readyReplicas: number
+  wakeAt: number | null
+  why: string[]
+}
+
+/** How often a thing is looked at while it is in a state, ms. */
+const look = { starting: 50, startingSlow: 1000, ready: 5_000, draining: 250, deleting: 100, short: 5_000 }
+
+export function judge(situation: Situation, next: { leaving: Map<string, ReplicaPatch>; short: boolean }): Verdict {
+  const { input } = situation
+  const staying = situation.replicas.filter((r) => !next.leaving.has(r.id))
+  const readyReplicas = staying.filter((r) => r.phase === 'ready').length
+  const [phase, code, message] = name(situation, readyReplicas, next.short)
+  const reason = code === null ? null : makeReason(situation, code, message)
+  return {
+    phase,
+    reason,
+    readyReplicas,
+    wakeAt: wakeAt(situation, next),
+    why: reason ? [reason.message] : [sentence(phase, input)],
+  }
+}
+
+type Named = [phase: Phase, code: string | null, message: string]
+
+function name(situation: Situation, ready: number, short: boolean): Named {
+  const { input, replicas, starts, braked, retryAt } = situation
+  const { deployment, now } = input
+  if (deployment.desired === 'deleted')
+    return replicas.length === 0 ? ['deleted', null, ''] : ['stopping', 'stopping', 'It is being torn down.']
+  if (deployment.desired === 'stopped')
+    return replicas.length === 0
+      ? ['stopped', 'stopped', 'It was stopped; start it to use it again.']
+      : ['stopping', 'stopping', 'It is being stopped.']
+  if (braked) return ['failed', 'crash_loop', `${starts.failed} starts in a row failed; last: ${starts.why}`]
+  if (ready >= deployment.desiredReplicas) return ['serving', null, '']
+  if (ready > 0) return partly(situation, ready, short)
+  if (now < retryAt) return ['starting', 'start_failed', `The last start failed (${starts.why}) and is tried again.`]
+  if (short) return ['queued', 'capacity_short', shortMessage(situation)]
+  return ['starting', 'starting', 'A replica is starting.']
+}
+
+function partly({ input, starts, retryAt }: Situation, ready: number, short: boolean): Named {
+  const have = `${ready} of ${input.deployment.desiredReplicas} replicas are ready`
+  if (input.now < retryAt) return ['degraded', 'start_failed', `${have}; the last start failed: ${starts.why}`]
+  if (short) return ['serving', 'capacity_short', `${have}; there is no free hardware for more.`]
+  return ['scaling', 'scaling', `${have}; the others are starting.`]
+}
+
+function shortMessage({ input }: Situation): string {
+  const wanted = input.revisions[0]?.hardware.map((h) => `${h.gpuCount} × ${h.gpuType}`).join(' or ') ?? 'hardware'
+  return `Waiting for ${wanted}: none is free. It starts as soon as something frees; fewer replicas or comparable hardware may start sooner.`
+}
+
+/** `since` stays when the code stays. Retry-After follows from what is known. */
+function makeReason({ input, retryAt }: Situation, code: string, message: string): Reason {
+  const before = input.deployment.reason
+  const since = before?.code === code ? before.since : new Date(input.now).toISOString()
+  const retryAfter = {
+    starting: 5,
+    scaling: 5,
+    start_failed: Math.ceil((retryAt - input.now) / 1000),
+    capacity_short: 60,
+    stopping: 10,
+  }
+  const seconds = retryAfter[code as keyof typeof retryAfter]
+  return { code, message, since, ...(seconds === undefined ? {} : { retry_after: Math.min(60, Math.max(1, seconds)) }) }
+}
+
+function sentence(phase: Phase, input: PlanInput): string {
+  return phase === 'serving' ? `All ${input.deployment.desiredReplicas} wanted replicas are ready.` : `It is ${phase}.`
+}
+
+function wakeAt(
+  { input, replicas, retryAt, braked }: Situation,
+  next: { leaving: Map<string, ReplicaPatch>; short: boolean },
+): number | null {
+  const { now, settings } = input
+  const at: number[] = []
+  for (const replica of replicas) {
+    const phase = next.leaving.get(replica.id)?.phase ?? replica.phase
+    const age = now - replica.createdAt
+    if (phase === 'planned' || phase === 'starting')
+      at.push(now + Math.min(look.startingSlow, Math.max(look.starting, age / 20)))
+    if (phase === 'ready') at.push(now + Math.min(look.ready, settings.unresponsiveMs))
+    if (phase === 'draining') at.push(now + Math.min(look.draining, settings.drainDeadlineMs))
+    if (phase === 'deleting') at.push(now + look.deleting)
+  }
+  if (next.short) at.push(now + look.short)
+  if (!braked && input.deployment.desired === 'running' && retryAt > now) at.push(retryAt)
+  return at.length === 0 ? null : Math.min(...at)
+}

@@ -1,0 +1,37 @@
+/** Which hardware a new replica gets: the first entry of the preference list that is free. Pure. */
+import type { Offer, Placement } from '../compute/contract.ts'
+
+export interface Wanted {
+  gpuType: string
+  /** Units per replica. */
+  gpuCount: number
+  /** null = any. */
+  region: string | null
+}
+
+/** Up to `count` placements, in order of preference; fewer when that is all there is. */
+export function place(wanted: readonly Wanted[], offers: readonly Offer[], count: number): Placement[] {
+  const free = offers.map((offer) => ({ ...offer }))
+  const placements: Placement[] = []
+  while (placements.length < count) {
+    const placement = takeOne(wanted, free)
+    if (placement === null) break
+    placements.push(placement)
+  }
+  return placements
+}
+
+function takeOne(wanted: readonly Wanted[], free: Offer[]): Placement | null {
+  for (const { gpuType, gpuCount, region } of wanted) {
+    const fits = free.filter(
+      (offer) =>
+        offer.gpuType === gpuType && offer.freeUnits >= gpuCount && (region === null || offer.region === region),
+    )
+    // The region with most room first; by name among equals, so that the choice can be replayed.
+    const [offer] = fits.sort((a, b) => b.freeUnits - a.freeUnits || a.region.localeCompare(b.region))
+    if (offer === undefined) continue
+    offer.freeUnits -= gpuCount
+    return { provider: offer.provider, gpuType, gpuCount, region: offer.region, emulated: offer.emulated }
+  }
+  return null
+}

@@ -1,0 +1,60 @@
+/**
+ * One engine on one piece of hardware.
+ *
+ *   planned ──create──▶ starting ──ready probe──▶ ready ──drain──▶ draining
+ *      │                   │                        │                 │
+ *      └───────────────────┴────────────────────────┴──▶ deleting ◀───┘ ──provider says not found──▶ gone
+ *
+ * A row exists (planned) before any provider call; it is gone only when the provider says so.
+ */
+import type { Exit, Observation, Placement } from '../compute/contract.ts'
+import type { Readiness, StartPhase } from '../engines/contract.ts'
+
+export const replicaPhases = ['planned', 'starting', 'ready', 'draining', 'deleting', 'gone'] as const
+export type ReplicaPhase = (typeof replicaPhases)[number]
+
+/** A replica's row together with what was just seen of it. All times in ms since epoch. */
+export interface ReplicaView {
+  id: string
+  revisionId: string
+  phase: ReplicaPhase
+  placement: Placement
+  createdAt: number
+  /** The provider acknowledged the create. */
+  startedAt: number | null
+  readyAt: number | null
+  drainAt: number | null
+  /** Serving or starting ended: death as recorded, or the moment removal was decided. Billing stops here. */
+  endedAt: number | null
+  /** First probe that went unanswered since the last answered one. */
+  unhealthySince: number | null
+  /** Where the start stands, with the moment each part began. */
+  startPhases: Partial<Record<StartPhase, number>>
+  exit: Exit | null
+  /** What the provider says now; null = it could not be asked. */
+  seen: Observation | null
+  /** What the engine says now; null = not asked. */
+  probe: Readiness | null
+  /** Every gateway has acknowledged the drain and reports nothing in flight. */
+  drained: boolean
+}
+
+/** Columns that a plan changes. */
+export interface ReplicaPatch {
+  phase?: ReplicaPhase
+  startedAt?: number
+  readyAt?: number
+  drainAt?: number
+  endedAt?: number
+  goneAt?: number
+  unhealthySince?: number | null
+  startPhases?: Partial<Record<StartPhase, number>>
+  exit?: Exit
+  address?: string
+  port?: number
+}
+
+/** Takes part in the deployment: not on its way out. */
+export function isStaying(replica: Pick<ReplicaView, 'phase'>): boolean {
+  return replica.phase === 'planned' || replica.phase === 'starting' || replica.phase === 'ready'
+}

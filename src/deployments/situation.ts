@@ -1,0 +1,53 @@
+/** The data that the decisions of this folder share. */
+import type { Offer } from '../compute/contract.ts'
+import type { Phase, Reason } from '../kernel/phase.ts'
+import type { Wanted } from './place.ts'
+import type { ReplicaView } from './replica.ts'
+
+export interface PlanSettings {
+  startDeadlineMs: number
+  brakeAfter: number
+  backoffMs: number
+  backoffMaximumMs: number
+  unresponsiveMs: number
+  drainDeadlineMs: number
+}
+
+/** Failed starts in a row, as stored with the deployment. */
+export interface Starts {
+  failed: number
+  lastAt: number
+  why: string
+  lastLines: string[]
+}
+
+export const noStarts: Starts = { failed: 0, lastAt: 0, why: '', lastLines: [] }
+
+export interface PlanInput {
+  deployment: {
+    id: string
+    desired: 'running' | 'stopped' | 'deleted'
+    desiredReplicas: number
+    phase: Phase
+    reason: Reason | null
+    starts: Starts
+  }
+  /** Newest first; the first is the one that should run. */
+  revisions: { id: string; number: number; hardware: Wanted[] }[]
+  /** All that are not gone. */
+  replicas: ReplicaView[]
+  offers: Offer[]
+  now: number
+  settings: PlanSettings
+}
+
+export interface Situation {
+  input: PlanInput
+  /** After what was observed, without the gone ones. */
+  replicas: ReplicaView[]
+  starts: Starts
+  /** Too many failed starts in a row: it stays down until somebody starts it again. */
+  braked: boolean
+  /** No new start before this moment, ms since epoch. */
+  retryAt: number
+}

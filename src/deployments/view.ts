@@ -1,0 +1,54 @@
+/** What others see of a deployment; each dialect renders it in its own words. */
+
+import type { MicroUsd } from '../kernel/money.ts'
+import type { Phase, Reason } from '../kernel/phase.ts'
+import type { DeploymentSpec } from './spec.ts'
+
+export interface DeploymentView {
+  id: string
+  orgId: string
+  name: string
+  spec: DeploymentSpec
+  desired: 'running' | 'stopped' | 'deleted'
+  phase: Phase
+  reason: Reason | null
+  desiredReplicas: number
+  readyReplicas: number
+  revision: number
+  /** Unit price × units × desired replicas now; 0 while nothing is wanted or nothing can start. */
+  hourlyCost: MicroUsd
+  hourlyCostMax: MicroUsd
+  /** Billed so far: serving time of every replica × its price. */
+  cost: MicroUsd
+  emulated: boolean
+  servedBy: string | null
+  createdAt: Date
+  updatedAt: Date
+  deletedAt: Date | null
+}
+
+export interface ReplicaSummary {
+  id: string
+  revision: number
+  phase: string
+  gpuType: string
+  gpuCount: number
+  region: string
+  createdAt: Date
+  readyAt: Date | null
+  endedAt: Date | null
+  /** Start phases with the moment each began, ms since epoch. */
+  startPhases: Record<string, number>
+  exit: { at: number; why: string; code: number | null; signal: string | null; lastLines: string[] } | null
+}
+
+/** A deployment with what explains it. */
+export interface Explanation {
+  deployment: DeploymentView
+  /** Sentences of the latest plan. */
+  why: string[]
+  engineWhy: string
+  replicas: ReplicaSummary[]
+  events: { at: Date; type: string; data: Record<string, unknown> }[]
+  nextLookAt: Date | null
+}
