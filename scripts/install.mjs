@@ -15,7 +15,7 @@ const stampName = '.paddock-installed'
 const workName = '.paddock-install'
 const heartbeatMs = 1000
 /** An install whose heartbeat is older than this is dead; its folder is removed. */
-const deadAfterMs = 15000
+const deadAfterMs = 6000
 const plainProgressEveryMs = 10000
 const linesOfNpmShown = 15
 
@@ -38,16 +38,19 @@ export async function ensureInstalled(root) {
   refuseWhereWeMayNot(root)
   const own = claim(work)
   const heartbeat = setInterval(() => touch(own), heartbeatMs)
-  const forget = onInterrupt(() => remove(own))
+  const interruption = watchInterruption()
   try {
-    await othersDone(root, work, own)
-    if (!isInstalled(root)) await install(root, own)
+    await othersDone(root, work, own, interruption)
+    if (!isInstalled(root) && !interruption.signal) await install(root, own, interruption)
   } finally {
     clearInterval(heartbeat)
-    forget()
+    interruption.forget()
     remove(own)
     removeIfEmpty(work)
   }
+  if (!interruption.signal) return
+  process.kill(process.pid, interruption.signal)
+  throw new InstallProblem('Interrupted; the same command tries again.')
 }
 
 /** What a finished install is stamped with: the lockfile, and the machine that it was made for. */
@@ -123,9 +126,9 @@ function claim(work) {
 }
 
 /** Waits while an older install is at work. Harmless when two pass at the same instant: the swap decides. */
-async function othersDone(root, work, own) {
+async function othersDone(root, work, own, interruption) {
   let told = false
-  for (;;) {
+  while (!interruption.signal) {
     const alive = removeDead(work)
     if (!alive.some((name) => name < path.basename(own)) || isInstalled(root)) return
     if (!told) say('Another Paddock command is installing the packages; waiting for it.\n')
@@ -155,7 +158,7 @@ function modifiedMs(folder) {
   }
 }
 
-async function install(root, own) {
+async function install(root, own, interruption) {
   for (const name of ['package.json', 'package-lock.json', '.npmrc']) {
     if (fs.existsSync(path.join(root, name))) fs.copyFileSync(path.join(root, name), path.join(own, name))
   }
@@ -163,13 +166,13 @@ async function install(root, own) {
   const stopProgress = progress(began)
   let result
   try {
-    result = await runNpm(own)
+    result = await runNpm(own, interruption)
   } finally {
     stopProgress()
   }
   if (result.status !== 0) {
     // Somebody else may have finished meanwhile, and swept our folder away after a long pause of this process.
-    if (isInstalled(root)) return
+    if (isInstalled(root) || interruption.signal) return
     throw new InstallProblem(explain(result))
   }
   fs.writeFileSync(path.join(own, 'node_modules', stampName), wantedStamp(root))
@@ -203,7 +206,7 @@ function swapIn(root, own) {
   throw new InstallProblem(`Could not replace ${modules}: another program keeps writing there.`)
 }
 
-function runNpm(folder) {
+function runNpm(folder, interruption) {
   const npm = findNpm()
   if (!npm) throw new InstallProblem('npm was not found: it comes with Node, install both and try again.')
   const args = ['ci', '--ignore-scripts', '--include=dev', '--include=optional', '--prefer-offline']
@@ -212,21 +215,18 @@ function runNpm(folder) {
     const child = childProcess.spawn(npm.file, npm.args.concat(args, quiet), {
       cwd: folder,
       env: npmEnvironment(folder),
-      stdio: ['ignore', 'pipe', 'pipe'],
+      // The fourth is the pipe by which npm notices that we are gone (end-with-parent.mjs).
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     })
-    const forget = onInterrupt(() => child.kill('SIGTERM'))
+    interruption.stop = () => child.kill('SIGKILL')
     let output = ''
     const keep = (chunk) => {
       output = (output + chunk).slice(-20000)
     }
     child.stdout.on('data', keep)
     child.stderr.on('data', keep)
-    const done = (status) => {
-      forget()
-      resolve({ status, output })
-    }
-    child.on('error', (error) => done(String(error.message)))
-    child.on('close', (code, signal) => done(code === null ? signal : code))
+    child.on('error', (error) => resolve({ status: error.message, output }))
+    child.on('close', (code, signal) => resolve({ status: code === null ? signal : code, output }))
   })
 }
 
@@ -261,20 +261,22 @@ function seconds(began) {
   return `${Math.round((Date.now() - began) / 1000)} s`
 }
 
-/** Calls `clean` and ends by the same signal when a person interrupts. Returns what takes it back. */
-function onInterrupt(clean) {
+/**
+ * Notes the signal by which a person interrupts, and calls `stop`. Whoever holds it stops, tidies up and ends the
+ * process by the same signal.
+ */
+function watchInterruption() {
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
-  const handler = (signal) => {
-    clean()
-    setImmediate(() => {
-      for (const name of signals) process.removeAllListeners(name)
-      process.kill(process.pid, signal)
-    })
+  const state = { signal: null, stop: () => {}, forget }
+  function forget() {
+    for (const name of signals) process.off(name, note)
   }
-  for (const signal of signals) process.on(signal, handler)
-  return () => {
-    for (const signal of signals) process.removeListener(signal, handler)
+  function note(signal) {
+    state.signal = signal
+    state.stop()
   }
+  for (const name of signals) process.on(name, note)
+  return state
 }
 
 function touch(folder) {
@@ -287,7 +289,11 @@ function touch(folder) {
 }
 
 function remove(folder) {
-  fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+  try {
+    fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+  } catch {
+    // somebody still writes there; whoever installs next sweeps it
+  }
 }
 
 function removeIfEmpty(folder) {

@@ -2,6 +2,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 
 /**
  * How to start npm: `{file, args}`, or null. Under `npm run` and `npx` npm says where it is; else the PATH, else the
@@ -28,8 +29,9 @@ function runnable(file) {
 }
 
 /**
- * Our environment without what an outer `npm run` says of its own project, with `node` on the PATH, and with a cache
- * inside `folder` when the usual one cannot be written (no home folder, a home of another user).
+ * Our environment without what an outer `npm run` says of its own project, with `node` on the PATH, with a cache inside
+ * `folder` when the usual one cannot be written (no home folder, a home of another user), and such that npm ends when
+ * we are killed.
  */
 export function npmEnvironment(folder) {
   const env = Object.assign({}, process.env)
@@ -37,6 +39,8 @@ export function npmEnvironment(folder) {
     if (/^npm_(package|lifecycle|command|config_(local_)?prefix|config_global|config_workspace)/i.test(name))
       delete env[name]
   }
+  const guard = pathToFileURL(path.join(path.dirname(fileURLToPath(import.meta.url)), 'end-with-parent.mjs')).href
+  env.NODE_OPTIONS = `${env.NODE_OPTIONS || ''} --import=${guard}`.trim()
   env.PATH = `${env.PATH || ''}${path.delimiter}${path.dirname(process.execPath)}`
   const cache = env.npm_config_cache || path.join(os.homedir(), '.npm')
   if (!writable(cache)) env.npm_config_cache = path.join(folder, 'cache')
