@@ -6,7 +6,14 @@
 import fs from 'fs'
 import path from 'path'
 import { fileURLToPath, pathToFileURL } from 'url'
-import { findPinnedNode, nodeTooOld, runInstead, runsPinnedMajor, unsupportedPlatform } from './pinned-node.mjs'
+import {
+  endWithNpm,
+  findPinnedNode,
+  nodeTooOld,
+  runInstead,
+  runsPinnedMajor,
+  unsupportedPlatform,
+} from './pinned-node.mjs'
 
 const self = fs.realpathSync(fileURLToPath(import.meta.url))
 const root = path.dirname(path.dirname(self))
@@ -21,6 +28,7 @@ function fail(sentence) {
 async function start() {
   const problem = nodeTooOld() || unsupportedPlatform(root)
   if (problem) return fail(problem)
+  endWithNpm()
   if (inClone) await (await import('../scripts/install.mjs')).ensureInstalled(root)
   if (runsPinnedMajor(root)) return import(pathToFileURL(inClone ? source : path.join(root, 'dist', 'main.js')).href)
   const node = findPinnedNode(root)

@@ -91,3 +91,31 @@ export function runInstead(binary, args) {
     process.kill(process.pid, signal)
   })
 }
+
+const parentLookedAtEveryMs = 300
+
+/**
+ * npm starts us through a shell and, when it is told to end, ends the shell but not us. When our parent is gone we take
+ * that as SIGTERM, unless a signal has reached us as well (a terminal or a service manager tells the whole group).
+ */
+export function endWithNpm() {
+  if (!process.env.npm_command) return
+  // Not for our children: theirs is another parent.
+  delete process.env.npm_command
+  const parent = process.ppid
+  let told = false
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, function note() {
+      told = true
+      if (process.listenerCount(signal) > 1) return
+      process.removeListener(signal, note)
+      process.kill(process.pid, signal)
+    })
+  }
+  const timer = setInterval(() => {
+    if (told || process.ppid === parent) return
+    told = true
+    process.kill(process.pid, 'SIGTERM')
+  }, parentLookedAtEveryMs)
+  timer.unref()
+}

@@ -5,7 +5,14 @@
 import fs from 'fs'
 import path from 'path'
 import { fileURLToPath, pathToFileURL } from 'url'
-import { findPinnedNode, nodeTooOld, pinnedVersion, runInstead, unsupportedPlatform } from '../bin/pinned-node.mjs'
+import {
+  endWithNpm,
+  findPinnedNode,
+  nodeTooOld,
+  pinnedVersion,
+  runInstead,
+  unsupportedPlatform,
+} from '../bin/pinned-node.mjs'
 
 const root = path.dirname(path.dirname(fs.realpathSync(fileURLToPath(import.meta.url))))
 const entries = {
@@ -28,6 +35,7 @@ async function start(command, args) {
   if (!entry) return fail(`Usage: node scripts/bootstrap.mjs <${Object.keys(entries).join('|')}> [arguments]`)
   const unsupported = unsupportedPlatform(root)
   if (unsupported) return fail(unsupported)
+  endWithNpm()
   await (await import('./install.mjs')).ensureInstalled(root)
   return run(path.join(root, entry[0]), entry.slice(1).concat(args))
 }
