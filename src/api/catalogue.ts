@@ -5,7 +5,14 @@ import { toFault } from '../kernel/fault.ts'
 import { usdNumber } from '../kernel/money.ts'
 import { type CatalogueModel, starterModelId } from '../models/catalogue.ts'
 import type { HardwareType } from '../models/hardware.ts'
-import { type GpuModelConfig, type GpuType, gpuModelConfig, gpuType, type Model, model } from '../wire/native/catalogue.ts'
+import {
+  type GpuModelConfig,
+  type GpuType,
+  gpuModelConfig,
+  gpuType,
+  type Model,
+  model,
+} from '../wire/native/catalogue.ts'
 import { listOf, queryFlag } from '../wire/native/fields.ts'
 import { type ApiParts, endpoint, whole } from './endpoint.ts'
 
