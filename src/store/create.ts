@@ -4,6 +4,7 @@
  */
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   lchownSync,
   mkdirSync,
@@ -57,11 +58,13 @@ export async function removePartialFolders(folder: string, clusterName: string, 
   const parent = dirname(folder)
   for (const name of readdirSync(parent)) {
     if (!name.startsWith(`${basename(folder)}${partialMark}`)) continue
-    await endOrphans(join(parent, name, 'data'), clusterName, clock)
-    removeTree(join(parent, name))
+    const work = join(parent, name)
+    for (const folder of [work, join(work, 'data')]) await endOrphans(folder, clusterName, clock)
+    removeTree(work)
   }
 }
 
+const removalPasses = 20
 const partialMark = '.partial-'
 
 async function runInitdb(input: CreateInput, work: string): Promise<void> {
@@ -71,7 +74,7 @@ async function runInitdb(input: CreateInput, work: string): Promise<void> {
   if (input.initAccount) lchownSync(passwordFile, input.initAccount.uid, input.initAccount.gid)
   const output = openSync(outputPath, 'w', 0o600)
   const argv = initdbLine(input, join(work, 'data'), passwordFile)
-  const { code } = await startTied({ argv, endSignal: 'TERM', account: input.initAccount, output }).ended
+  const { code } = await startTied({ argv, endSignal: 'TERM', account: input.initAccount, output, cwd: work }).ended
   closeSync(output)
   if (code !== 0) throw new Error(`The database could not be created: ${explain(readFileSync(outputPath, 'utf8'))}`)
 }
@@ -122,7 +125,8 @@ function syncFolder(path: string): void {
   closeSync(fd)
 }
 
-/** With retries: a dying initdb may still be writing, or removing too. */
+/** Repeated, because what somebody else removes at the same time makes one pass end early without an error. */
 function removeTree(path: string): void {
-  rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
+  for (let pass = 0; pass < removalPasses && existsSync(path); pass += 1)
+    rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 })
 }

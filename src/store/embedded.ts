@@ -24,7 +24,7 @@ export interface EmbeddedOptions {
   dataFolder: string
   /** Where root keeps what the account of Postgres must reach. */
   systemFolder?: string
-  /** For the socket; default: a private one is chosen. */
+  /** Where the socket's private folder is made; default: beside the database, else in the system's temporary folder. */
   socketFolder?: string
   /** First uid of the range used under root. */
   uidBase?: number
@@ -81,7 +81,7 @@ function prepare(dataFolder: string, options: EmbeddedOptions): ServerSetting {
     binaries: findBinaries([...accounts, account], programs),
     clusterName: `paddock-${instance}`,
     password: passwordOf(dataFolder, folder),
-    socketFolder: chooseSocketFolder({ folder, account, instanceId: instance, wanted: options.socketFolder }),
+    socketFolder: chooseSocketFolder({ folder, account, instanceId: instance, below: options.socketFolder }),
     logPath: join(dataFolder, 'postgres.log'),
     durable,
     clock,

@@ -7,15 +7,17 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { Clock } from '../runtime/clock.ts'
-import { readIfThere } from '../runtime/files.ts'
 import { endProcess, identify, isAlive, type ProcessIdentity } from '../runtime/processes.ts'
 
 /** A postmaster in its fast shutdown writes a checkpoint; past this it is killed and the next start recovers. */
 export const orphanGraceMs = 5_000
 
+/** Also when the file was replaced by an update since: then the kernel adds a word. */
+const programs = /^(postgres|initdb)( \(deleted\))?$/
+
 interface Found {
   identity: ProcessIdentity
-  /** The one that starts the others; ends them in good order when asked. */
+  /** The one that starts the others (initdb too); ends them in good order when asked. */
   postmaster: boolean
 }
 
@@ -35,7 +37,7 @@ export async function endOrphans(
   const left = found.filter(({ identity }) => isAlive(identity))
   const ended = await Promise.all(left.map(({ identity }) => endProcess(identity, 0, 'SIGKILL', clock)))
   if (ended.includes(false)) throw new Error(`Processes of the database in ${folder} cannot be ended.`)
-  dropStalePidFile(folder)
+  dropPidFile(folder)
   return found.length
 }
 
@@ -57,9 +59,8 @@ function byWorkingFolder(folder: string): Found[] {
 
 function worksIn(pid: string, folder: string): boolean {
   try {
-    return (
-      readlinkSync(`/proc/${pid}/cwd`) === folder && basename(readlinkSync(`/proc/${pid}/exe`)).startsWith('postgres')
-    )
+    if (readlinkSync(`/proc/${pid}/cwd`) !== folder) return false
+    return programs.test(basename(readlinkSync(`/proc/${pid}/exe`)))
   } catch {
     // Gone, or another user's: not ours.
     return false
@@ -86,7 +87,9 @@ export function byTitle(folder: string, clusterName: string): Found[] {
     const [, pid, title] = /^\s*(\d+) (.*)$/.exec(line) ?? []
     if (pid === undefined || title === undefined) continue
     const backend = title.startsWith(`postgres: ${clusterName}:`)
-    const postmaster = title.includes(`/postgres -D ${folder} `)
+    // The shell of tied.ts has the same words in its arguments.
+    const inCharge = title.includes(`/postgres -D ${folder} `) || title.includes(`/initdb --pgdata=${folder}/`)
+    const postmaster = inCharge && !title.startsWith('/bin/sh ')
     const identity = backend || postmaster ? identify(Number(pid)) : null
     if (identity) found.push({ identity, postmaster })
   }
@@ -94,13 +97,12 @@ export function byTitle(folder: string, clusterName: string): Found[] {
 }
 
 /**
- * postmaster.pid names a process; after a reboot, or in a new container, that number may be a stranger's, and Postgres
- * would believe that it is still running. Everything of this folder has ended by now, so the file tells nothing.
+ * postmaster.pid names a process. That number may be a stranger's by now (after a reboot, in a new container) or a
+ * zombie's that nobody collects, and Postgres would believe that it is still running. Everything of this folder has
+ * ended, so the file tells nothing; leftover shared memory is found by the folder, not by this file.
  */
-function dropStalePidFile(folder: string): void {
-  const path = join(folder, 'postmaster.pid')
-  const pid = Number.parseInt(readIfThere(path) ?? '', 10)
-  if (identify(pid) !== null) rmSync(path, { force: true })
+function dropPidFile(folder: string): void {
+  rmSync(join(folder, 'postmaster.pid'), { force: true })
 }
 
 function realOrSame(folder: string): string {

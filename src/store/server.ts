@@ -2,7 +2,7 @@
  * One running embedded server, from its command line to its last process. The folder's lock is held until nothing of
  * the server is left: only then may another start look for orphans.
  */
-import { closeSync } from 'node:fs'
+import { closeSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../runtime/clock.ts'
 import { readIfThere } from '../runtime/files.ts'
@@ -91,7 +91,7 @@ function postmaster(folder: string): ProcessIdentity | null {
 
 /** A killed postmaster leaves busy backends, a killed shell leaves a postmaster that is ending. */
 async function untilAllEnded(
-  { location, clusterName, clock, log }: ServerSetting,
+  { location, socketFolder, clusterName, clock, log }: ServerSetting,
   tied: Tied,
   over: AbortController,
   lock: HeldLock,
@@ -99,8 +99,18 @@ async function untilAllEnded(
   const ended = await tied.ended
   over.abort()
   await endOrphans(location.folder, clusterName, clock).catch((error: Error) => log(error.message))
+  removeIfEmpty(socketFolder)
   lock.release()
   return ended
+}
+
+/** A socket folder outside the data folder would stay behind for ever. */
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder)
+  } catch {
+    // Not empty after a crash: the next start uses it again.
+  }
 }
 
 async function stopServer(setting: ServerSetting, tied: Tied, exited: Promise<Ended>): Promise<void> {

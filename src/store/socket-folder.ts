@@ -3,7 +3,7 @@
  * everybody may write to could be somebody else's trap: only one that is ours, with mode 0700, is used.
  */
 import { createHash } from 'node:crypto'
-import { chmodSync, lchownSync, lstatSync, mkdirSync } from 'node:fs'
+import { chmodSync, lchownSync, lstatSync, mkdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type Account, reachableBy } from '../runtime/isolation.ts'
@@ -12,6 +12,7 @@ import { type Account, reachableBy } from '../runtime/isolation.ts'
 export const socketPathBytes = 103
 /** Postgres names its socket after the port; the number means nothing else here. */
 export const socketPort = 5432
+const socketName = `.s.PGSQL.${socketPort}`
 /** Other users' folders of the same name that are passed over before giving up. */
 const namesTried = 8
 
@@ -20,33 +21,35 @@ export interface SocketInput {
   folder: string
   account: Account | null
   instanceId: string
-  /** Used instead of everything else when given. */
-  wanted?: string
+  /** Where to make it instead of the usual places. */
+  below?: string
 }
 
-/** A folder of mode 0700 that belongs to the account. Throws when there is none. */
-export function chooseSocketFolder({ folder, account, instanceId, wanted }: SocketInput): string {
-  if (wanted !== undefined) {
-    if (!fits(wanted))
-      throw new Error(`The socket folder ${wanted} has too long a path (${socketPathBytes} bytes at most).`)
-    if (!ownPrivateFolder(wanted, account)) throw new Error(`The socket folder ${wanted} belongs to another user.`)
-    return wanted
-  }
+/** A folder of mode 0700 that belongs to the account, without a socket in it. Throws when there is none. */
+export function chooseSocketFolder({ folder, account, instanceId, below }: SocketInput): string {
   const tag = createHash('sha256').update(`${instanceId}\0${folder}`).digest('hex').slice(0, 12)
-  for (const candidate of candidates(folder, tag)) {
-    if (fits(candidate) && ownPrivateFolder(candidate, account) && reachableBy(account, candidate)) return candidate
+  const beside = below === undefined ? [join(dirname(folder), 'run')] : []
+  const parents = below === undefined ? [...new Set([tmpdir(), '/tmp'])] : [below]
+  for (const candidate of [...beside, ...parents.flatMap((parent) => namesIn(parent, tag))]) {
+    if (!fits(candidate) || !ownPrivateFolder(candidate, account) || !reachableBy(account, candidate)) continue
+    // Left by a killed server; its lock names a process whose number may be a stranger's by now.
+    for (const name of [socketName, `${socketName}.lock`]) rmSync(join(candidate, name), { force: true })
+    return candidate
   }
-  throw new Error(`No private folder for the database's socket can be made in ${tmpdir()}.`)
+  throw new Error(
+    `No private folder for the database's socket can be made in ${parents.join(' or ')} ` +
+      `(a socket's path has ${socketPathBytes} bytes at most).`,
+  )
 }
 
-function candidates(folder: string, tag: string): string[] {
-  const shared = [...new Set([tmpdir(), '/tmp'])]
-  const names = Array.from({ length: namesTried }, (_, index) => `paddock-${tag}${index === 0 ? '' : `-${index}`}`)
-  return [join(dirname(folder), 'run'), ...shared.flatMap((parent) => names.map((name) => join(parent, name)))]
+function namesIn(parent: string, tag: string): string[] {
+  return Array.from({ length: namesTried }, (_, index) =>
+    join(parent, `paddock-${tag}${index === 0 ? '' : `-${index}`}`),
+  )
 }
 
 function fits(folder: string): boolean {
-  return Buffer.byteLength(join(folder, `.s.PGSQL.${socketPort}`)) <= socketPathBytes
+  return Buffer.byteLength(join(folder, socketName)) <= socketPathBytes
 }
 
 /** Makes the folder when it is missing. False when it is not, and cannot be made, ours alone. */

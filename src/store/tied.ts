@@ -32,6 +32,8 @@ export interface TiedOptions {
   endSignal: 'INT' | 'TERM'
   /** Null = we ourselves. */
   account: Account | null
+  /** The account must be able to enter it; default `/`. */
+  cwd?: string
   /** Descriptor that receives stdout and stderr. */
   output: number
 }
@@ -50,7 +52,7 @@ export interface Tied {
 /** Never throws; a shell that cannot be started counts as ended with code 127. */
 export function startTied(options: TiedOptions): Tied {
   const child = spawn('/bin/sh', ['-c', script, 'sh', options.endSignal, ...options.argv], {
-    cwd: '/',
+    cwd: options.cwd ?? '/',
     detached: true,
     stdio: ['pipe', options.output, options.output],
     // TZ spares initdb a search through the time zones of the system; messages are parsed by nobody but read by people.
