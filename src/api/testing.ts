@@ -12,7 +12,7 @@ import { loadCatalogue } from '../models/catalogue.ts'
 import { loadHardware } from '../models/hardware.ts'
 import { systemClock } from '../runtime/clock.ts'
 import { randomToken } from '../runtime/ids.ts'
-import { silentLog } from '../runtime/log.ts'
+import { type Log, silentLog } from '../runtime/log.ts'
 import { Seal } from '../runtime/seal.ts'
 import { type TestDatabase, testDatabase } from '../store/testing.ts'
 import { type ApiApp, type ApiOptions, makeApi } from './app.ts'
@@ -68,7 +68,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}): Promise<Worl
     deployments,
     config: { publicUrl: 'http://paddock.test' },
     ready: async () => ({ ok: true, problems: [] }),
-    log: silentLog,
+    log: loud,
     version: '0.0.0-test',
     ...changes,
   }
@@ -91,6 +91,9 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}): Promise<Worl
   return { app, db, options, keys, orgA, orgB, call, close: () => db.close() }
 }
 
+/** A 500 is a bug: its cause belongs in the test's output. */
+const loud: Log = { ...silentLog, error: (fields) => console.error(fields) }
+
 export const wish = (name: string) => ({ name, model_id: 'paddock/starter', gpu_type: 'cpu' })
 
 async function ask(
@@ -110,7 +113,7 @@ async function ask(
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       ...headers,
     },
-    ...(body === undefined ? {} : { body: (raw ? body : JSON.stringify(body)) as BodyInit, duplex: 'half' }),
+    ...(body === undefined ? {} : { body: (raw ? body : JSON.stringify(body)) as never, duplex: 'half' }),
   }
   const full = path.startsWith('//') ? path.slice(1) : basePath + path
   const answer = await app.request(full, init)
@@ -143,10 +146,20 @@ export function assertDocumented(document: OpenApi, method: string, path: string
   }
   const response = operation.responses[status]
   assert.ok(response, `${method} ${pattern}: status ${status} is not documented: ${JSON.stringify(body)}`)
-  const schema = closed({ ...response.content!['application/json']!.schema, $defs: document.components.schemas })
-  const result = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]).safeParse(body)
+  const result = schemaOf(document, response.content!['application/json']!.schema).safeParse(body)
   const said = result.success ? '' : z.prettifyError(result.error)
   assert.ok(result.success, `${method} ${pattern} ${status} answers what is not documented:\n${said}`)
+}
+
+const compiled = new WeakMap<JsonSchema, z.ZodType>()
+
+function schemaOf(document: OpenApi, schema: JsonSchema): z.ZodType {
+  const known = compiled.get(schema)
+  if (known) return known
+  const whole = closed({ ...schema, $defs: document.components.schemas })
+  const made = z.fromJSONSchema(whole as Parameters<typeof z.fromJSONSchema>[0])
+  compiled.set(schema, made)
+  return made
 }
 
 /** The same schema, refusing fields that it does not name. */
