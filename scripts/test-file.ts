@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FileEvent } from './test-events.ts'
-import { endSession, sessionMembers } from './test-leftovers.ts'
+import { endSession, type Member, sessionMembers } from './test-leftovers.ts'
 
 export const fileTimeoutSecondsDefault = 300
 /** No test is running, nothing was said for so long: something keeps the process alive. */
@@ -162,18 +162,22 @@ function timeoutOf(path: string): number {
 }
 
 async function noProcessLeft(pid: number, result: FileResult): Promise<void> {
-  const deadline = performance.now() + leftoversMayTakeMs
-  let left = sessionMembers(pid)
-  while (left.length > 0 && performance.now() < deadline) {
-    await sleep(50)
-    left = sessionMembers(pid)
-  }
+  const left = await membersAfter(pid)
   if (left.length === 0) return
-  result.failures.push({
-    name: result.file,
-    why: `Left running: ${left.map((one) => `${one.pid} ${one.command}`).join('; ')}`,
-  })
+  const named = left.map((one) => `${one.pid} ${one.command}`).join('; ')
+  result.failures.push({ name: result.file, why: `Left running: ${named}` })
   endSession(pid)
+  await membersAfter(pid)
+}
+
+/** Who is still there when they had a little time to end. */
+async function membersAfter(pid: number): Promise<Member[]> {
+  const deadline = performance.now() + leftoversMayTakeMs
+  for (;;) {
+    const left = sessionMembers(pid)
+    if (left.length === 0 || performance.now() >= deadline) return left
+    await sleep(50)
+  }
 }
 
 function noFileLeft(folder: string, result: FileResult): void {
