@@ -46,7 +46,9 @@ create table deployments (
   ready_replicas integer not null default 0 check (ready_replicas >= 0),
   -- the sentences of the last plan
   plan_why jsonb not null default '[]',
-  failed_starts integer not null default 0 check (failed_starts >= 0),
+  -- failed starts in a row: {failed, lastAt, why, lastLines}
+  starts jsonb not null,
+  emulated boolean not null default false,
   created_at timestamptz not null,
   updated_at timestamptz not null,
   deleted_at timestamptz,
@@ -78,25 +80,26 @@ create table replicas (
   deployment_id text not null references deployments (id),
   revision_id text not null references revisions (id),
   org_id text not null references orgs (id),
-  phase text not null check (phase in ('planned', 'creating', 'starting', 'ready', 'draining', 'deleting', 'gone')),
+  phase text not null check (phase in ('planned', 'starting', 'ready', 'draining', 'deleting', 'gone')),
   provider text not null,
   gpu_type text not null,
-  -- units of that type, and GPUs in one unit
+  -- units of that type
   gpu_count integer not null check (gpu_count >= 1),
-  gpus_per_unit integer not null check (gpus_per_unit >= 0),
   region text not null,
   emulated boolean not null default false,
   price_micro_usd_per_unit_hour bigint not null check (price_micro_usd_per_unit_hour >= 0),
   address text,
   port integer check (port between 1 and 65535),
-  -- start phase → timings
-  phases jsonb not null default '{}',
+  -- start phase → moment it began, ms since epoch
+  start_phases jsonb not null default '{}',
   created_at timestamptz not null,
-  create_asked_at timestamptz,
   started_at timestamptz,
   ready_at timestamptz,
   drain_at timestamptz,
-  delete_asked_at timestamptz,
+  -- version of the route table that tells the gateways of the drain
+  drain_version bigint,
+  -- first probe unanswered since the last answered one
+  unhealthy_since timestamptz,
   ended_at timestamptz,
   gone_at timestamptz,
   -- {at, code, signal, lastLines, why}
@@ -147,14 +150,13 @@ create table events (
 create index events_deployment on events (deployment_id, seq);
 create index events_org on events (org_id, seq);
 
--- Answers to requests that carried an Idempotency-Key; status is null while the first one is under way.
+-- Answers to requests that carried an Idempotency-Key, sealed: some hold a secret that is shown once.
 create table idempotency (
   org_id text not null,
   key text not null check (length(key) between 1 and 255),
   route text not null,
   request_hash text not null,
-  status integer,
-  response jsonb,
+  response text not null,
   created_at timestamptz not null,
   primary key (org_id, key, route)
 );
