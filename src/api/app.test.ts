@@ -195,6 +195,16 @@ test('what is thrown and has no meaning: 500, logged with the request id, and no
   assert.match(JSON.stringify(lines), /given-by-the-gateway.*hunter2/)
 })
 
+test('without its database: 503 to try again, and what needs no database still answers', async () => {
+  const alone = await makeWorld()
+  await alone.close()
+  const answer = await alone.call('GET', '/deployments')
+  assert.equal(answer.status, 503)
+  assert.equal(answer.json.error.code, 'unavailable')
+  assert.ok(Number(answer.headers.get('retry-after')) > 0)
+  assert.equal((await alone.call('GET', '//healthz')).status, 200)
+})
+
 test('request ids: kept when harmless, made when not', async () => {
   const kept = await world.call('GET', '//healthz', { headers: { 'x-request-id': 'abc-1.2:3' } })
   assert.equal(kept.headers.get('x-request-id'), 'abc-1.2:3')

@@ -61,7 +61,8 @@ export function openApiDocument(endpoints: readonly Endpoint[], about: { version
     info: {
       title: 'Paddock',
       version: about.version,
-      description: 'Dedicated LLM inference endpoints that you host yourself. Errors: /docs/errors.',
+      description:
+        'Dedicated LLM inference endpoints that you host yourself. [Errors](/docs/errors), [all documentation](/docs).',
     },
     servers: [
       { url: '/', description: 'This server' },
