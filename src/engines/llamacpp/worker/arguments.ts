@@ -11,7 +11,7 @@ export interface WorkerOptions {
   /** Tokens per sequence; 0 = the model's own. */
   contextTokens: number
   sequences: number
-  /** 0 = as many as the machine has cores for arithmetic. */
+  /** 0 = one less than the machine has cores for arithmetic. */
   threads: number
   /** End when stdin closes: the keeper that holds its other end is gone. */
   dieWithStdin: boolean

@@ -30,7 +30,8 @@ export async function loadEngine(options: WorkerOptions, progress: LoadProgress)
     contextSize: contextTokens * options.sequences,
     sequences: options.sequences,
     batchSize: stepTokens,
-    threads: options.threads || native.getMathCores(),
+    // Threads wait for each other at every layer: one core too many for a busy machine makes each step a hundred times slower.
+    threads: options.threads || Math.max(1, native.getMathCores() - 1),
     flashAttention: false,
   })
   if (!(await context.init()))
