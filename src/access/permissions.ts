@@ -59,3 +59,8 @@ export function can(principal: Principal, right: Right, deploymentId?: string): 
   const grant = deploymentId === undefined ? undefined : principal.grants[deploymentId]
   return grant !== undefined && rightsOfGrant[grant].has(right)
 }
+
+/** Nobody hands out more than they hold. */
+export function mayHandOut(principal: Principal, role: Role): boolean {
+  return principal.operator || [...rightsOfRole[role]].every((right) => rightsOfRole[principal.role].has(right))
+}

@@ -1,0 +1,84 @@
+/**
+ * The gateways that are alive, what they have applied and what they have in flight: the register behind "answers after
+ * every gateway knows" and behind the drain handshake.
+ */
+import type { Clock } from '../runtime/clock.ts'
+import type { Database, Tx } from '../store/database.ts'
+
+/** A gateway that was not seen for this long is not waited for when something is announced. */
+const silentAfterMs = 3_000
+
+export interface GatewayReport {
+  id: string
+  keyringVersion: number
+  routesVersion: number
+  /** Requests in flight by replica id; absent = 0. */
+  inFlight: Record<string, number>
+}
+
+export async function report(db: Database, gateway: GatewayReport, now: number): Promise<void> {
+  await db.query(
+    `insert into gateways (id, started_at, seen_at, keyring_version, routes_version, in_flight)
+     values ($1, $2, $2, $3, $4, $5)
+     on conflict (id) do update set seen_at = $2, keyring_version = $3, routes_version = $4, in_flight = $5`,
+    [gateway.id, new Date(now), gateway.keyringVersion, gateway.routesVersion, JSON.stringify(gateway.inFlight)],
+  )
+}
+
+/** A gateway that ends cleanly takes itself off the register, so that nobody waits for it. */
+export async function unregister(db: Database, id: string): Promise<void> {
+  await db.query('delete from gateways where id = $1', [id])
+}
+
+/** Waits until every live gateway has applied `version`; false when one has not within `deadlineMs`. */
+export async function propagated(
+  db: Database,
+  clock: Clock,
+  table: 'keyring' | 'routes',
+  version: number,
+  deadlineMs = 1_000,
+): Promise<boolean> {
+  const column = table === 'keyring' ? 'keyring_version' : 'routes_version'
+  const deadline = clock.monotonicMs() + deadlineMs
+  for (;;) {
+    const { rows } = await db.query<{ behind: string }>(
+      `select count(*) as behind from gateways where seen_at > $1 and ${column} < $2`,
+      [new Date(clock.now() - silentAfterMs), version],
+    )
+    if (Number(rows[0]?.behind ?? 0) === 0) return true
+    if (clock.monotonicMs() >= deadline) return false
+    await clock.sleep(10)
+  }
+}
+
+export interface DrainRow {
+  routesVersion: number
+  inFlight: Record<string, number>
+  seenAt: Date
+}
+
+/** Every registered gateway, the silent ones too: whoever may still hold a connection counts. */
+export async function registered(db: Database | Tx): Promise<DrainRow[]> {
+  const { rows } = await db.query<{ routes_version: string; in_flight: Record<string, number>; seen_at: Date }>(
+    'select routes_version, in_flight, seen_at from gateways',
+  )
+  return rows.map((r) => ({ routesVersion: Number(r.routes_version), inFlight: r.in_flight, seenAt: r.seen_at }))
+}
+
+/**
+ * The drain handshake (pure): true when every registered gateway has applied the version that drains the replica and
+ * has freshly reported nothing in flight on it. A gateway that does not report blocks: silence is no evidence.
+ */
+export function isDrained(
+  gateways: readonly DrainRow[],
+  replicaId: string,
+  sinceVersion: number,
+  now: number,
+): boolean {
+  return gateways.every(
+    (gateway) =>
+      gateway.routesVersion >= sinceVersion &&
+      now - gateway.seenAt.getTime() <= silentAfterMs &&
+      (gateway.inFlight[replicaId] ?? 0) === 0,
+  )
+}

@@ -1,0 +1,80 @@
+/** Routes of API keys and organisations. */
+import { z } from 'zod'
+import {
+  apiKey,
+  createdKey,
+  createKey,
+  createOrg,
+  org,
+  renderKey,
+  renderOrg,
+  revokedKey,
+} from '../wire/native/account.ts'
+import { listOf, pageQuery } from '../wire/native/fields.ts'
+import { endpoint, paged, whole } from './endpoint.ts'
+
+export const accountEndpoints = [
+  endpoint({
+    id: 'createApiKey',
+    method: 'post',
+    path: '/api-keys',
+    tag: 'API keys',
+    summary: 'Create an API key',
+    description: 'The secret is in this answer and nowhere else.',
+    creates: true,
+    body: createKey,
+    answer: createdKey,
+    run: async ({ principal, body, once, parts }) => {
+      const { name, role, expires_at } = body
+      const wish = { name, role, ...(expires_at === undefined ? {} : { expiresAt: new Date(expires_at) }) }
+      const { key, secret, propagated } = await parts.access.createKey(principal, wish, once)
+      return { ...renderKey(key), secret, propagated }
+    },
+  }),
+  endpoint({
+    id: 'listApiKeys',
+    method: 'get',
+    path: '/api-keys',
+    tag: 'API keys',
+    summary: 'List API keys',
+    query: z.strictObject(pageQuery),
+    answer: listOf(apiKey),
+    run: async ({ principal, query, parts }) => paged(await parts.access.listKeys(principal, query), renderKey),
+  }),
+  endpoint({
+    id: 'revokeApiKey',
+    method: 'delete',
+    path: '/api-keys/{id}',
+    tag: 'API keys',
+    summary: 'Revoke an API key',
+    description: 'New requests with it are refused everywhere before this answers, unless `propagated` is false.',
+    answer: revokedKey,
+    run: async ({ principal, param, parts }) => {
+      const { propagated } = await parts.access.revokeKey(principal, param('id'))
+      return { id: param('id'), revoked: true as const, propagated }
+    },
+  }),
+  endpoint({
+    id: 'createOrg',
+    method: 'post',
+    path: '/orgs',
+    tag: 'Organisations',
+    summary: 'Create an organisation',
+    description: 'The operator only. Act in it with the header `X-Paddock-Org`.',
+    creates: true,
+    body: createOrg,
+    answer: org,
+    faults: ['forbidden', 'name_taken'],
+    run: async ({ principal, body, once, parts }) => renderOrg(await parts.access.createOrg(principal, body, once)),
+  }),
+  endpoint({
+    id: 'listOrgs',
+    method: 'get',
+    path: '/orgs',
+    tag: 'Organisations',
+    summary: 'List organisations',
+    description: 'The operator sees all, everybody else their own.',
+    answer: listOf(org),
+    run: async ({ principal, parts }) => whole((await parts.access.listOrgs(principal)).map(renderOrg)),
+  }),
+]

@@ -1,0 +1,103 @@
+/**
+ * What a route of the native API is: plain data plus one function that parses nothing and renders its answer. The
+ * table of them (table.ts) feeds the server, the reference and the authorisation matrix alike.
+ */
+import { z } from 'zod'
+import type { Access } from '../access/commands.ts'
+import type { Once } from '../access/once.ts'
+import type { Principal } from '../access/permissions.ts'
+import type { Deployments } from '../deployments/commands.ts'
+import type { EngineDriver, EngineType } from '../engines/contract.ts'
+import type { FaultCode } from '../kernel/fault-table.ts'
+import type { ModelCatalogue } from '../models/catalogue.ts'
+import type { HardwareCatalogue } from '../models/hardware.ts'
+
+export const basePath = '/api/v1/public'
+
+/** Everything that handlers may call. */
+export interface ApiParts {
+  access: Access
+  deployments: Deployments
+  models: ModelCatalogue
+  hardware: HardwareCatalogue
+  /** Engines that can run here. */
+  engines: ReadonlyMap<EngineType, EngineDriver>
+  config: {
+    /** Address under which clients reach this server, without a trailing slash. */
+    publicUrl: string
+    /** Largest request body; default 10 MiB. */
+    maxBodyBytes?: number
+  }
+}
+
+/** A checked request. */
+export interface Ask<Q = unknown, B = unknown> {
+  principal: Principal
+  /** The value of a `{name}` in the path. */
+  param(name: string): string
+  query: Q
+  body: B
+  once: Once | null
+  parts: ApiParts
+}
+
+export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
+
+export interface Endpoint {
+  /** Operation id in the reference. */
+  id: string
+  method: Method
+  /** Below `basePath`, with `{name}` for parameters. */
+  path: string
+  tag: string
+  summary: string
+  description: string
+  /** Answers 201 and honours Idempotency-Key. */
+  creates: boolean
+  query: z.ZodObject
+  body: z.ZodType | null
+  answer: z.ZodType
+  /** Faults of its own, beyond those that every route can give. */
+  faults: readonly FaultCode[]
+  run(ask: Ask): Promise<unknown>
+}
+
+interface Definition<Q extends z.ZodObject, B extends z.ZodType, A extends z.ZodType>
+  extends Pick<Endpoint, 'id' | 'method' | 'path' | 'tag' | 'summary'> {
+  description?: string
+  creates?: boolean
+  query?: Q
+  body?: B
+  answer: A
+  faults?: readonly FaultCode[]
+  run(ask: Ask<z.output<Q>, z.output<B>>): Promise<z.output<A>>
+}
+
+const noQuery = z.strictObject({})
+
+/** Checks a definition's types and forgets them, so that all routes fit in one table. */
+export function endpoint<
+  A extends z.ZodType,
+  Q extends z.ZodObject = typeof noQuery,
+  B extends z.ZodType = z.ZodUndefined,
+>(definition: Definition<Q, B, A>): Endpoint {
+  return {
+    description: '',
+    creates: false,
+    faults: [],
+    ...definition,
+    query: definition.query ?? noQuery,
+    body: definition.body ?? null,
+    run: definition.run as Endpoint['run'],
+  }
+}
+
+/** A list that is given whole. */
+export function whole<T>(items: T[]): { data: T[]; next_cursor: null } {
+  return { data: items, next_cursor: null }
+}
+
+/** One page of a list, each item rendered. */
+export function paged<T, W>(page: { items: T[]; nextCursor: string | null }, render: (item: T) => W) {
+  return { data: page.items.map(render), next_cursor: page.nextCursor }
+}

@@ -1,0 +1,7 @@
+/** The one list of routes that control serves under the base path. A new noun adds its line here. */
+import { accountEndpoints } from './account.ts'
+import { catalogueEndpoints } from './catalogue.ts'
+import { deploymentEndpoints } from './deployments.ts'
+import type { Endpoint } from './endpoint.ts'
+
+export const endpoints: readonly Endpoint[] = [...deploymentEndpoints, ...catalogueEndpoints, ...accountEndpoints]

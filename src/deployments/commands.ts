@@ -1,0 +1,295 @@
+/** Use cases of deployments: authorise → decide → write in one transaction. The reconciler does the rest. */
+import { propagated } from '../access/gateways.ts'
+import { type Once, runOnce } from '../access/once.ts'
+import { can, type Principal, type Right } from '../access/permissions.ts'
+import { costSoFar } from '../billing/cost.ts'
+import type { ComputeDriver } from '../compute/contract.ts'
+import type { StoredEvent } from '../events/catalogue.ts'
+import { eventsOf, record } from '../events/store.ts'
+import { Fault } from '../kernel/fault.ts'
+import type { ReplicaId } from '../kernel/ids.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { newId } from '../runtime/ids.ts'
+import type { Seal } from '../runtime/seal.ts'
+import type { Database, Tx } from '../store/database.ts'
+import { noStarts } from './situation.ts'
+import { type DeploymentSpec, type DeploymentWish, gpusOf, makeSpec, replicaPrice, type SpecContext } from './spec.ts'
+import * as store from './store.ts'
+import type { DeploymentView, Explanation, ReplicaSummary } from './view.ts'
+
+export interface DeploymentContext extends SpecContext {
+  db: Database
+  seal: Seal
+  clock: Clock
+  computes: ReadonlyMap<string, ComputeDriver>
+  /** GPUs an org may hold. */
+  quotaGpus: number
+  /** Tells the reconciler that something changed. */
+  wake(): void
+}
+
+export interface Page {
+  cursor?: string
+  limit: number
+}
+
+const replicasShownMaximum = 50
+const eventsExplained = 20
+const logLinesMaximum = 10_000
+
+export class Deployments {
+  readonly #context: DeploymentContext
+  constructor(context: DeploymentContext) {
+    this.#context = context
+  }
+
+  /** Throws Faults: forbidden, name_taken, quota_exceeded, model_not_supported, gpu_type_unknown … Returns at once, `starting`. */
+  async create(principal: Principal, wish: DeploymentWish, once: Once | null): Promise<DeploymentView> {
+    const { db, seal, clock } = this.#context
+    if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
+    const { spec, model } = makeSpec(wish, this.#context)
+    const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
+      await store.lockOrg(tx, principal.orgId)
+      await this.#checkQuota(tx, principal.orgId, spec)
+      return { id: await this.#insert(tx, principal, wish.name, spec, model.emulated) }
+    })
+    this.#context.wake()
+    const row = await store.deploymentById(db, result.id)
+    return this.#view(row!)
+  }
+
+  async #insert(tx: Tx, principal: Principal, name: string, spec: DeploymentSpec, standIn: boolean): Promise<string> {
+    const at = new Date(this.#context.clock.now())
+    const id = newId('dep', this.#context.clock)
+    const reason = { code: 'starting', message: 'A replica is starting.', since: at.toISOString(), retry_after: 5 }
+    const emulated = standIn || (await this.#isEmulated(spec))
+    const row = {
+      id,
+      org_id: principal.orgId,
+      name,
+      spec,
+      desired_replicas: spec.replicas,
+      reason,
+      emulated,
+      starts: noStarts,
+    }
+    if (!(await store.insertDeployment(tx, row, at)))
+      throw new Fault('name_taken', `There is a deployment "${name}" already.`)
+    await store.insertRevision(tx, { id: newId('rev', this.#context.clock), deployment_id: id, number: 1, spec }, at)
+    const data = { name, model_id: spec.modelId, by: principal.keyId }
+    await record(tx, { orgId: principal.orgId, deploymentId: id, type: 'deployment.created', data, at })
+    return id
+  }
+
+  /** True when the hardware asked for exists here only as emulated slots. */
+  async #isEmulated(spec: DeploymentSpec): Promise<boolean> {
+    const offers = (
+      await Promise.all([...this.#context.computes.values()].map((d) => d.offers().catch(() => [])))
+    ).flat()
+    const wanted = offers.filter((offer) => spec.hardware.some((h) => h.gpuType === offer.gpuType))
+    return wanted.length > 0 && wanted.every((offer) => offer.emulated)
+  }
+
+  async #checkQuota(tx: Tx, orgId: string, spec: DeploymentSpec): Promise<void> {
+    const { hardware, quotaGpus } = this.#context
+    const live = await store.liveSpecsOf(tx, orgId)
+    const used = live.reduce((sum, row) => sum + gpusOf({ ...row.spec, replicas: row.desired_replicas }, hardware), 0)
+    const asked = gpusOf(spec, hardware)
+    if (asked > 0 && used + asked > quotaGpus)
+      throw new Fault('quota_exceeded', `This needs ${asked} GPUs; the organisation holds ${used} of ${quotaGpus}.`, {
+        detail: { used, asked, limit: quotaGpus },
+      })
+  }
+
+  async list(
+    principal: Principal,
+    page: Page & { deleted?: boolean },
+  ): Promise<{ items: DeploymentView[]; nextCursor: string | null }> {
+    const { db } = this.#context
+    const rows = await store.deploymentsOf(
+      db,
+      principal.orgId,
+      page.cursor ?? null,
+      page.limit + 1,
+      page.deleted ?? false,
+    )
+    const shown = rows.slice(0, page.limit)
+    const visible = shown.filter((row) => can(principal, 'deployment:read', row.id))
+    if (visible.length === 0 && principal.role !== 'scoped' && !can(principal, 'deployment:read'))
+      throw forbidden('deployment:read')
+    return { items: await this.#views(visible), nextCursor: rows.length > page.limit ? shown.at(-1)!.id : null }
+  }
+
+  async get(principal: Principal, idOrName: string): Promise<DeploymentView> {
+    return this.#view(await this.#allowed(principal, idOrName, 'deployment:read'))
+  }
+
+  /** Tears down at once: billing stops and requests are refused before this returns. Repeating it changes nothing. */
+  async remove(principal: Principal, idOrName: string, options: { onlyIfStopped: boolean }): Promise<DeploymentView> {
+    const { db, clock } = this.#context
+    const row = await this.#allowed(principal, idOrName, 'deployment:write')
+    const version = await db.tx(async (tx) => {
+      const at = new Date(clock.now())
+      if (options.onlyIfStopped) await this.#refuseUnlessStopped(tx, row.id)
+      if (!(await store.askDelete(tx, row.id, at))) return null
+      await store.endReplicas(tx, row.id, at)
+      await record(tx, {
+        orgId: row.org_id,
+        deploymentId: row.id,
+        type: 'deployment.delete_asked',
+        data: { by: principal.keyId },
+        at,
+      })
+      const route = await store.routeOf(tx, row.id)
+      return route === null ? null : store.publishRoute(tx, { ...route, phase: 'stopping', removed: true })
+    })
+    this.#context.wake()
+    if (version !== null) await propagated(db, clock, 'routes', version)
+    return this.#view((await store.deploymentById(db, row.id))!)
+  }
+
+  async #refuseUnlessStopped(tx: Tx, id: string): Promise<void> {
+    const row = await store.deploymentById(tx, id)
+    if (row && row.phase !== 'stopped' && row.phase !== 'failed' && row.desired !== 'deleted')
+      throw new Fault('conflict', `It is ${row.phase}; only a stopped deployment is deleted this way.`, {
+        action: 'Stop it first, then delete it.',
+      })
+  }
+
+  async explain(principal: Principal, idOrName: string): Promise<Explanation> {
+    const { db } = this.#context
+    const row = await this.#allowed(principal, idOrName, 'deployment:read')
+    const [deployment, replicas, events] = await Promise.all([
+      this.#view(row),
+      this.#summaries(row),
+      eventsOf(db, row.id, null, eventsExplained),
+    ])
+    return {
+      deployment,
+      why: row.plan_why,
+      engineWhy: row.spec.engineWhy,
+      replicas,
+      events: events.map(({ at, type, data }) => ({ at, type, data })),
+      nextLookAt: row.next_at,
+    }
+  }
+
+  async replicas(principal: Principal, idOrName: string): Promise<ReplicaSummary[]> {
+    return this.#summaries(await this.#allowed(principal, idOrName, 'deployment:read'))
+  }
+
+  /** Newest first. */
+  async events(
+    principal: Principal,
+    idOrName: string,
+    page: Page,
+  ): Promise<{ items: StoredEvent[]; nextCursor: string | null }> {
+    const row = await this.#allowed(principal, idOrName, 'deployment:read')
+    const before = page.cursor === undefined ? null : Number(page.cursor)
+    if (before !== null && !Number.isSafeInteger(before)) throw new Fault('invalid_request', 'The cursor is damaged.')
+    const items = await eventsOf(this.#context.db, row.id, before, page.limit + 1)
+    const shown = items.slice(0, page.limit)
+    return { items: shown, nextCursor: items.length > page.limit ? String(shown.at(-1)!.seq) : null }
+  }
+
+  /** The engines' own output by replica, newest replica first; prompts and completions are never in it. */
+  async logs(principal: Principal, idOrName: string, lines: number): Promise<{ replicaId: string; lines: string[] }[]> {
+    const { db, computes } = this.#context
+    const row = await this.#allowed(principal, idOrName, 'deployment:logs')
+    const replicas = (await store.replicasOf(db, [row.id], replicasShownMaximum)).filter(
+      (r) => r.phase !== 'gone' || r.exit,
+    )
+    return Promise.all(
+      replicas.map(async (replica) => {
+        const kept = replica.exit?.lastLines ?? []
+        if (replica.phase === 'gone') return { replicaId: replica.id, lines: kept }
+        const current = await computes
+          .get(replica.provider)
+          ?.logs(replica.id as ReplicaId, Math.min(lines, logLinesMaximum))
+          .catch(() => kept)
+        return { replicaId: replica.id, lines: current ?? kept }
+      }),
+    )
+  }
+
+  async #allowed(principal: Principal, idOrName: string, right: Right): Promise<store.DeploymentRow> {
+    const row = await store.deploymentOf(this.#context.db, principal.orgId, idOrName)
+    if (!row) throw new Fault('not_found', `There is no deployment "${idOrName}" in this organisation.`)
+    if (!can(principal, right, row.id)) throw forbidden(right)
+    return row
+  }
+
+  async #summaries(row: store.DeploymentRow): Promise<ReplicaSummary[]> {
+    const { db } = this.#context
+    const [replicas, revisions] = await Promise.all([
+      store.replicasOf(db, [row.id], replicasShownMaximum),
+      store.revisionsOf(db, row.id),
+    ])
+    return replicas.map((r) => ({
+      id: r.id,
+      revision: revisions.find((revision) => revision.id === r.revision_id)?.number ?? 0,
+      phase: r.phase,
+      gpuType: r.gpu_type,
+      gpuCount: r.gpu_count,
+      region: r.region,
+      createdAt: r.created_at,
+      readyAt: r.ready_at,
+      endedAt: r.ended_at,
+      startPhases: r.start_phases,
+      exit: r.exit,
+    }))
+  }
+
+  async #view(row: store.DeploymentRow): Promise<DeploymentView> {
+    return (await this.#views([row]))[0]!
+  }
+
+  async #views(rows: store.DeploymentRow[]): Promise<DeploymentView[]> {
+    const { db, clock, hardware } = this.#context
+    const ids = rows.map((row) => row.id)
+    const intervals = ids.length === 0 ? [] : await store.servingIntervals(db, ids)
+    return rows.map((row) => {
+      const mine = intervals.filter((interval) => interval.deployment_id === row.id)
+      return render(row, replicaPrice(row.spec, hardware), costSoFar(mine.map(toInterval), clock.now()))
+    })
+  }
+}
+
+const costsNothing = new Set(['queued', 'asleep', 'stopping', 'stopped', 'failed', 'deleted'])
+
+function render(row: store.DeploymentRow, price: bigint, cost: bigint): DeploymentView {
+  const hourly = row.desired === 'running' && !costsNothing.has(row.phase) ? price * BigInt(row.desired_replicas) : 0n
+  return {
+    id: row.id,
+    orgId: row.org_id,
+    name: row.name,
+    spec: row.spec,
+    desired: row.desired,
+    phase: row.phase,
+    reason: row.reason,
+    desiredReplicas: row.desired === 'running' ? row.desired_replicas : 0,
+    readyReplicas: row.ready_replicas,
+    revision: row.revision,
+    hourlyCost: hourly,
+    hourlyCostMax: price * BigInt(row.spec.replicas),
+    cost,
+    emulated: row.emulated,
+    servedBy: row.emulated ? 'paddock/starter' : null,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    deletedAt: row.deleted_at,
+  }
+}
+
+function toInterval(row: store.CostRow) {
+  return {
+    priceMicroUsdPerUnitHour: BigInt(row.price),
+    units: row.units,
+    from: Number(row.from_ms),
+    to: row.to_ms === null ? null : Number(row.to_ms),
+  }
+}
+
+function forbidden(right: Right): Fault {
+  return new Fault('forbidden', `This API key does not have the right ${right} here.`)
+}

@@ -1,0 +1,63 @@
+/** What the gateway is told of a deployment. Pure. */
+import type { Phase, Reason } from '../kernel/phase.ts'
+import type { ReplicaPhase } from './replica.ts'
+import type { Route, RouteReplica } from './routes.ts'
+
+export interface RouteSource {
+  deployment: {
+    id: string
+    orgId: string
+    name: string
+    modelId: string
+    emulated: boolean
+    createdAt: Date
+    desired: string
+  }
+  engine: Route['engine']
+  contextTokens: number
+  phase: Phase
+  reason: Reason | null
+  replicas: { id: string; phase: ReplicaPhase; address: string | null; port: number | null; key: string }[]
+}
+
+/** The route as it should be; `version` is the caller's to set. Replicas in a fixed order, so that equal means equal. */
+export function makeRoute(source: RouteSource): Route {
+  const { deployment } = source
+  const replicas = source.replicas.flatMap((r): RouteReplica[] => {
+    if ((r.phase !== 'ready' && r.phase !== 'draining') || r.address === null || r.port === null) return []
+    return [{ id: r.id, address: r.address, port: r.port, key: r.key, state: r.phase, weight: 100 }]
+  })
+  return {
+    deploymentId: deployment.id,
+    orgId: deployment.orgId,
+    name: deployment.name,
+    modelId: deployment.modelId,
+    servedName: deployment.modelId,
+    engine: source.engine,
+    phase: source.phase,
+    reason: source.reason,
+    replicas: replicas.sort((a, b) => (a.id < b.id ? -1 : 1)),
+    contextTokens: source.contextTokens,
+    emulated: deployment.emulated,
+    created: Math.floor(deployment.createdAt.getTime() / 1000),
+    removed: deployment.desired === 'deleted',
+    version: 0,
+  }
+}
+
+/** True when a gateway would behave the same under both. */
+export function sameRoute(a: Route | null, b: Route): boolean {
+  if (a === null) return false
+  return JSON.stringify(sorted({ ...a, version: 0 })) === JSON.stringify(sorted({ ...b, version: 0 }))
+}
+
+/** jsonb does not keep the order of keys. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted)
+  if (value === null || typeof value !== 'object') return value
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([k, v]) => [k, sorted(v)]),
+  )
+}

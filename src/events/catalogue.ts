@@ -1,0 +1,26 @@
+/** Every type of event and what its data holds. One append-only log, written in the transaction of what it tells. */
+export interface EventData {
+  'deployment.created': { name: string; model_id: string; by: string }
+  'deployment.phase': { from: string; to: string; code?: string; message?: string }
+  'deployment.delete_asked': { by: string }
+  'deployment.failed': { code: string; message: string; last_lines: string[] }
+  'replica.planned': { replica_id: string; gpu_type: string; gpu_count: number; region: string }
+  'replica.ready': { replica_id: string; start_ms: number; phases: Record<string, number> }
+  'replica.draining': { replica_id: string }
+  'replica.ended': { replica_id: string; why: string; code: number | null; signal: string | null; last_lines: string[] }
+  'replica.gone': { replica_id: string }
+  'replica.refused': { replica_id: string; why: string }
+  'replica.orphan_removed': { replica_id: string }
+  'key.created': { key_id: string; name: string; by: string }
+  'key.revoked': { key_id: string; by: string }
+  'org.created': { name: string }
+}
+export type EventType = keyof EventData
+
+export interface StoredEvent {
+  seq: number
+  id: string
+  type: EventType
+  at: Date
+  data: Record<string, unknown>
+}

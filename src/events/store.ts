@@ -1,0 +1,38 @@
+import { newId } from '../runtime/ids.ts'
+import type { Database, Tx } from '../store/database.ts'
+import type { EventData, EventType, StoredEvent } from './catalogue.ts'
+
+export interface NewEvent<T extends EventType = EventType> {
+  orgId: string
+  deploymentId: string | null
+  type: T
+  data: EventData[T]
+  at: Date
+}
+
+/** Appends one event in the caller's transaction: it exists exactly when what it tells exists. */
+export async function record<T extends EventType>(tx: Tx, event: NewEvent<T>): Promise<void> {
+  await tx.query('insert into events (id, org_id, deployment_id, type, data, at) values ($1, $2, $3, $4, $5, $6)', [
+    newId('evt'),
+    event.orgId,
+    event.deploymentId,
+    event.type,
+    JSON.stringify(event.data),
+    event.at,
+  ])
+}
+
+/** Events of a deployment before `beforeSeq` (newest first), at most `limit`. */
+export async function eventsOf(
+  db: Database | Tx,
+  deploymentId: string,
+  beforeSeq: number | null,
+  limit: number,
+): Promise<StoredEvent[]> {
+  const { rows } = await db.query<StoredEvent>(
+    `select seq, id, type, at, data from events
+     where deployment_id = $1 and ($2::bigint is null or seq < $2) order by seq desc limit $3`,
+    [deploymentId, beforeSeq, limit],
+  )
+  return rows.map((row) => ({ ...row, seq: Number(row.seq) }))
+}

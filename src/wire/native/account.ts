@@ -1,0 +1,80 @@
+/** API keys and organisations on the native API. */
+import { z } from 'zod'
+import { instant, iso, label, orNull } from './fields.ts'
+
+/** Roles that a key can be given, strongest first. `scoped` has no right but what grants on single deployments give. */
+export const keyRoles = ['owner', 'admin', 'developer', 'billing', 'viewer', 'scoped'] as const
+export type KeyRole = (typeof keyRoles)[number]
+
+export const createKey = z
+  .strictObject({
+    name: label(100).meta({ description: 'For you to recognise it.', example: 'production' }),
+    role: z.enum(keyRoles).optional().meta({ description: 'Default `developer`.' }),
+    expires_at: z.iso.datetime({ offset: true }).optional().meta({ description: 'ISO 8601; default: never.' }),
+  })
+  .meta({ id: 'CreateApiKey' })
+export type CreateKey = z.input<typeof createKey>
+
+const keyFields = {
+  id: z.string().meta({ example: 'key_0mhx3k2v9ab3d5f7h9k1' }),
+  org_id: z.string(),
+  name: z.string(),
+  role: z.enum(keyRoles),
+  hint: z.string().meta({ description: 'The last four characters of the secret.' }),
+  created_at: instant,
+  expires_at: orNull(instant),
+  last_used_at: orNull(instant),
+  revoked_at: orNull(instant),
+}
+export const apiKey = z.object(keyFields).meta({ id: 'ApiKey' })
+export type ApiKey = z.output<typeof apiKey>
+
+const propagated = z.boolean().meta({
+  description: 'true: every gateway knows already; false: a gateway did not answer in time and learns it soon.',
+})
+export const createdKey = z
+  .object({ ...keyFields, secret: z.string().meta({ description: 'Shown this once.', example: 'sk_…' }), propagated })
+  .meta({ id: 'CreatedApiKey' })
+export type CreatedKey = z.output<typeof createdKey>
+
+export const revokedKey = z
+  .object({ id: z.string(), revoked: z.literal(true), propagated })
+  .meta({ id: 'RevokedApiKey' })
+export type RevokedKey = z.output<typeof revokedKey>
+
+export const createOrg = z.strictObject({ name: label(100).meta({ example: 'Acme' }) }).meta({ id: 'CreateOrg' })
+export type CreateOrg = z.input<typeof createOrg>
+export const org = z
+  .object({ id: z.string().meta({ example: 'org_0mhx3k2v9ab3d5f7h9k1' }), name: z.string(), created_at: instant })
+  .meta({ id: 'Org' })
+export type Org = z.output<typeof org>
+
+export interface KeyShape {
+  id: string
+  orgId: string
+  name: string
+  role: KeyRole
+  hint: string
+  createdAt: Date
+  expiresAt: Date | null
+  lastUsedAt: Date | null
+  revokedAt: Date | null
+}
+
+export function renderKey(key: KeyShape): ApiKey {
+  return {
+    id: key.id,
+    org_id: key.orgId,
+    name: key.name,
+    role: key.role,
+    hint: key.hint,
+    created_at: iso(key.createdAt),
+    expires_at: iso(key.expiresAt),
+    last_used_at: iso(key.lastUsedAt),
+    revoked_at: iso(key.revokedAt),
+  }
+}
+
+export function renderOrg(view: { id: string; name: string; createdAt: Date }): Org {
+  return { id: view.id, name: view.name, created_at: iso(view.createdAt) }
+}

@@ -1,0 +1,209 @@
+/**
+ * A small client of the native API over `fetch`: one method per route, the same in Node and in a browser. It neither
+ * retries nor polls; every failure is an ApiError with what the server said.
+ */
+import type { ApiKey, CreatedKey, CreateKey, CreateOrg, Org, RevokedKey } from './account.ts'
+import type { GpuModelConfig, GpuType, Model } from './catalogue.ts'
+import type { CreateDeployment, Deployment } from './deployment.ts'
+import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
+import type { ListOf } from './fields.ts'
+
+export interface ClientOptions {
+  /** Address of the server, e.g. `http://127.0.0.1:8080`. */
+  url: string
+  /** API key; absent for routes that need none. */
+  key?: string
+  /** The operator only: act in this organisation. */
+  org?: string
+  fetch?: typeof fetch
+}
+
+export interface Page {
+  limit?: number
+  cursor?: string
+}
+
+export interface Creating {
+  idempotencyKey?: string
+  signal?: AbortSignal
+}
+
+export interface Health {
+  ok: boolean
+  version?: string
+  problems?: string[]
+}
+
+interface Call {
+  query?: object
+  body?: unknown
+  idempotencyKey?: string
+  signal?: AbortSignal
+}
+
+/** What the server answered instead. `status` 0 and code `unreachable`: no answer at all. */
+export class ApiError extends Error {
+  readonly status: number
+  readonly code: string
+  readonly action: string
+  readonly requestId: string | null
+  readonly detail: unknown
+  readonly retryAfterSeconds: number | null
+  constructor(
+    status: number,
+    said: { code: string; message: string; action: string; request_id?: string | null; detail?: unknown },
+    options: { retryAfterSeconds?: number | null; cause?: unknown } = {},
+  ) {
+    super(said.message, { cause: options.cause })
+    this.name = 'ApiError'
+    this.status = status
+    this.code = said.code
+    this.action = said.action
+    this.requestId = said.request_id ?? null
+    this.detail = said.detail
+    this.retryAfterSeconds = options.retryAfterSeconds ?? null
+  }
+}
+
+export class NativeClient {
+  readonly #options: ClientOptions
+  readonly #root: string
+  constructor(options: ClientOptions) {
+    this.#options = options
+    this.#root = options.url.replace(/\/+$/, '')
+  }
+
+  createDeployment(body: CreateDeployment, creating: Creating = {}): Promise<Deployment> {
+    return this.#json('POST', '/deployments', { body, ...creating })
+  }
+  listDeployments(query: Page & { deleted?: boolean } = {}): Promise<ListOf<Deployment>> {
+    return this.#json('GET', '/deployments', { query })
+  }
+  getDeployment(idOrName: string, signal?: AbortSignal): Promise<Deployment> {
+    return this.#json('GET', deploymentPath(idOrName), { signal })
+  }
+  deleteDeployment(idOrName: string, options: { onlyIfStopped?: boolean } = {}): Promise<Deployment> {
+    return this.#json('DELETE', deploymentPath(idOrName), { query: { only_if_stopped: options.onlyIfStopped } })
+  }
+  explainDeployment(idOrName: string): Promise<Explanation> {
+    return this.#json('GET', deploymentPath(idOrName, '/explain'))
+  }
+  listReplicas(idOrName: string): Promise<ListOf<Replica>> {
+    return this.#json('GET', deploymentPath(idOrName, '/replicas'))
+  }
+  listEvents(idOrName: string, query: Page = {}): Promise<ListOf<Event>> {
+    return this.#json('GET', deploymentPath(idOrName, '/events'), { query })
+  }
+  /** `lines` per replica, newest; default 200. */
+  readLogs(idOrName: string, query: { lines?: number } = {}): Promise<ListOf<ReplicaLog>> {
+    return this.#json('GET', deploymentPath(idOrName, '/logs'), { query })
+  }
+  createKey(body: CreateKey, creating: Creating = {}): Promise<CreatedKey> {
+    return this.#json('POST', '/api-keys', { body, ...creating })
+  }
+  listKeys(query: Page = {}): Promise<ListOf<ApiKey>> {
+    return this.#json('GET', '/api-keys', { query })
+  }
+  revokeKey(id: string): Promise<RevokedKey> {
+    return this.#json('DELETE', `/api-keys/${encodeURIComponent(id)}`)
+  }
+  createOrg(body: CreateOrg, creating: Creating = {}): Promise<Org> {
+    return this.#json('POST', '/orgs', { body, ...creating })
+  }
+  listOrgs(): Promise<ListOf<Org>> {
+    return this.#json('GET', '/orgs')
+  }
+  listGpuTypes(): Promise<ListOf<GpuType>> {
+    return this.#json('GET', '/gpu-types')
+  }
+  listModels(): Promise<ListOf<Model>> {
+    return this.#json('GET', '/models')
+  }
+  /** `all`: also what cannot be deployed, with the reason. */
+  listGpuModelConfigs(query: { all?: boolean } = {}): Promise<ListOf<GpuModelConfig>> {
+    return this.#json('GET', '/gpu-model-configs', { query })
+  }
+
+  /** The raw answer of an inference route, for streaming; throws ApiError unless it is 2xx. Body as OpenAI's. */
+  chatCompletions(idOrName: string, body: Record<string, unknown>, signal?: AbortSignal): Promise<Response> {
+    return this.#send('POST', `/api/v1/public${deploymentPath(idOrName, '/chat/completions')}`, { body, signal })
+  }
+
+  /** Is the process up? */
+  async health(): Promise<Health> {
+    return (await this.#send('GET', '/healthz', {})).json() as Promise<Health>
+  }
+  /** Can it serve? A 503 is an answer here, not an error. */
+  async ready(): Promise<Health> {
+    const answer = await this.#exchange('GET', '/readyz', {})
+    if (answer.status === 200 || answer.status === 503) return answer.json() as Promise<Health>
+    throw await errorFrom(answer)
+  }
+
+  async #json<T>(method: string, path: string, call: Call = {}): Promise<T> {
+    const answer = await this.#send(method, `/api/v1/public${path}`, call)
+    try {
+      return (await answer.json()) as T
+    } catch (cause) {
+      throw notOurs(answer.status, cause)
+    }
+  }
+
+  async #send(method: string, path: string, call: Call): Promise<Response> {
+    const answer = await this.#exchange(method, path, call)
+    if (!answer.ok) throw await errorFrom(answer)
+    return answer
+  }
+
+  async #exchange(method: string, path: string, call: Call): Promise<Response> {
+    const headers: Record<string, string> = { accept: 'application/json, text/event-stream' }
+    if (this.#options.key !== undefined) headers.authorization = `Bearer ${this.#options.key}`
+    if (this.#options.org !== undefined) headers['x-paddock-org'] = this.#options.org
+    if (call.idempotencyKey !== undefined) headers['idempotency-key'] = call.idempotencyKey
+    if (call.body !== undefined) headers['content-type'] = 'application/json'
+    const body = call.body === undefined ? undefined : JSON.stringify(call.body)
+    try {
+      const send = this.#options.fetch ?? fetch
+      return await send(this.#root + path + queryText(call.query), { method, headers, body, signal: call.signal })
+    } catch (cause) {
+      if (call.signal?.aborted) throw cause
+      const message = `${this.#root} does not answer.`
+      throw new ApiError(
+        0,
+        { code: 'unreachable', message, action: 'Check the address and that the server runs.' },
+        { cause },
+      )
+    }
+  }
+}
+
+function deploymentPath(idOrName: string, rest = ''): string {
+  return `/deployments/${encodeURIComponent(idOrName)}${rest}`
+}
+
+function queryText(query: object = {}): string {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined)
+  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString()
+  return text === '' ? '' : `?${text}`
+}
+
+async function errorFrom(answer: Response): Promise<ApiError> {
+  const text = await answer.text().catch(() => '')
+  const seconds = Number(answer.headers.get('retry-after') ?? Number.NaN)
+  const retryAfterSeconds = Number.isFinite(seconds) ? seconds : null
+  const requestId = answer.headers.get('x-request-id')
+  try {
+    // Inference routes answer OpenAI's error object, which has neither action nor request_id.
+    const said = (JSON.parse(text) as { error: { code: string | null; message: string; action?: string } }).error
+    const known = { ...said, code: said.code ?? 'error', action: said.action ?? '', request_id: requestId }
+    if (typeof said.message === 'string') return new ApiError(answer.status, known, { retryAfterSeconds })
+  } catch {
+    // Not ours: a proxy in between, or another server at that address.
+  }
+  return notOurs(answer.status)
+}
+
+function notOurs(status: number, cause?: unknown): ApiError {
+  const message = `The answer (status ${status}) is not one of Paddock's.`
+  return new ApiError(status, { code: 'not_paddock', message, action: 'Check the address.' }, { cause })
+}

@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { answering, phases } from '../../kernel/phase.ts'
+import { createDeployment, type DeploymentShape, deployment, renderDeployment, wishFrom } from './deployment.ts'
+
+const view: DeploymentShape = {
+  id: 'dep_1',
+  orgId: 'org_default',
+  name: 'prod-llama-70b',
+  spec: {
+    modelId: 'llama-3.3-70b-instruct',
+    hardware: [{ gpuType: 'h100', gpuCount: 1, region: 'nyc2' }],
+    engine: { type: 'llamacpp', maxModelLen: 4096, additionalArgs: [] },
+    engineWhy: 'llamacpp, because the weights are gguf.',
+    replicas: 1,
+  },
+  phase: 'serving',
+  reason: null,
+  desiredReplicas: 1,
+  readyReplicas: 1,
+  revision: 1,
+  hourlyCost: 4_410_000n,
+  hourlyCostMax: 4_410_000n,
+  cost: 1_225n,
+  emulated: true,
+  servedBy: 'paddock/starter',
+  createdAt: new Date(0),
+  updatedAt: new Date(1000),
+  deletedAt: null,
+}
+
+test('a deployment, field by field', () => {
+  const shown = renderDeployment(view, 'http://localhost:8080')
+  assert.deepEqual(shown, {
+    id: 'dep_1',
+    org_id: 'org_default',
+    name: 'prod-llama-70b',
+    model_id: 'llama-3.3-70b-instruct',
+    gpu_type: 'h100',
+    gpu_count: 1,
+    region: 'nyc2',
+    replicas: 1,
+    engine: {
+      type: 'llamacpp',
+      version: null,
+      max_model_len: 4096,
+      max_num_seqs: null,
+      additional_args: [],
+      why: 'llamacpp, because the weights are gguf.',
+    },
+    status: 'active',
+    phase: 'serving',
+    reason: null,
+    desired_replicas: 1,
+    ready_replicas: 1,
+    revision: 1,
+    endpoint_url: 'http://localhost:8080/api/v1/public/deployments/dep_1',
+    hourly_cost_usd: 4.41,
+    hourly_cost_max_usd: 4.41,
+    cost_usd: 0.001225,
+    emulated: true,
+    served_by: 'paddock/starter',
+    created_at: '1970-01-01T00:00:00.000Z',
+    updated_at: '1970-01-01T00:00:01.000Z',
+    deleted_at: null,
+  })
+  assert.deepEqual(deployment.parse(shown), shown)
+})
+
+test('endpoint_url is there exactly while requests are answered or held', () => {
+  for (const phase of phases) {
+    const { endpoint_url } = renderDeployment({ ...view, phase }, 'http://x')
+    assert.equal(endpoint_url !== null, answering[phase] === 'yes' || answering[phase] === 'hold', phase)
+  }
+})
+
+test('a wish: snake case becomes ours, what is absent stays absent', () => {
+  const least = { name: 'a', model_id: 'm', gpu_type: 'cpu' }
+  assert.deepEqual(wishFrom(createDeployment.parse(least)), { name: 'a', modelId: 'm', gpuType: 'cpu' })
+  const engine = { type: 'vllm', version: '1', max_model_len: 2, max_num_seqs: 3, additional_args: ['--x'] } as const
+  const all = { ...least, gpu_count: 2, region: 'nyc2', replicas: 4, engine }
+  assert.deepEqual(wishFrom(createDeployment.parse(all)), {
+    name: 'a',
+    modelId: 'm',
+    gpuType: 'cpu',
+    gpuCount: 2,
+    region: 'nyc2',
+    replicas: 4,
+    engine: { type: 'vllm', version: '1', maxModelLen: 2, maxNumSeqs: 3, additionalArgs: ['--x'] },
+  })
+})

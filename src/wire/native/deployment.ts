@@ -1,0 +1,213 @@
+/** Deployments on the native API: what a client sends, what it gets, and the translation from and to our own words. */
+import { z } from 'zod'
+import { type MicroUsd, usdNumber } from '../../kernel/money.ts'
+import { answering, type Phase, phases, type Reason } from '../../kernel/phase.ts'
+import { deploymentName, instant, iso, orNull, plainText, usd } from './fields.ts'
+import { nativeStatus, nativeStatuses } from './status.ts'
+
+export const engineTypes = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang'] as const
+type NamedEngine = Exclude<(typeof engineTypes)[number], 'auto'>
+
+const engineWish = z.strictObject({
+  type: z
+    .enum(engineTypes)
+    .optional()
+    .meta({ description: 'Default `auto`: chosen by the format of the weights; the answer says why.' }),
+  version: plainText(60).optional().meta({ description: 'Default: the newest version known here.' }),
+  max_model_len: z
+    .int()
+    .min(1)
+    .max(100_000_000)
+    .optional()
+    .meta({ description: 'Tokens per sequence; default: what the model was made for.' }),
+  max_num_seqs: z.int().min(1).max(100_000).optional().meta({ description: 'Sequences at once.' }),
+  additional_args: z
+    .array(plainText(1000))
+    .max(100)
+    .optional()
+    .meta({ description: 'Further arguments for the engine, checked against the list of allowed ones.' }),
+})
+
+export const createDeployment = z
+  .strictObject({
+    name: deploymentName,
+    model_id: plainText(4096).meta({
+      description: 'An id from `GET /models`, or the absolute path of a GGUF file that the operator allowed.',
+      example: 'paddock/starter',
+    }),
+    gpu_type: plainText(60).meta({ description: 'A `gpu_type` from `GET /gpu-types`.', example: 'cpu' }),
+    gpu_count: z.int().min(1).max(1000).optional().meta({ description: 'Units per replica; default 1.', example: 1 }),
+    region: plainText(60).optional().meta({ description: 'Default: any.', example: 'nyc2' }),
+    replicas: z.int().min(1).max(1000).optional().meta({ description: 'Exactly that many; default 1.', example: 1 }),
+    engine: engineWish.optional(),
+  })
+  .meta({ id: 'CreateDeployment' })
+export type CreateDeployment = z.input<typeof createDeployment>
+
+export const reason = z
+  .object({
+    code: z.string().meta({ example: 'starting' }),
+    message: z.string(),
+    since: instant,
+    retry_after: z.number().optional().meta({ description: 'Seconds.' }),
+  })
+  .meta({ id: 'Reason', description: 'Why the deployment is not simply serving.' })
+
+const engine = z.object({
+  type: z.enum(engineTypes),
+  version: orNull(z.string()),
+  max_model_len: orNull(z.int()),
+  max_num_seqs: orNull(z.int()),
+  additional_args: z.array(z.string()),
+  why: z.string().meta({ description: 'Why this engine.' }),
+})
+
+export const deployment = z
+  .object({
+    id: z.string().meta({ example: 'dep_0mhx3k2v9ab3d5f7h9k1' }),
+    org_id: z.string().meta({ example: 'org_default' }),
+    name: z.string(),
+    model_id: z.string(),
+    gpu_type: z.string(),
+    gpu_count: z.int().meta({ description: 'Units per replica.' }),
+    region: orNull(z.string()).meta({ description: 'null: any.' }),
+    replicas: z.int().meta({ description: 'As asked.' }),
+    engine,
+    status: z.enum(nativeStatuses),
+    phase: z.enum(phases),
+    reason: orNull(reason),
+    desired_replicas: z.int().nonnegative().meta({ description: 'Wanted now.' }),
+    ready_replicas: z.int().nonnegative().meta({ description: 'Answering now.' }),
+    revision: z.int().meta({ description: 'Grows with every change of the settings.' }),
+    endpoint_url: orNull(z.string()).meta({
+      description: 'Add `/chat/completions`. null when requests would be refused.',
+    }),
+    hourly_cost_usd: usd.meta({ description: 'Unit price × units × desired replicas now, in US dollars.' }),
+    hourly_cost_max_usd: usd.meta({ description: 'The most that an hour can cost with these settings.' }),
+    cost_usd: usd.meta({ description: 'Cost so far, in US dollars.' }),
+    emulated: z.boolean().meta({ description: 'true: this machine stands in for the named hardware or model.' }),
+    served_by: orNull(z.string()).meta({ description: 'The model that really answers, when it is another one.' }),
+    created_at: instant,
+    updated_at: instant,
+    deleted_at: orNull(instant),
+  })
+  .meta({ id: 'Deployment' })
+export type Deployment = z.output<typeof deployment>
+
+/** A create request in our own words; absent stays absent. */
+export interface DeploymentWishShape {
+  name: string
+  modelId: string
+  gpuType: string
+  gpuCount?: number
+  region?: string
+  replicas?: number
+  engine?: {
+    type?: 'auto' | NamedEngine
+    version?: string
+    maxModelLen?: number
+    maxNumSeqs?: number
+    additionalArgs?: string[]
+  }
+}
+
+export function wishFrom(body: z.output<typeof createDeployment>): DeploymentWishShape {
+  const { model_id, gpu_type, gpu_count, engine: asked, ...same } = body
+  return {
+    ...same,
+    modelId: model_id,
+    gpuType: gpu_type,
+    ...(gpu_count === undefined ? {} : { gpuCount: gpu_count }),
+    ...(asked === undefined ? {} : { engine: engineFrom(asked) }),
+  }
+}
+
+function engineFrom(asked: z.output<typeof engineWish>): NonNullable<DeploymentWishShape['engine']> {
+  const { max_model_len, max_num_seqs, additional_args, ...same } = asked
+  return {
+    ...same,
+    ...(max_model_len === undefined ? {} : { maxModelLen: max_model_len }),
+    ...(max_num_seqs === undefined ? {} : { maxNumSeqs: max_num_seqs }),
+    ...(additional_args === undefined ? {} : { additionalArgs: additional_args }),
+  }
+}
+
+/** What is needed of a deployment to show it. */
+export interface DeploymentShape {
+  id: string
+  orgId: string
+  name: string
+  spec: {
+    modelId: string
+    hardware: { gpuType: string; gpuCount: number; region: string | null }[]
+    engine: {
+      type: NamedEngine
+      version?: string
+      maxModelLen?: number
+      maxNumSeqs?: number
+      additionalArgs: string[]
+    }
+    engineWhy: string
+    replicas: number
+  }
+  phase: Phase
+  reason: Reason | null
+  desiredReplicas: number
+  readyReplicas: number
+  revision: number
+  hourlyCost: MicroUsd
+  hourlyCostMax: MicroUsd
+  cost: MicroUsd
+  emulated: boolean
+  servedBy: string | null
+  createdAt: Date
+  updatedAt: Date
+  deletedAt: Date | null
+}
+
+/** `publicUrl`: address of this server without a trailing slash. */
+export function renderDeployment(view: DeploymentShape, publicUrl: string): Deployment {
+  const first = view.spec.hardware[0]
+  return {
+    id: view.id,
+    org_id: view.orgId,
+    name: view.name,
+    model_id: view.spec.modelId,
+    gpu_type: first?.gpuType ?? '',
+    gpu_count: first?.gpuCount ?? 0,
+    region: first?.region ?? null,
+    replicas: view.spec.replicas,
+    engine: renderEngine(view.spec),
+    status: nativeStatus[view.phase],
+    phase: view.phase,
+    reason: view.reason,
+    desired_replicas: view.desiredReplicas,
+    ready_replicas: view.readyReplicas,
+    revision: view.revision,
+    endpoint_url: endpointUrl(view, publicUrl),
+    hourly_cost_usd: usdNumber(view.hourlyCost),
+    hourly_cost_max_usd: usdNumber(view.hourlyCostMax),
+    cost_usd: usdNumber(view.cost),
+    emulated: view.emulated,
+    served_by: view.servedBy,
+    created_at: iso(view.createdAt),
+    updated_at: iso(view.updatedAt),
+    deleted_at: iso(view.deletedAt),
+  }
+}
+
+function endpointUrl(view: Pick<DeploymentShape, 'id' | 'phase'>, publicUrl: string): string | null {
+  const reachable = answering[view.phase] === 'yes' || answering[view.phase] === 'hold'
+  return reachable ? `${publicUrl}/api/v1/public/deployments/${view.id}` : null
+}
+
+function renderEngine({ engine: own, engineWhy }: DeploymentShape['spec']): Deployment['engine'] {
+  return {
+    type: own.type,
+    version: own.version ?? null,
+    max_model_len: own.maxModelLen ?? null,
+    max_num_seqs: own.maxNumSeqs ?? null,
+    additional_args: own.additionalArgs,
+    why: engineWhy,
+  }
+}

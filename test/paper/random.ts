@@ -1,0 +1,32 @@
+/** Seeded random numbers (mulberry32), so that a failing run can be replayed with SEED=…. */
+export class Random {
+  #state: number
+  readonly seed: number
+  constructor(seed: number) {
+    this.seed = seed
+    this.#state = seed >>> 0
+  }
+  float(): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0
+    let t = this.#state
+    t = Math.imul(t ^ (t >>> 15), t | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+  }
+  int(from: number, to: number): number {
+    return from + Math.floor(this.float() * (to - from + 1))
+  }
+  chance(probability: number): boolean {
+    return this.float() < probability
+  }
+  pick<T>(items: readonly T[]): T | undefined {
+    return items.length === 0 ? undefined : items[Math.floor(this.float() * items.length)]
+  }
+  /** One of the named choices, by weight. */
+  weighted<T extends string>(weights: Record<T, number>): T {
+    const entries = Object.entries(weights) as [T, number][]
+    let left = this.float() * entries.reduce((sum, [, weight]) => sum + weight, 0)
+    for (const [name, weight] of entries) if ((left -= weight) < 0) return name
+    return entries.at(-1)![0]
+  }
+}
