@@ -1,0 +1,130 @@
+/**
+ * A part of the server in a process of its own: started with its setup over a pipe, restarted when it dies, told to
+ * stop, and killed when it does not. The pipe is also the leash: a part whose supervisor is gone ends by itself.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import type { Clock } from './runtime/clock.ts'
+import type { Log } from './runtime/log.ts'
+
+export type ToParent = { kind: 'ready'; port?: number } | { kind: 'fatal'; message: string }
+export type ToChild<S> = { kind: 'start'; setup: S } | { kind: 'stop' }
+
+const firstPauseMs = 50
+const longestPauseMs = 5_000
+/** A part that lived this long starts again without a pause. */
+const steadyMs = 30_000
+
+export class Part<S> {
+  readonly #name: string
+  readonly #module: string
+  readonly #setup: () => Promise<S>
+  readonly #clock: Clock
+  readonly #log: Log
+  #child: ChildProcess | null = null
+  #stopping = false
+  #failures = 0
+  #startedAt = 0
+  /** Port of the first start, kept over restarts. */
+  port: number | null = null
+
+  constructor(options: { name: string; module: string; setup: () => Promise<S>; clock: Clock; log: Log }) {
+    this.#name = options.name
+    this.#module = options.module
+    this.#setup = options.setup
+    this.#clock = options.clock
+    this.#log = options.log
+  }
+
+  get pid(): number | null {
+    return this.#child?.pid ?? null
+  }
+
+  /** Resolves when the part says it is ready; rejects when it says it cannot start. */
+  start(): Promise<void> {
+    return new Promise((ready, failed) => {
+      this.#startedAt = this.#clock.monotonicMs()
+      const child = fork(this.#module, [], {
+        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+        execArgv: process.execArgv,
+      })
+      this.#child = child
+      child.on('message', (message: ToParent) => {
+        if (message.kind === 'fatal') failed(new Error(message.message))
+        else {
+          this.port = message.port ?? this.port
+          ready()
+        }
+      })
+      child.once('error', failed)
+      child.once('exit', (code, signal) => {
+        failed(new Error(`${this.#name} ended with ${signal ?? `status ${code}`} before it was ready.`))
+        this.#onExit(code, signal)
+      })
+      // The child loads its modules while the setup is still being made.
+      this.#setup().then(
+        (setup) => child.connected && child.send({ kind: 'start', setup } satisfies ToChild<S>, () => {}),
+        (error: Error) => {
+          failed(error)
+          child.kill('SIGKILL')
+        },
+      )
+    })
+  }
+
+  #onExit(code: number | null, signal: string | null): void {
+    this.#child = null
+    if (this.#stopping) return
+    const steady = this.#clock.monotonicMs() - this.#startedAt >= steadyMs
+    this.#failures = steady ? 0 : this.#failures + 1
+    const pause = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(this.#failures, 10))
+    this.#log.warn({ part: this.#name, code, signal, pauseMs: pause }, 'a part ended and is started again')
+    void this.#clock.sleep(pause).then(() => {
+      // A start that fails ends in an exit, which comes back here.
+      if (!this.#stopping) this.start().catch(() => {})
+    })
+  }
+
+  /** Asks it to stop, kills it after `graceMs`; resolves when it is gone. */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopping = true
+    const child = this.#child
+    if (!child) return
+    const gone = new Promise<void>((done) => child.once('exit', () => done()))
+    const late = new AbortController()
+    if (child.connected) child.send({ kind: 'stop' } satisfies ToChild<S>, () => {})
+    void this.#clock.sleep(graceMs, late.signal).then(() => child.kill('SIGKILL'))
+    await gone
+    late.abort()
+  }
+}
+
+/** The child's side: calls `run` with the setup; its result stops the part. Ends the process when the leash is cut. */
+export function runPart<S>(
+  run: (setup: S, tell: (message: ToParent) => void) => Promise<{ stop(): Promise<void> }>,
+): void {
+  const tell = (message: ToParent) => process.send?.(message, () => {})
+  let running: Promise<{ stop(): Promise<void> }> | null = null
+  let ending = false
+  const end = async (status: number) => {
+    if (ending) return
+    ending = true
+    try {
+      await (await running)?.stop()
+    } finally {
+      process.exit(status)
+    }
+  }
+  // Ctrl-C reaches the whole group; the supervisor decides what it means.
+  process.on('SIGINT', () => {})
+  process.on('SIGTERM', () => void end(0))
+  process.on('disconnect', () => void end(1))
+  process.on('message', (message: ToChild<S>) => {
+    if (message.kind === 'stop') return void end(0)
+    running = run(message.setup, tell)
+    running.catch((error: Error) => {
+      tell({ kind: 'fatal', message: error.message })
+      process.exitCode = 1
+      setImmediate(() => process.exit(1))
+    })
+  })
+}

@@ -1,0 +1,117 @@
+/** What `serve` settles before anything runs: configuration, data folder, lock, port, keys. */
+import { accessSync, constants, mkdirSync, realpathSync, statSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join, resolve } from 'node:path'
+import { ConfigError, readConfig } from './runtime/config.ts'
+import { readIfThere, writeFileAtomic } from './runtime/files.ts'
+import { randomToken } from './runtime/ids.ts'
+import { instanceId } from './runtime/instance.ts'
+import { type HeldLock, takeLock } from './runtime/lock.ts'
+import type { Config, SettingName } from './runtime/settings.ts'
+
+/** A start that cannot be: one clear sentence for the person at the terminal. */
+export class StartRefused extends Error {}
+
+export type ServeFlags = Partial<Record<SettingName, unknown>> & { config?: string }
+
+export interface Setup {
+  config: Config
+  /** Absolute, symbolic links resolved. */
+  dataFolder: string
+  instanceId: string
+  lock: HeldLock
+  operatorKey: { secret: string; isNew: boolean; path: string | null }
+  secretKey: string
+}
+
+export function readSettings(flags: ServeFlags, env: NodeJS.ProcessEnv): Config {
+  const { config: file, ...rest } = flags
+  try {
+    return readConfig({ flags: rest, env, file: file ?? env.PADDOCK_CONFIG })
+  } catch (error) {
+    if (error instanceof ConfigError)
+      throw new StartRefused(
+        `The configuration has ${error.problems.length === 1 ? 'a problem' : `${error.problems.length} problems`}:\n  ${error.problems.join('\n  ')}`,
+      )
+    throw error
+  }
+}
+
+/** Everything that can be refused is refused before the first file is written. */
+export async function prepare(config: Config): Promise<Setup> {
+  checkKeys(config)
+  await checkPort(config.host, config.port)
+  const dataFolder = openDataFolder(config.data)
+  const lock = takeLock(join(dataFolder, 'serve.lock'))
+  if (!lock)
+    throw new StartRefused(
+      `The data folder ${dataFolder} is in use by another Paddock. Stop that one, or name another folder with --data.`,
+    )
+  try {
+    return {
+      config,
+      dataFolder,
+      instanceId: instanceId(dataFolder),
+      lock,
+      operatorKey: keptKey(config.operator_key, join(dataFolder, 'operator-key'), 'sk_'),
+      secretKey: keptKey(config.secret_key, join(dataFolder, 'secret-key'), '').secret,
+    }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+function checkKeys(config: Config): void {
+  if (config.operator_key !== '' && !/^\S{16,512}$/.test(config.operator_key))
+    throw new StartRefused('PADDOCK_OPERATOR_KEY must have 16 to 512 characters without spaces.')
+  if (config.secret_key !== '' && config.secret_key.length < 16)
+    throw new StartRefused('PADDOCK_SECRET_KEY must have at least 16 characters.')
+}
+
+/** Binds once without reusePort: a second server of ours would otherwise share the port silently. */
+export async function checkPort(host: string, port: number): Promise<void> {
+  if (port === 0) return
+  const probe = createServer()
+  await new Promise<void>((done, fail) => {
+    probe.once('error', (error: NodeJS.ErrnoException) => fail(new StartRefused(portRefusal(host, port, error))))
+    probe.listen({ host, port, exclusive: true }, () => probe.close(() => done()))
+  })
+}
+
+function portRefusal(host: string, port: number, error: NodeJS.ErrnoException): string {
+  if (error.code === 'EADDRINUSE')
+    return `Port ${port} on ${host} is taken by another program. Stop it, or choose another port with --port.`
+  if (error.code === 'EACCES')
+    return `Port ${port} needs more rights than this user has. Choose a port above 1023 with --port.`
+  return `Cannot listen on ${host}:${port}: ${error.message}.`
+}
+
+function openDataFolder(path: string): string {
+  const folder = resolve(path)
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const why =
+      code === 'EEXIST' || code === 'ENOTDIR'
+        ? 'it is not a folder'
+        : code === 'EACCES' || code === 'EROFS' || code === 'EPERM'
+          ? 'this user may not write there'
+          : (error as Error).message
+    throw new StartRefused(`The data folder ${folder} cannot be used: ${why}. Name another one with --data.`)
+  }
+  if (!statSync(folder).isDirectory())
+    throw new StartRefused(`The data folder ${folder} is not a folder. Name another one with --data.`)
+  return realpathSync(folder)
+}
+
+function keptKey(given: string, path: string, prefix: string): { secret: string; isNew: boolean; path: string | null } {
+  if (given !== '') return { secret: given, isNew: false, path: null }
+  const kept = readIfThere(path)?.trim()
+  if (kept !== undefined && kept !== '') return { secret: kept, isNew: false, path }
+  const secret = `${prefix}${randomToken(32)}`
+  writeFileAtomic(path, `${secret}\n`)
+  return { secret, isNew: true, path }
+}
