@@ -1,14 +1,15 @@
 /** What the parts of the server are made of: the one list of drivers and the setups that travel to the processes. */
-import { createHash } from 'node:crypto'
 import { join } from 'node:path'
+import type { ComputeDriver } from './compute/contract.ts'
 import { LocalCompute } from './compute/local/driver.ts'
-import { availableEngines, runtimePackages } from './engines/registry.ts'
+import { runtimePackages } from './engines/registry.ts'
 import { loadHardware } from './models/hardware.ts'
 import { systemClock } from './runtime/clock.ts'
 import type { Log } from './runtime/log.ts'
 import { packageRoot } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import type { Connection } from './store/connection.ts'
+import { chooseSocketFolder } from './store/socket-folder.ts'
 
 export interface ControlSetup {
   config: Config
@@ -28,4 +29,47 @@ export interface GatewaySetup {
   port: number
   controlSocketPath: string
   snapshotPath: string
+}
+
+const socketPathBytesMaximum = 100
+
+/** Control's socket: in the data folder when the path is short enough for a socket, else in a private folder of its own. */
+export function controlSocketPath(dataFolder: string, instanceId: string): string {
+  const inside = join(dataFolder, 'control.sock')
+  if (Buffer.byteLength(inside) <= socketPathBytesMaximum) return inside
+  return join(chooseSocketFolder({ folder: join(dataFolder, 'control'), account: null, instanceId }), 'control.sock')
+}
+
+/** This machine as a place for engines. Holds no state: every process may have its own. */
+export function localCompute(
+  config: Config,
+  place: { dataFolder: string; instanceId: string },
+  log: Log,
+): LocalCompute {
+  return new LocalCompute({
+    folder: join(place.dataFolder, 'engines'),
+    systemFolder: config.system_folder,
+    instanceId: place.instanceId,
+    fleet: config.fleet,
+    cpuSlots: config['compute.local.cpu_slots'],
+    leaseSeconds: config['compute.local.lease_seconds'],
+    uidBase: config['isolation.uid_base'],
+    gpuTypes: loadHardware(config['compute.prices'])
+      .all()
+      .filter((type) => type.slug !== 'cpu'),
+    clock: systemClock,
+    packageRoot,
+    node: process.execPath,
+    runtimePackages,
+    log,
+  })
+}
+
+export function computeDrivers(
+  config: Config,
+  place: { dataFolder: string; instanceId: string },
+  log: Log,
+): Map<string, ComputeDriver> {
+  const drivers = [localCompute(config, place, log)]
+  return new Map(drivers.map((driver) => [driver.name, driver]))
 }

@@ -5,17 +5,16 @@
  */
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { controlSocketPath, localCompute, type ControlSetup, type GatewaySetup } from './server-parts.ts'
-import { Part } from './server-child.ts'
-import { prepare, readSettings, type ServeFlags, type Setup, StartRefused } from './server-setup.ts'
 import { systemClock as clock } from './runtime/clock.ts'
 import { environment } from './runtime/environment.ts'
-import { makeLog, type Log } from './runtime/log.ts'
+import { type Log, makeLog } from './runtime/log.ts'
 import { modulePath } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
-import { openDatabase } from './store/database.ts'
-import { startEmbeddedPostgres } from './store/embedded.ts'
+import { Part } from './server-child.ts'
+import { type ControlSetup, controlSocketPath, type GatewaySetup, localCompute } from './server-parts.ts'
+import { prepare, readSettings, type ServeFlags, type Setup, StartRefused } from './server-setup.ts'
 import type { Connection } from './store/connection.ts'
+import { startEmbeddedPostgres } from './store/embedded.ts'
 import { migrate } from './store/migrate.ts'
 
 /** Longest for each step of a clean stop; together under ten seconds. */
@@ -58,8 +57,18 @@ class Supervisor {
     this.#postgres = this.#startPostgres()
     this.#postgres.catch(() => {})
     const part = { clock, log: this.#log }
-    this.#control = new Part({ ...part, name: 'control', module: modulePath('server-control'), setup: () => this.#controlSetup() })
-    this.#gateway = new Part({ ...part, name: 'gateway', module: modulePath('server-gateway'), setup: () => this.#gatewaySetup() })
+    this.#control = new Part({
+      ...part,
+      name: 'control',
+      module: modulePath('server-control'),
+      setup: () => this.#controlSetup(),
+    })
+    this.#gateway = new Part({
+      ...part,
+      name: 'gateway',
+      module: modulePath('server-gateway'),
+      setup: () => this.#gatewaySetup(),
+    })
   }
 
   async run(): Promise<number> {
@@ -114,12 +123,7 @@ class Supervisor {
   }
 
   async #migrate(connection: Connection): Promise<void> {
-    const db = openDatabase({ connection, applicationName: 'paddock-migrate', poolSize: 1, log: this.#log })
-    try {
-      await migrate(db, clock)
-    } finally {
-      await db.close()
-    }
+    await migrate({ connection, clock, log: (line) => this.#log.info({}, line) })
   }
 
   async #controlSetup(): Promise<ControlSetup> {
@@ -161,9 +165,12 @@ class Supervisor {
     const { operatorKey, dataFolder } = this.#setup
     const lines = [`Paddock serves at ${this.#publicUrl()}  (API reference: ${this.#publicUrl()}/docs/api)`]
     lines.push(`Data: ${dataFolder}`)
-    if (operatorKey.isNew) lines.push(`Operator key, shown this once: ${operatorKey.secret}`, `It is kept in ${operatorKey.path}`)
+    if (operatorKey.isNew)
+      lines.push(`Operator key, shown this once: ${operatorKey.secret}`, `It is kept in ${operatorKey.path}`)
     if (!isLoopback(this.#config.host) && !this.#config.public_url.startsWith('https://'))
-      lines.push('Warning: this is plain HTTP on an address that others can reach; keys and prompts travel unencrypted. Put TLS in front and set public_url.')
+      lines.push(
+        'Warning: this is plain HTTP on an address that others can reach; keys and prompts travel unencrypted. Put TLS in front and set public_url.',
+      )
     process.stdout.write(`${lines.join('\n')}\n`)
   }
 
@@ -223,5 +230,7 @@ async function freePort(host: string): Promise<number> {
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((done) => (signal.aborted ? done() : signal.addEventListener('abort', () => done(), { once: true })))
+  return new Promise((done) =>
+    signal.aborted ? done() : signal.addEventListener('abort', () => done(), { once: true }),
+  )
 }

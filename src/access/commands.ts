@@ -53,7 +53,7 @@ export class Access {
     await this.#db.tx(async (tx) => {
       await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 7))', ['operator'])
       await store.insertOrg(tx, { id: defaultOrgId, name: 'default', created_at: now })
-      const { rows } = await tx.query<{ hash: string }>('select hash from api_keys where id = $1', [operatorKeyId])
+      const rows = await tx.query<{ hash: string }>('select hash from api_keys where id = $1', [operatorKeyId])
       if (rows[0]?.hash === hashKey(secret)) return
       await tx.query('delete from api_keys where id = $1', [operatorKeyId])
       await store.insertKey(tx, {

@@ -41,7 +41,7 @@ export async function propagated(
   const column = table === 'keyring' ? 'keyring_version' : 'routes_version'
   const deadline = clock.monotonicMs() + deadlineMs
   for (;;) {
-    const { rows } = await db.query<{ behind: string }>(
+    const rows = await db.query<{ behind: string }>(
       `select count(*) as behind from gateways where seen_at > $1 and ${column} < $2`,
       [new Date(clock.now() - silentAfterMs), version],
     )
@@ -59,7 +59,7 @@ export interface DrainRow {
 
 /** Every registered gateway, the silent ones too: whoever may still hold a connection counts. */
 export async function registered(db: Database | Tx): Promise<DrainRow[]> {
-  const { rows } = await db.query<{ routes_version: string; in_flight: Record<string, number>; seen_at: Date }>(
+  const rows = await db.query<{ routes_version: string; in_flight: Record<string, number>; seen_at: Date }>(
     'select routes_version, in_flight, seen_at from gateways',
   )
   return rows.map((r) => ({ routesVersion: Number(r.routes_version), inFlight: r.in_flight, seenAt: r.seen_at }))

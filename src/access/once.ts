@@ -43,7 +43,7 @@ export async function runOnce<T extends object>(
         once.key,
         once.route,
         once.requestHash,
-        JSON.stringify(seal.seal(JSON.stringify(result))),
+        seal.seal(JSON.stringify(result)),
         new Date(clock.now()),
       ],
     )
@@ -52,7 +52,7 @@ export async function runOnce<T extends object>(
 }
 
 async function stored(tx: Tx, orgId: string, once: Once): Promise<{ request_hash: string; response: string } | null> {
-  const { rows } = await tx.query<{ request_hash: string; response: string }>(
+  const rows = await tx.query<{ request_hash: string; response: string }>(
     'select request_hash, response from idempotency where org_id = $1 and key = $2 and route = $3',
     [orgId, once.key, once.route],
   )

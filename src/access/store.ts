@@ -68,7 +68,7 @@ export async function insertKey(tx: Tx, row: Omit<KeyRow, 'version' | 'last_used
 
 /** Revokes a live key of an org and publishes it; null when there is none. Revoking twice changes nothing. */
 export async function revokeKey(tx: Tx, orgId: string, id: string, at: Date): Promise<number | null> {
-  const { rows } = await tx.query<{ revoked_at: Date | null; version: string }>(
+  const rows = await tx.query<{ revoked_at: Date | null; version: string }>(
     'select revoked_at, version from api_keys where org_id = $1 and id = $2 and not operator for update',
     [orgId, id],
   )
@@ -82,13 +82,13 @@ export async function revokeKey(tx: Tx, orgId: string, id: string, at: Date): Pr
 }
 
 export async function keyByHash(db: Database, hash: string): Promise<KeyRow | null> {
-  const { rows } = await db.query<KeyRow>(`select ${keyColumns} from api_keys where hash = $1`, [hash])
+  const rows = await db.query<KeyRow>(`select ${keyColumns} from api_keys where hash = $1`, [hash])
   return rows[0] ?? null
 }
 
 /** Keys of an org, newest first, revoked ones left out. */
 export async function keysOf(db: Database, orgId: string, afterId: string | null, limit: number): Promise<KeyRow[]> {
-  const { rows } = await db.query<KeyRow>(
+  const rows = await db.query<KeyRow>(
     `select ${keyColumns} from api_keys
      where org_id = $1 and revoked_at is null and not operator and ($2::text is null or id < $2) order by id desc limit $3`,
     [orgId, afterId, limit],
@@ -98,7 +98,7 @@ export async function keysOf(db: Database, orgId: string, afterId: string | null
 
 /** What a keyring must learn after `version`, oldest first. */
 export async function keyringSince(db: Database, version: number, limit = 5_000): Promise<KeyringEntry[]> {
-  const { rows } = await db.query<KeyRow>(
+  const rows = await db.query<KeyRow>(
     `select ${keyColumns} from api_keys where version > $1 order by version limit $2`,
     [version, limit],
   )
@@ -114,12 +114,12 @@ export async function markUsed(db: Database, used: ReadonlyMap<string, number>):
 }
 
 export async function orgById(db: Database, id: string): Promise<OrgRow | null> {
-  const { rows } = await db.query<OrgRow>('select id, name, created_at from orgs where id = $1', [id])
+  const rows = await db.query<OrgRow>('select id, name, created_at from orgs where id = $1', [id])
   return rows[0] ?? null
 }
 
 export async function orgs(db: Database, onlyId: string | null): Promise<OrgRow[]> {
-  const { rows } = await db.query<OrgRow>(
+  const rows = await db.query<OrgRow>(
     'select id, name, created_at from orgs where $1::text is null or id = $1 order by created_at, id limit 1000',
     [onlyId],
   )
@@ -128,7 +128,7 @@ export async function orgs(db: Database, onlyId: string | null): Promise<OrgRow[
 
 /** False when the name is taken. */
 export async function insertOrg(tx: Tx, row: OrgRow): Promise<boolean> {
-  const { rows } = await tx.query(
+  const rows = await tx.query(
     'insert into orgs (id, name, created_at) values ($1, $2, $3) on conflict do nothing returning id',
     [row.id, row.name, row.created_at],
   )

@@ -5,7 +5,7 @@
 
 import { defaultOrgId } from '../access/keyring.ts'
 import { record } from '../events/store.ts'
-import { claim } from '../store/leases.ts'
+import { claim, type Lease, release } from '../store/leases.ts'
 import * as store from './store.ts'
 import { type TurnWorld, turn } from './turn.ts'
 
@@ -36,7 +36,7 @@ export class DeploymentLoop {
   /** Runs until the signal aborts; then waits for the turns under way. */
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.wake(), { once: true })
-    await this.#tolerant('wake all', () => store.wakeAll(this.#world.db, this.#now()))
+    await this.#tolerant('take over', () => store.takeOver(this.#world.db, this.#owner, this.#now()))
     while (!signal.aborted) {
       this.#woken = false
       await this.#tolerant('claim', () => this.#claimAndStart())
@@ -56,11 +56,21 @@ export class DeploymentLoop {
       leaseMs,
       limit,
     })) {
-      const work = this.#tolerant(`turn of ${lease.id}`, () => turn(this.#world, lease)).finally(() => {
+      const work = this.#tolerant(`turn of ${lease.id}`, () => this.#turn(lease)).finally(() => {
         this.#running.delete(lease.id)
         this.wake()
       })
       this.#running.set(lease.id, work)
+    }
+  }
+
+  /** A turn that failed is tried again soon, not when its claim runs out. */
+  async #turn(lease: Lease): Promise<void> {
+    try {
+      await turn(this.#world, lease)
+    } catch (error) {
+      await release(this.#world.db, lease, this.#world.clock.now() + errorPauseMs).catch(() => {})
+      throw error
     }
   }
 

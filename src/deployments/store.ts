@@ -69,7 +69,7 @@ export async function insertDeployment(
   row: Pick<DeploymentRow, 'id' | 'org_id' | 'name' | 'spec' | 'desired_replicas' | 'reason' | 'emulated' | 'starts'>,
   at: Date,
 ): Promise<boolean> {
-  const { rows } = await tx.query(
+  const rows = await tx.query(
     `insert into deployments (id, org_id, name, spec, desired, desired_replicas, revision, phase, reason, ready_replicas,
                               starts, plan_why, emulated, created_at, updated_at, next_at)
      values ($1, $2, $3, $4, 'running', $5, 1, 'starting', $6, 0, $7, '[]', $8, $9, $9, $9)
@@ -101,7 +101,7 @@ const deploymentColumns = `id, org_id, name, spec, desired, desired_replicas, re
 
 /** By id (deleted ones too) or by name among the live ones, in one org only. */
 export async function deploymentOf(db: Db, orgId: string, idOrName: string): Promise<DeploymentRow | null> {
-  const { rows } = await db.query<DeploymentRow>(
+  const rows = await db.query<DeploymentRow>(
     `select ${deploymentColumns} from deployments where org_id = $1 and (id = $2 or (name = $2 and deleted_at is null))`,
     [orgId, idOrName],
   )
@@ -116,7 +116,7 @@ export async function deploymentsOf(
   limit: number,
   deleted: boolean,
 ): Promise<DeploymentRow[]> {
-  const { rows } = await db.query<DeploymentRow>(
+  const rows = await db.query<DeploymentRow>(
     `select ${deploymentColumns} from deployments
      where org_id = $1 and ($2::text is null or id < $2) and (deleted_at is not null) = $4 order by id desc limit $3`,
     [orgId, afterId, limit, deleted],
@@ -125,7 +125,7 @@ export async function deploymentsOf(
 }
 
 export async function deploymentById(db: Db, id: string): Promise<DeploymentRow | null> {
-  const { rows } = await db.query<DeploymentRow>(`select ${deploymentColumns} from deployments where id = $1`, [id])
+  const rows = await db.query<DeploymentRow>(`select ${deploymentColumns} from deployments where id = $1`, [id])
   return rows[0] ?? null
 }
 
@@ -134,7 +134,7 @@ export async function liveSpecsOf(
   db: Db,
   orgId: string,
 ): Promise<Pick<DeploymentRow, 'id' | 'spec' | 'desired_replicas'>[]> {
-  const { rows } = await db.query<Pick<DeploymentRow, 'id' | 'spec' | 'desired_replicas'>>(
+  const rows = await db.query<Pick<DeploymentRow, 'id' | 'spec' | 'desired_replicas'>>(
     `select id, spec, desired_replicas from deployments where org_id = $1 and desired = 'running' and phase <> 'failed'`,
     [orgId],
   )
@@ -160,7 +160,7 @@ export async function lockHardware(
 export async function heldUnits(
   db: Db,
 ): Promise<{ provider: string; gpu_type: string; region: string; units: number }[]> {
-  const { rows } = await db.query<{ provider: string; gpu_type: string; region: string; units: string }>(
+  const rows = await db.query<{ provider: string; gpu_type: string; region: string; units: string }>(
     `select provider, gpu_type, region, sum(gpu_count) as units from replicas where phase <> 'gone' group by 1, 2, 3`,
   )
   return rows.map((row) => ({ ...row, units: Number(row.units) }))
@@ -168,7 +168,7 @@ export async function heldUnits(
 
 /** Asks for removal; true when it was not asked before. Deleting frees the name at once. */
 export async function askDelete(tx: Tx, id: string, at: Date): Promise<boolean> {
-  const { rows } = await tx.query(
+  const rows = await tx.query(
     `update deployments set desired = 'deleted', phase = 'stopping', deleted_at = $2, updated_at = $2, next_at = $2,
        reason = $3 where id = $1 and desired <> 'deleted' returning id`,
     [id, at, json({ code: 'stopping', message: 'It is being torn down.', since: at.toISOString() })],
@@ -182,7 +182,7 @@ export async function endReplicas(tx: Tx, deploymentId: string, at: Date): Promi
 }
 
 export async function revisionsOf(db: Db, deploymentId: string): Promise<RevisionRow[]> {
-  const { rows } = await db.query<RevisionRow>(
+  const rows = await db.query<RevisionRow>(
     'select id, deployment_id, number, spec from revisions where deployment_id = $1 order by number desc limit 20',
     [deploymentId],
   )
@@ -194,7 +194,7 @@ const replicaColumns = `id, deployment_id, revision_id, org_id, phase, provider,
   ended_at, gone_at, unhealthy_since, exit`
 
 export async function liveReplicasOf(db: Db, deploymentId: string): Promise<ReplicaRow[]> {
-  const { rows } = await db.query<ReplicaRow>(
+  const rows = await db.query<ReplicaRow>(
     `select ${replicaColumns} from replicas where deployment_id = $1 and phase <> 'gone' order by created_at, id`,
     [deploymentId],
   )
@@ -203,7 +203,7 @@ export async function liveReplicasOf(db: Db, deploymentId: string): Promise<Repl
 
 /** All there ever were, newest first, at most `limit`. */
 export async function replicasOf(db: Db, deploymentIds: readonly string[], limit: number): Promise<ReplicaRow[]> {
-  const { rows } = await db.query<ReplicaRow>(
+  const rows = await db.query<ReplicaRow>(
     `select ${replicaColumns} from replicas where deployment_id = any($1) order by created_at desc, id desc limit $2`,
     [deploymentIds, limit],
   )
@@ -220,7 +220,7 @@ export interface CostRow {
 
 /** Serving intervals of the replicas of these deployments. */
 export async function servingIntervals(db: Db, deploymentIds: readonly string[]): Promise<CostRow[]> {
-  const { rows } = await db.query<CostRow>(
+  const rows = await db.query<CostRow>(
     `select deployment_id, price_micro_usd_per_unit_hour as price, gpu_count as units,
        (extract(epoch from ready_at) * 1000)::bigint as from_ms, (extract(epoch from ended_at) * 1000)::bigint as to_ms
      from replicas where deployment_id = any($1) and ready_at is not null`,
@@ -312,7 +312,7 @@ export async function saveVerdict(
 }
 
 export async function routeOf(db: Db, deploymentId: string): Promise<Route | null> {
-  const { rows } = await db.query<{ document: Route; version: string }>(
+  const rows = await db.query<{ document: Route; version: string }>(
     'select document, version from routes where deployment_id = $1',
     [deploymentId],
   )
@@ -334,7 +334,7 @@ export async function publishRoute(tx: Tx, route: Route): Promise<number> {
 
 /** What a route table must learn after `version`, oldest first. */
 export async function routesSince(db: Db, version: number, limit = 5_000): Promise<Route[]> {
-  const { rows } = await db.query<{ document: Route; version: string }>(
+  const rows = await db.query<{ document: Route; version: string }>(
     'select document, version from routes where version > $1 order by version limit $2',
     [version, limit],
   )
@@ -351,7 +351,7 @@ export async function wakeQueued(tx: Tx, at: Date): Promise<void> {
 
 /** Which of these replica ids have a row that is not gone. */
 export async function ownedReplicas(db: Db, ids: readonly string[]): Promise<Set<string>> {
-  const { rows } = await db.query<{ id: string }>(`select id from replicas where id = any($1) and phase <> 'gone'`, [
+  const rows = await db.query<{ id: string }>(`select id from replicas where id = any($1) and phase <> 'gone'`, [
     ids,
   ])
   return new Set(rows.map((row) => row.id))
@@ -374,13 +374,14 @@ export async function countFailedStart(tx: Tx, id: string, failure: { at: number
   )
 }
 
-/** At start everything that is not at rest is looked at once. */
-export async function wakeAll(db: Db, at: Date): Promise<void> {
-  await db.query(`update deployments set next_at = least(next_at, $1) where phase <> 'deleted'`, [at])
+/** At start: claims of an earlier process of ours are void, and everything is looked at once. */
+export async function takeOver(db: Db, owner: string, at: Date): Promise<void> {
+  await db.run(`update deployments set lease_token = null, lease_until = null where lease_token like $1 || '.%'`, [owner])
+  await db.run(`update deployments set next_at = least(next_at, $1) where phase <> 'deleted'`, [at])
 }
 
 /** When the next look is due; null = nothing waits. */
 export async function nextLookAt(db: Db): Promise<Date | null> {
-  const { rows } = await db.query<{ at: Date | null }>('select min(next_at) as at from deployments')
+  const rows = await db.query<{ at: Date | null }>('select min(next_at) as at from deployments where lease_until is null')
   return rows[0]?.at ?? null
 }

@@ -12,7 +12,7 @@ import type { HardwareCatalogue } from '../models/hardware.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Tx } from '../store/database.ts'
-import { holdLease, type Lease, releaseLease } from '../store/leases.ts'
+import { type Lease, release, wake, withLease } from '../store/leases.ts'
 import { type Action, type Plan, plan } from './plan.ts'
 import { makeRoute, sameRoute } from './publish.ts'
 import { engineKey, placementOf, type Snapshot, takeSnapshot, type World } from './snapshot.ts'
@@ -27,15 +27,20 @@ export interface TurnWorld extends World {
 
 /** Longest a provider call may take before the turn goes on without it. */
 const actDeadlineMs = 60_000
+const takenPauseMs = 100
 
 export async function turn(world: TurnWorld, lease: Lease): Promise<void> {
   const snapshot = await takeSnapshot(world, lease.id)
-  if (snapshot === null) return
+  if (snapshot === null) {
+    await release(world.db, lease, null)
+    return
+  }
   const result = plan(snapshot.input)
   const created = await recordIntent(world, lease, snapshot, result)
   if (created === null) return
-  const outcomes = await act(world, snapshot, [...created, ...result.actions])
-  if (outcomes.length > 0) await applyOutcomes(world, lease, snapshot, outcomes)
+  const calls = [...created, ...result.actions.filter((action) => action.do === 'create' || action.do === 'delete')]
+  if (calls.length === 0) return
+  await applyOutcomes(world, lease, snapshot, await act(world, snapshot, calls))
 }
 
 type Created = Extract<Action, { do: 'create' }>
@@ -48,22 +53,24 @@ async function recordIntent(
   result: Plan,
 ): Promise<Created[] | null> {
   const at = new Date(snapshot.input.now)
-  const calls = result.actions.some((action) => action.do !== 'update')
+  const asks = result.actions.some((action) => action.do === 'create' || action.do === 'delete')
+  const places = result.actions.some((action) => action.do === 'plan_replica')
   return world.db.tx(async (tx) => {
-    if (!(await holdLease(tx, lease))) return null
     const created: Created[] = []
-    for (const action of result.actions) {
-      if (action.do === 'update') await recordUpdate(tx, snapshot, action, at)
-      if (action.do === 'plan_replica') {
-        const id = await reserve(world, tx, snapshot, action, at)
-        if (id !== null) created.push({ do: 'create', replicaId: id })
+    const held = await withLease(tx, lease, async () => {
+      for (const action of result.actions) {
+        if (action.do === 'update') await recordUpdate(tx, snapshot, action, at)
+        if (action.do === 'plan_replica') created.push(...(await reserve(world, tx, snapshot, action, at)))
       }
-    }
-    await recordVerdict(tx, snapshot, result, at)
-    await recordRoute(world, tx, snapshot, result)
-    // With provider calls ahead the lease is kept until their outcome is applied.
-    const nextAt = created.length > 0 ? snapshot.input.now : result.wakeAt
-    await releaseLease(tx, lease, { nextAt: nextAt === null ? null : new Date(nextAt), keep: calls, now: at })
+      await recordVerdict(tx, snapshot, result, at)
+      await recordRoute(world, tx, snapshot, result)
+    })
+    if (!held) return null
+    // With provider calls ahead the claim is kept until their outcome is applied. When all places were taken by
+    // others meanwhile, the next turn sees it.
+    const nextAt = places && created.length === 0 ? snapshot.input.now + takenPauseMs : result.wakeAt
+    if (!asks && created.length === 0) await release(tx, lease, nextAt)
+    else if (nextAt !== null) await wake(tx, lease.table, lease.id, nextAt)
     return created
   })
 }
@@ -102,14 +109,14 @@ async function recordUpdate(
   }
 }
 
-/** Inserts the row that holds the hardware, unless somebody was faster: then null, and the next turn sees it. */
+/** Inserts the row that holds the hardware, unless somebody was faster: then nothing, and the next turn sees it. */
 async function reserve(
   world: TurnWorld,
   tx: Tx,
   snapshot: Snapshot,
   action: Extract<Action, { do: 'plan_replica' }>,
   at: Date,
-): Promise<string | null> {
+): Promise<Created[]> {
   const { placement } = action
   await store.lockHardware(tx, placement)
   const offer = snapshot.input.offers.find(
@@ -118,7 +125,7 @@ async function reserve(
   const held = (await store.heldUnits(tx)).find(
     (h) => h.provider === placement.provider && h.gpu_type === placement.gpuType && h.region === placement.region,
   )
-  if (!offer || (held?.units ?? 0) + placement.gpuCount > offer.totalUnits) return null
+  if (!offer || (held?.units ?? 0) + placement.gpuCount > offer.totalUnits) return []
   const { deployment } = snapshot
   const id = newId('rep', world.clock)
   const price = world.hardware.get(placement.gpuType)?.price ?? 0n
@@ -126,7 +133,7 @@ async function reserve(
   await store.insertReplica(tx, row, placement, price, at)
   const data = { replica_id: id, gpu_type: placement.gpuType, gpu_count: placement.gpuCount, region: placement.region }
   await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'replica.planned', data, at })
-  return id
+  return [{ do: 'create', replicaId: id }]
 }
 
 async function recordVerdict(tx: Tx, snapshot: Snapshot, result: Plan, at: Date): Promise<void> {
@@ -285,12 +292,14 @@ async function within<T>(world: TurnWorld, work: Promise<T>): Promise<T> {
 async function applyOutcomes(world: TurnWorld, lease: Lease, snapshot: Snapshot, outcomes: Outcome[]): Promise<void> {
   const at = new Date(world.clock.now())
   await world.db.tx(async (tx) => {
-    if (!(await holdLease(tx, lease))) return
-    for (const outcome of outcomes) {
-      if (outcome.result === 'started') await store.markStarted(tx, outcome.replicaId, at)
-      else await applyRefusal(tx, snapshot, outcome, at)
-    }
-    await releaseLease(tx, lease, { nextAt: at, keep: false, now: at })
+    const held = await withLease(tx, lease, async () => {
+      for (const outcome of outcomes) {
+        if (outcome.result === 'started') await store.markStarted(tx, outcome.replicaId, at)
+        else await applyRefusal(tx, snapshot, outcome, at)
+      }
+    })
+    // What was started or refused is looked at again at once; a removal at the time that the plan set.
+    if (held) await release(tx, lease, outcomes.length > 0 ? at.getTime() : null)
   })
 }
 

@@ -29,7 +29,7 @@ export async function eventsOf(
   beforeSeq: number | null,
   limit: number,
 ): Promise<StoredEvent[]> {
-  const { rows } = await db.query<StoredEvent>(
+  const rows = await db.query<StoredEvent>(
     `select seq, id, type, at, data from events
      where deployment_id = $1 and ($2::bigint is null or seq < $2) order by seq desc limit $3`,
     [deploymentId, beforeSeq, limit],

@@ -1,0 +1,85 @@
+/** Control: the API, the loops and the drivers, in a process of their own. Inference goes on without it. */
+import { chmodSync, rmSync } from 'node:fs'
+import { createAdaptorServer } from '@hono/node-server'
+import { Access } from './access/commands.ts'
+import { makeApi } from './api/app.ts'
+import { Deployments } from './deployments/commands.ts'
+import { DeploymentLoop } from './deployments/loop.ts'
+import { availableEngines } from './engines/registry.ts'
+import { Secret } from './kernel/secret.ts'
+import { loadCatalogue } from './models/catalogue.ts'
+import { loadHardware } from './models/hardware.ts'
+import { systemClock as clock } from './runtime/clock.ts'
+import { newId } from './runtime/ids.ts'
+import { makeLog } from './runtime/log.ts'
+import { Seal } from './runtime/seal.ts'
+import type { Config } from './runtime/settings.ts'
+import { runPart } from './server-child.ts'
+import { type ControlSetup, computeDrivers } from './server-parts.ts'
+import { openDatabase } from './store/database.ts'
+
+runPart<ControlSetup>(async (setup, tell) => {
+  const { config } = setup
+  const log = makeLog(config['log.level'], 'control')
+  const db = openDatabase({ connection: setup.connection, name: 'paddock control', log: (line) => log.warn({}, line) })
+  const seal = new Seal(new Secret(setup.secretKey))
+  const parts = {
+    db,
+    clock,
+    seal,
+    log,
+    computes: computeDrivers(config, setup, log),
+    engines: availableEngines(),
+    models: loadCatalogue({ allowPaths: config['models.allow_paths'], starterStandsIn: config.fleet === 'emulated' }),
+    hardware: loadHardware(config['compute.prices']),
+  }
+  const access = new Access(db, seal, clock)
+  await access.ensureOperator(setup.operatorKey)
+  const loop = new DeploymentLoop(
+    { ...parts, settings: planSettings(config), stopGraceSeconds: config['compute.local.stop_grace_seconds'] },
+    newId('tok'),
+  )
+  const deployments = new Deployments({
+    ...parts,
+    replicasMaximum: config.replicas_maximum,
+    quotaGpus: config['quota.gpus'],
+    wake: () => loop.wake(),
+  })
+  const app = makeApi({ ...parts, access, deployments, config: { publicUrl: setup.publicUrl } })
+  const server = await listen(app.fetch, setup.socketPath)
+  const stopping = new AbortController()
+  const loops = [loop.run(stopping.signal), loop.sweepForever(stopping.signal)]
+  tell({ kind: 'ready' })
+  return {
+    stop: async () => {
+      stopping.abort()
+      server.close()
+      await Promise.all(loops)
+      await db.close()
+    },
+  }
+})
+
+function planSettings(config: Config) {
+  return {
+    startDeadlineMs: config['start.deadline_seconds'] * 1000,
+    brakeAfter: config['start.brake_after'],
+    backoffMs: config['start.backoff_seconds'] * 1000,
+    backoffMaximumMs: config['start.backoff_maximum_seconds'] * 1000,
+    unresponsiveMs: config['liveness.unresponsive_seconds'] * 1000,
+    drainDeadlineMs: config['drain.deadline_seconds'] * 1000,
+  }
+}
+
+/** A socket file left by a killed control is in nobody's use: the supervisor runs one control at a time. */
+function listen(fetch: (request: Request) => Response | Promise<Response>, socketPath: string) {
+  rmSync(socketPath, { force: true })
+  const server = createAdaptorServer({ fetch })
+  return new Promise<typeof server>((done, fail) => {
+    server.once('error', fail)
+    server.listen(socketPath, () => {
+      chmodSync(socketPath, 0o600)
+      done(server)
+    })
+  })
+}

@@ -1,0 +1,145 @@
+/** The gateway's process: the front door, and the feed that keeps its tables fresh. No SQL on the way of a request. */
+import { report, unregister } from './access/gateways.ts'
+import { Keyring } from './access/keyring.ts'
+import { keyringSince, markUsed } from './access/store.ts'
+import { RouteTable } from './deployments/routes.ts'
+import { routesSince } from './deployments/store.ts'
+import { availableEngines } from './engines/registry.ts'
+import { startGateway } from './gateway/server.ts'
+import { loadSnapshot, saveSnapshot } from './gateway/snapshot.ts'
+import { systemClock as clock } from './runtime/clock.ts'
+import { makeLog } from './runtime/log.ts'
+import { runPart } from './server-child.ts'
+import type { GatewaySetup } from './server-parts.ts'
+import { type Database, openDatabase } from './store/database.ts'
+import { currentVersions, tablesChannel } from './store/tables.ts'
+
+const reportEveryMs = 1_000
+const usedEveryMs = 5_000
+const drainMs = 3_000
+
+runPart<GatewaySetup>(async (setup, tell) => {
+  const log = makeLog(setup.config['log.level'], 'gateway')
+  const db = openDatabase({ connection: setup.connection, name: 'paddock gateway', log: (line) => log.warn({}, line) })
+  const tables = { keyring: new Keyring(), routes: new RouteTable() }
+  const feed = new Feed(setup, db, tables, log)
+  await feed.load()
+  const gateway = await startGateway({
+    host: setup.config.host,
+    port: setup.port,
+    tables,
+    engines: availableEngines(),
+    control: { socketPath: setup.controlSocketPath },
+    settings: setup.config,
+    clock,
+    log,
+    onSettle: (settled) => feed.used(settled.keyId),
+  })
+  feed.inFlight = () => gateway.inFlight()
+  const stopping = new AbortController()
+  const fed = feed.run(stopping.signal)
+  tell({ kind: 'ready', port: gateway.port })
+  return {
+    stop: async () => {
+      await gateway.close({ drainMs })
+      stopping.abort()
+      await fed
+      await feed.leave()
+      await db.close()
+    },
+  }
+})
+
+/** Brings keyring and routes from the database into memory and tells the register what was applied. */
+class Feed {
+  readonly #setup: GatewaySetup
+  readonly #db: Database
+  readonly #tables: { keyring: Keyring; routes: RouteTable }
+  readonly #log: ReturnType<typeof makeLog>
+  readonly #used = new Map<string, number>()
+  #reported = ''
+  #reportedAt = 0
+  #savedUsedAt = 0
+  #wake: () => void = () => {}
+  inFlight: () => Record<string, number> = () => ({})
+
+  constructor(setup: GatewaySetup, db: Database, tables: { keyring: Keyring; routes: RouteTable }, log: ReturnType<typeof makeLog>) {
+    this.#setup = setup
+    this.#db = db
+    this.#tables = tables
+    this.#log = log
+  }
+
+  used(keyId: string | null): void {
+    if (keyId !== null) this.#used.set(keyId, clock.now())
+  }
+
+  /** First fill: from the database, else from a snapshot that is not too old. */
+  async load(): Promise<void> {
+    try {
+      await this.#look()
+    } catch (error) {
+      const snapshot = loadSnapshot(this.#setup.snapshotPath, clock.now(), this.#setup.config['tables.max_stale_seconds'])
+      if (snapshot === null) throw error
+      this.#log.warn({ savedAt: snapshot.savedAt }, 'the database is away: serving from the snapshot')
+      this.#tables.keyring.apply(snapshot.keyring)
+      this.#tables.routes.apply(snapshot.routes)
+    }
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const unlisten = this.#db.listen(tablesChannel, () => this.#wake())
+    while (!signal.aborted) {
+      await this.#look().catch((error: Error) => this.#log.warn({ error: error.message }, 'tables could not be refreshed'))
+      await this.#saveUsed(usedEveryMs).catch(() => {})
+      const stop = new AbortController()
+      this.#wake = () => stop.abort()
+      const both = AbortSignal.any([signal, stop.signal])
+      await clock.sleep(this.#setup.config['tables.poll_milliseconds'], both)
+    }
+    unlisten()
+  }
+
+  async #look(): Promise<void> {
+    const { keyring, routes } = this.#tables
+    const newest = await currentVersions(this.#db)
+    const changed = keyring.version < newest.keyring || routes.version < newest.routes
+    while (keyring.version < newest.keyring) if (!this.#apply(keyring, await keyringSince(this.#db, keyring.version))) break
+    while (routes.version < newest.routes) if (!this.#apply(routes, await routesSince(this.#db, routes.version))) break
+    // A version whose row was published again since has no row of its own; everything up to here is known all the same.
+    keyring.version = Math.max(keyring.version, newest.keyring)
+    routes.version = Math.max(routes.version, newest.routes)
+    await this.#report()
+    if (changed) saveSnapshot(this.#setup.snapshotPath, { keyring: keyring.entries(), routes: routes.entries(), savedAt: clock.now() })
+  }
+
+  #apply<E>(table: { apply(entries: readonly E[]): void }, entries: E[]): boolean {
+    table.apply(entries)
+    return entries.length > 0
+  }
+
+  /** At every change at once, else as a sign of life. */
+  async #report(): Promise<void> {
+    const { keyring, routes } = this.#tables
+    const state = { id: this.#setup.id, keyringVersion: keyring.version, routesVersion: routes.version, inFlight: this.inFlight() }
+    const text = JSON.stringify(state)
+    const now = clock.now()
+    if (text === this.#reported && now - this.#reportedAt < reportEveryMs) return
+    await report(this.#db, state, now)
+    this.#reported = text
+    this.#reportedAt = now
+  }
+
+  async #saveUsed(everyMs: number): Promise<void> {
+    if (this.#used.size === 0 || clock.now() - this.#savedUsedAt < everyMs) return
+    const batch = new Map(this.#used)
+    this.#used.clear()
+    this.#savedUsedAt = clock.now()
+    await markUsed(this.#db, batch)
+  }
+
+  async leave(): Promise<void> {
+    await this.#saveUsed(0).catch(() => {})
+    await unregister(this.#db, this.#setup.id).catch(() => {})
+  }
+}
