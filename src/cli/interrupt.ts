@@ -1,4 +1,5 @@
 /** Ctrl-C and SIGTERM as an AbortSignal, so that a command can tidy its line and say what goes on without it. */
+import { systemClock } from '../runtime/clock.ts'
 import { Interrupted } from './failure.ts'
 
 export interface Interruption {
@@ -13,13 +14,17 @@ export interface Interruption {
 
 const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP']
 
-/** `again` is called when a second signal comes: the person does not want to wait. */
+/** Two signals within this time are one wish: whoever ends a whole group and its leader both reaches us twice. */
+const sameWishMs = 1_000
+
+/** `again` is called when a later signal comes: the person does not want to wait. */
 export function onInterrupt(again: (signal: NodeJS.Signals) => void = quit): Interruption {
   const controller = new AbortController()
-  let first: NodeJS.Signals | null = null
+  let askedMs: number | null = null
   const handler = (signal: NodeJS.Signals) => {
-    if (first !== null) return again(signal)
-    first = signal
+    const now = systemClock.monotonicMs()
+    if (askedMs !== null && now - askedMs > sameWishMs) return again(signal)
+    askedMs ??= now
     controller.abort(new Interrupted(signal))
   }
   for (const signal of signals) process.on(signal, handler)

@@ -2,7 +2,7 @@
  * One line that tells what is going on: redrawn in place on a terminal, a plain line per change elsewhere. Whatever
  * else is written goes between `clear` and the next `show`.
  */
-import { cut, oneLine } from './width.ts'
+import { cut, harmless } from './width.ts'
 
 export interface LiveLine {
   /** `state` decides whether it is news; `elapsed` is only redrawn. */
@@ -22,7 +22,7 @@ function redrawn(stream: NodeJS.WriteStream): LiveLine {
   return {
     show(state, elapsed) {
       // One column stays free: some terminals wrap when the last one is written.
-      stream.write(`\r${cut(`${oneLine(state)}  ${elapsed}`, Math.max(20, (stream.columns || 80) - 1))}\u001B[K`)
+      stream.write(`\r${cut(`${flat(state)}  ${elapsed}`, Math.max(20, (stream.columns || 80) - 1))}\u001B[K`)
       shown = true
     },
     clear() {
@@ -40,7 +40,7 @@ function plain(stream: NodeJS.WriteStream, nowMs: () => number): LiveLine {
       if (state === last && nowMs() - at < repeatPlainMs) return
       last = state
       at = nowMs()
-      stream.write(`${oneLine(state)}  ${elapsed}\n`)
+      stream.write(`${flat(state)}  ${elapsed}\n`)
     },
     clear() {},
   }
@@ -48,3 +48,7 @@ function plain(stream: NodeJS.WriteStream, nowMs: () => number): LiveLine {
 
 /** A line that nobody sees, for `--json`. */
 export const silentLine: LiveLine = { show: () => {}, clear: () => {} }
+
+function flat(text: string): string {
+  return harmless(text).replaceAll('\n', ' ')
+}

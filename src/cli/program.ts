@@ -60,10 +60,9 @@ Examples:
   paddock deploy paddock/starter --wait            create a deployment and wait until it answers
   paddock chat starter "Hello"                     talk to it
   paddock explain starter                          why it is as it is
-  paddock ls --json                                for programs
-
-${exitStatusHelp}`,
+  paddock ls --json                                for programs`,
     )
+    .addHelpText('afterAll', `\n${exitStatusHelp}`)
   addCommands(program, screen, doors, setStatus)
   return program
 }

@@ -19,13 +19,15 @@ export function serveFlags(options: GlobalOptions, own: ServeOptions): ServeFlag
   return Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
 }
 
-/** A closed pipe is the one message that even a SIGKILL of the parent sends. */
+/** A closed pipe is the one message that even a SIGKILL of the parent sends. Asks once: a second time means hurry. */
 export function stopWithParent(): void {
-  process.stdin.on('error', stop).on('close', stop).on('end', stop).resume()
-  let stopping = false
-  function stop(): void {
-    if (stopping) return
-    stopping = true
-    process.kill(process.pid, 'SIGTERM')
+  let asked = false
+  process.on('SIGTERM', () => {
+    asked = true
+  })
+  const stop = () => {
+    if (!asked) process.kill(process.pid, 'SIGTERM')
+    asked = true
   }
+  process.stdin.on('error', stop).on('close', stop).on('end', stop).resume()
 }

@@ -26,7 +26,7 @@ interface Wait {
 
 /** The deployment as it answers. Throws Failure: failed (with its reason), gone, or timeout. */
 export async function untilAnswers(wait: Wait): Promise<Deployment> {
-  return poll(wait, 'answer', async () => {
+  return poll<Deployment>(wait, 'answer', async () => {
     const { deployment, replicas } = await wait.session.client.explainDeployment(wait.deployment.id)
     return verdict(deployment) === 'answers'
       ? { doing: null, done: deployment }

@@ -1,6 +1,12 @@
 /** How wide text is on a terminal, and text that cannot disturb one. Pure. */
 
-const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' })
+let segmenter: Intl.Segmenter | undefined
+/** Made when the first text needs it: that takes as long as a whole command that needs none. */
+function graphemesOf(text: string): Iterable<{ segment: string }> {
+  segmenter ??= new Intl.Segmenter(undefined, { granularity: 'grapheme' })
+  return segmenter.segment(text)
+}
+
 const wide =
   /^(?:\p{Emoji_Presentation}|\p{Emoji}\uFE0F|\p{Script=Han}|\p{Script=Hangul}|\p{Script=Hiragana}|\p{Script=Katakana}|[\u3000-\u303E\uFF01-\uFF60\uFFE0-\uFFE6])/u
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
@@ -14,7 +20,7 @@ export function columnsOf(text: string): number {
   // Plain ASCII is by far the usual case.
   if (/^[\u0020-\u007E]*$/.test(plain)) return plain.length
   let columns = 0
-  for (const { segment } of graphemes.segment(plain)) columns += graphemeColumns(segment)
+  for (const { segment } of graphemesOf(plain)) columns += graphemeColumns(segment)
   return columns
 }
 
@@ -26,9 +32,10 @@ function graphemeColumns(segment: string): number {
 /** `text` cut to at most `columns`, with "…" where something was cut. Must hold no colours. */
 export function cut(text: string, columns: number): string {
   if (columnsOf(text) <= columns) return text
+  // Halves of characters are the only other way to cut, and show as boxes.
   let kept = ''
   let used = 0
-  for (const { segment } of graphemes.segment(text)) {
+  for (const { segment } of graphemesOf(text)) {
     const width = graphemeColumns(segment)
     if (used + width > columns - 1) break
     kept += segment
