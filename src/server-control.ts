@@ -13,10 +13,11 @@ import { systemClock as clock } from './runtime/clock.ts'
 import { newId } from './runtime/ids.ts'
 import { makeLog } from './runtime/log.ts'
 import { Seal } from './runtime/seal.ts'
+import { version } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import { runPart } from './server-child.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
-import { openDatabase } from './store/database.ts'
+import { type Database, openDatabase } from './store/database.ts'
 
 runPart<ControlSetup>(async (setup, tell) => {
   const { config } = setup
@@ -45,7 +46,14 @@ runPart<ControlSetup>(async (setup, tell) => {
     quotaGpus: config['quota.gpus'],
     wake: () => loop.wake(),
   })
-  const app = makeApi({ ...parts, access, deployments, config: { publicUrl: setup.publicUrl } })
+  const app = makeApi({
+    ...parts,
+    access,
+    deployments,
+    config: { publicUrl: setup.publicUrl },
+    version,
+    ready: () => ready(db),
+  })
   const server = await listen(app.fetch, setup.socketPath)
   const stopping = new AbortController()
   const loops = [loop.run(stopping.signal), loop.sweepForever(stopping.signal)]
@@ -68,6 +76,15 @@ function planSettings(config: Config) {
     backoffMaximumMs: config['start.backoff_maximum_seconds'] * 1000,
     unresponsiveMs: config['liveness.unresponsive_seconds'] * 1000,
     drainDeadlineMs: config['drain.deadline_seconds'] * 1000,
+  }
+}
+
+async function ready(db: Database): Promise<{ ok: boolean; problems: string[] }> {
+  try {
+    await db.query('select 1')
+    return { ok: true, problems: [] }
+  } catch {
+    return { ok: false, problems: ['The database does not answer.'] }
   }
 }
 

@@ -63,7 +63,12 @@ class Feed {
   #wake: () => void = () => {}
   inFlight: () => Record<string, number> = () => ({})
 
-  constructor(setup: GatewaySetup, db: Database, tables: { keyring: Keyring; routes: RouteTable }, log: ReturnType<typeof makeLog>) {
+  constructor(
+    setup: GatewaySetup,
+    db: Database,
+    tables: { keyring: Keyring; routes: RouteTable },
+    log: ReturnType<typeof makeLog>,
+  ) {
     this.#setup = setup
     this.#db = db
     this.#tables = tables
@@ -79,7 +84,11 @@ class Feed {
     try {
       await this.#look()
     } catch (error) {
-      const snapshot = loadSnapshot(this.#setup.snapshotPath, clock.now(), this.#setup.config['tables.max_stale_seconds'])
+      const snapshot = loadSnapshot(
+        this.#setup.snapshotPath,
+        clock.now(),
+        this.#setup.config['tables.max_stale_seconds'],
+      )
       if (snapshot === null) throw error
       this.#log.warn({ savedAt: snapshot.savedAt }, 'the database is away: serving from the snapshot')
       this.#tables.keyring.apply(snapshot.keyring)
@@ -90,7 +99,9 @@ class Feed {
   async run(signal: AbortSignal): Promise<void> {
     const unlisten = this.#db.listen(tablesChannel, () => this.#wake())
     while (!signal.aborted) {
-      await this.#look().catch((error: Error) => this.#log.warn({ error: error.message }, 'tables could not be refreshed'))
+      await this.#look().catch((error: Error) =>
+        this.#log.warn({ error: error.message }, 'tables could not be refreshed'),
+      )
       await this.#saveUsed(usedEveryMs).catch(() => {})
       const stop = new AbortController()
       this.#wake = () => stop.abort()
@@ -104,13 +115,19 @@ class Feed {
     const { keyring, routes } = this.#tables
     const newest = await currentVersions(this.#db)
     const changed = keyring.version < newest.keyring || routes.version < newest.routes
-    while (keyring.version < newest.keyring) if (!this.#apply(keyring, await keyringSince(this.#db, keyring.version))) break
+    while (keyring.version < newest.keyring)
+      if (!this.#apply(keyring, await keyringSince(this.#db, keyring.version))) break
     while (routes.version < newest.routes) if (!this.#apply(routes, await routesSince(this.#db, routes.version))) break
     // A version whose row was published again since has no row of its own; everything up to here is known all the same.
     keyring.version = Math.max(keyring.version, newest.keyring)
     routes.version = Math.max(routes.version, newest.routes)
     await this.#report()
-    if (changed) saveSnapshot(this.#setup.snapshotPath, { keyring: keyring.entries(), routes: routes.entries(), savedAt: clock.now() })
+    if (changed)
+      saveSnapshot(this.#setup.snapshotPath, {
+        keyring: keyring.entries(),
+        routes: routes.entries(),
+        savedAt: clock.now(),
+      })
   }
 
   #apply<E>(table: { apply(entries: readonly E[]): void }, entries: E[]): boolean {
@@ -121,7 +138,12 @@ class Feed {
   /** At every change at once, else as a sign of life. */
   async #report(): Promise<void> {
     const { keyring, routes } = this.#tables
-    const state = { id: this.#setup.id, keyringVersion: keyring.version, routesVersion: routes.version, inFlight: this.inFlight() }
+    const state = {
+      id: this.#setup.id,
+      keyringVersion: keyring.version,
+      routesVersion: routes.version,
+      inFlight: this.inFlight(),
+    }
     const text = JSON.stringify(state)
     const now = clock.now()
     if (text === this.#reported && now - this.#reportedAt < reportEveryMs) return

@@ -52,7 +52,7 @@ export class DeploymentLoop {
     for (const lease of await claim(db, {
       table: 'deployments',
       owner: this.#owner,
-      now: this.#now(),
+      now: this.#world.clock.now(),
       leaseMs,
       limit,
     })) {

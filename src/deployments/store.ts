@@ -351,9 +351,7 @@ export async function wakeQueued(tx: Tx, at: Date): Promise<void> {
 
 /** Which of these replica ids have a row that is not gone. */
 export async function ownedReplicas(db: Db, ids: readonly string[]): Promise<Set<string>> {
-  const rows = await db.query<{ id: string }>(`select id from replicas where id = any($1) and phase <> 'gone'`, [
-    ids,
-  ])
+  const rows = await db.query<{ id: string }>(`select id from replicas where id = any($1) and phase <> 'gone'`, [ids])
   return new Set(rows.map((row) => row.id))
 }
 
@@ -376,12 +374,16 @@ export async function countFailedStart(tx: Tx, id: string, failure: { at: number
 
 /** At start: claims of an earlier process of ours are void, and everything is looked at once. */
 export async function takeOver(db: Db, owner: string, at: Date): Promise<void> {
-  await db.run(`update deployments set lease_token = null, lease_until = null where lease_token like $1 || '.%'`, [owner])
+  await db.run(`update deployments set lease_token = null, lease_until = null where lease_token like $1 || '.%'`, [
+    owner,
+  ])
   await db.run(`update deployments set next_at = least(next_at, $1) where phase <> 'deleted'`, [at])
 }
 
 /** When the next look is due; null = nothing waits. */
 export async function nextLookAt(db: Db): Promise<Date | null> {
-  const rows = await db.query<{ at: Date | null }>('select min(next_at) as at from deployments where lease_until is null')
+  const rows = await db.query<{ at: Date | null }>(
+    'select min(next_at) as at from deployments where lease_until is null',
+  )
   return rows[0]?.at ?? null
 }

@@ -1,5 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname } from 'node:path'
 
 /** Writes a file so that a reader, or a crash, sees the old content or the new, never half. */
 export function writeFileAtomic(path: string, content: string | Buffer, mode = 0o600): void {
@@ -29,5 +40,17 @@ export function readJsonIfThere<T>(path: string): T | null {
     return JSON.parse(text) as T
   } catch {
     return null
+  }
+}
+
+/** Makes a folder with exactly this mode, whatever the umask; leaves an existing one as it is. */
+export function makeFolder(path: string, mode: number): void {
+  if (existsSync(path)) return
+  makeFolder(dirname(path), 0o755)
+  try {
+    mkdirSync(path)
+    chmodSync(path, mode)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
 }

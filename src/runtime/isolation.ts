@@ -70,15 +70,25 @@ function allows(account: Account, path: string, bits: number): boolean {
 
 /**
  * Copies a file or tree to `target` so that every uid may read it, in one step as others see it (copy beside, rename).
- * Symbolic links inside a tree are followed. Does nothing when `target` exists.
+ * Symbolic links inside a tree are followed, or kept when they all point inside it. Does nothing when `target` exists.
  */
-export function placeReadable(source: string, target: string): string {
+export function placeReadable(
+  source: string,
+  target: string,
+  { links = 'follow' }: { links?: 'follow' | 'keep' } = {},
+): string {
   if (existsSync(target)) return target
   const partial = `${target}.partial-${process.pid}`
   rmSync(partial, { recursive: true, force: true })
   mkdirSync(dirname(target), { recursive: true, mode: 0o755 })
   if (statSync(source).isDirectory()) {
-    cpSync(source, partial, { recursive: true, dereference: true, mode: constants.COPYFILE_FICLONE })
+    const dereference = links === 'follow'
+    cpSync(source, partial, {
+      recursive: true,
+      dereference,
+      verbatimSymlinks: !dereference,
+      mode: constants.COPYFILE_FICLONE,
+    })
     openTree(partial)
   } else {
     copyFileSync(realpathSync(source), partial, constants.COPYFILE_FICLONE)
@@ -96,6 +106,7 @@ export function placeReadable(source: string, target: string): string {
 
 function openTree(path: string): void {
   const stat = lstatSync(path)
+  if (stat.isSymbolicLink()) return
   chmodSync(path, stat.isDirectory() || stat.mode & 0o100 ? 0o755 : 0o644)
   if (stat.isDirectory()) for (const name of readdirSync(path)) openTree(join(path, name))
 }

@@ -1,4 +1,5 @@
 /** Where this program's own files are: a clone runs TypeScript from `src/`, a release JavaScript from `dist/`. */
+import { readFileSync } from 'node:fs'
 import { extname, join, resolve } from 'node:path'
 
 const extension = extname(import.meta.filename)
@@ -11,3 +12,7 @@ export const runsFromSource = extension === '.ts'
 export function modulePath(name: string, root: string = packageRoot): string {
   return join(root, runsFromSource ? 'src' : 'dist', `${name}${extension}`)
 }
+
+/** Version of this program, from package.json. */
+export const version = (JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string })
+  .version

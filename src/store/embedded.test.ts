@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict'
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, describe, it } from 'node:test'
+import pg from 'pg'
+import { systemClock, until } from '../runtime/clock.ts'
+import { instanceId } from '../runtime/instance.ts'
+import { isAlive } from '../runtime/processes.ts'
+import { type Connection, clientConfig } from './connection.ts'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded.ts'
+import { byTitle, postgresProcesses } from './orphans.ts'
+import { socketPathBytes } from './socket-folder.ts'
+import { testFolders } from './testing.ts'
+
+const root = process.getuid?.() === 0
+const onlyRoot = { skip: root ? false : 'only root has other users to give the database to' }
+
+/** Runs one statement on a connection of its own. */
+async function ask(connection: Connection, sql: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client(clientConfig(connection, 'test'))
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    return (await client.query(sql)).rows
+  } finally {
+    await client.end()
+  }
+}
+
+async function using(options: Parameters<typeof startEmbeddedPostgres>[0], fn: (p: EmbeddedPostgres) => Promise<void>) {
+  const postgres = await startEmbeddedPostgres(options)
+  try {
+    await fn(postgres)
+  } finally {
+    await postgres.stop()
+  }
+  assert.equal(isAlive(postgres.identity), false)
+  assert.equal(postgresProcesses(postgres.folder, 'none').length, 0)
+}
+
+describe('embedded Postgres', () => {
+  const folders = testFolders()
+  after(folders.remove)
+  const options = { ...folders, durable: false }
+
+  it('keeps data over a stop and a start, and says clearly that a folder is in use', async () => {
+    await using(options, async (postgres) => {
+      await ask(postgres.connection, 'create table kept as select 42 as answer')
+      await assert.rejects(
+        startEmbeddedPostgres(options),
+        new RegExp(`in use by another Paddock \\(process ${process.pid}\\)`),
+      )
+      const names = postgresProcesses(postgres.folder, '').map(({ identity }) => identity.pid)
+      assert.deepEqual(
+        byTitle(postgres.folder, `paddock-${instanceId(options.dataFolder)}`).map(({ identity }) => identity.pid),
+        names,
+        'both ways of finding processes agree',
+      )
+    })
+    await using(options, async ({ connection }) => {
+      assert.deepEqual(await ask(connection, 'select answer from kept'), [{ answer: 42 }])
+      const [row] = await ask(
+        connection,
+        `select current_setting('listen_addresses') as tcp, current_setting('data_checksums') as checksums,
+           (select concat(datlocprovider, datlocale, encoding) from pg_database where datname = 'paddock') as locale`,
+      )
+      assert.deepEqual(row, { tcp: '', checksums: 'on', locale: 'bC.UTF-86' })
+    })
+  })
+
+  it('starts after a reboot gave its process number to somebody else', async () => {
+    const { folder } = await startAndStop(options)
+    writeFileSync(join(folder, 'postmaster.pid'), `${process.pid}\n${folder}\n1\n5432\n\n\n1 1\nready\n`)
+    await using(options, async ({ connection }) => void (await ask(connection, 'select 1')))
+  })
+
+  it('refuses the wrong password and other users', onlyRoot, async () => {
+    await using(options, async ({ connection, folder, account }) => {
+      assert.ok('host' in connection && account)
+      await assert.rejects(ask({ ...connection, password: 'wrong' }, 'select 1'), { code: '28P01' })
+      assert.equal(statSync(folder).uid, account.uid)
+      assert.equal(statSync(folder).mode & 0o777, 0o700)
+      assert.equal(statSync(connection.host).mode & 0o777, 0o700)
+      assert.equal(statSync(join(options.dataFolder, 'postgres-password')).mode & 0o777, 0o600)
+    })
+  })
+
+  it('never replaces a database that it cannot find, open or understand', async () => {
+    const { folder } = await startAndStop(options)
+    const refused = async (path: string, spoil: () => void, says: RegExp) => {
+      const kept = `${path}.kept`
+      renameSync(path, kept)
+      spoil()
+      await assert.rejects(startEmbeddedPostgres(options), says)
+      rmSync(path, { recursive: true, force: true })
+      renameSync(kept, path)
+    }
+    await refused(join(options.dataFolder, 'postgres-password'), () => {}, /postgres-password is missing/)
+    await refused(
+      join(folder, 'PG_VERSION'),
+      () => writeFileSync(join(folder, 'PG_VERSION'), '17\n'),
+      /made by Postgres 17/,
+    )
+    const instance = join(options.dataFolder, 'instance.json')
+    await refused(instance, () => writeFileSync(instance, '{"id'), /instance\.json is damaged/)
+    const control = join(folder, 'global', 'pg_control')
+    await refused(control, () => {}, /does not start: .*pg_control/s)
+    if (root) await refused(folder, () => {}, /should be in .* and is not there/)
+    await using(options, async ({ connection }) => void (await ask(connection, 'select answer from kept')))
+  })
+})
+
+describe('folders of every kind', () => {
+  for (const [what, name] of [
+    ['spaces, quotes and unicode', `Daten "für" mich's, 数据`],
+    ['a path far too long for a socket', join(...Array.from({ length: 6 }, () => 'x'.repeat(60)))],
+  ] as const) {
+    it(what, async () => {
+      const folders = testFolders()
+      after(folders.remove)
+      const options = {
+        dataFolder: join(folders.root, name),
+        systemFolder: join(folders.root, 'system', name),
+        durable: false,
+      }
+      await startAndStop(options)
+      let host = ''
+      await using(options, async ({ connection }) => {
+        assert.ok('host' in connection)
+        host = connection.host
+        assert.ok(Buffer.byteLength(join(host, '.s.PGSQL.5432')) <= socketPathBytes)
+        await ask(connection, 'select 1')
+      })
+      assert.equal(existsSync(host), false, 'the socket folder is gone after a clean stop')
+    })
+  }
+
+  it(
+    'below a folder that only its owner can enter; found again after a move; a copy is refused',
+    onlyRoot,
+    async () => {
+      const folders = testFolders()
+      after(folders.remove)
+      const closed = join(folders.root, 'closed')
+      mkdirSync(closed, { mode: 0o700 })
+      const options = { dataFolder: join(closed, 'data'), systemFolder: folders.systemFolder, durable: false }
+      const { folder } = await startAndStop(options)
+      assert.ok(folder.startsWith(folders.systemFolder))
+      const location = JSON.parse(readFileSync(join(options.dataFolder, 'postgres-location.json'), 'utf8'))
+      assert.deepEqual(location, { folder, created: true })
+      const moved = { ...options, dataFolder: join(closed, 'moved') }
+      renameSync(options.dataFolder, moved.dataFolder)
+      assert.equal((await startAndStop(moved)).folder, folder)
+      const copy = join(closed, 'copy')
+      mkdirSync(copy, { mode: 0o700 })
+      for (const name of ['instance.json', 'postgres-location.json', 'postgres-password'])
+        writeFileSync(join(copy, name), readFileSync(join(moved.dataFolder, name)))
+      await assert.rejects(startEmbeddedPostgres({ ...options, dataFolder: copy }), /is a copy of .*moved/)
+    },
+  )
+
+  it('in the data folder itself where every user may enter it', async () => {
+    const folders = testFolders()
+    after(folders.remove)
+    chmodSync(folders.dataFolder, 0o755)
+    const { folder } = await startAndStop({ ...folders, durable: false })
+    assert.equal(folder, join(folders.dataFolder, 'postgres'))
+  })
+})
+
+async function startAndStop(options: Parameters<typeof startEmbeddedPostgres>[0]): Promise<EmbeddedPostgres> {
+  const postgres = await startEmbeddedPostgres(options)
+  await postgres.stop()
+  await until(systemClock, 'ended', 1_000, () => !isAlive(postgres.identity))
+  return postgres
+}

@@ -1,0 +1,94 @@
+/**
+ * The loop protocol, in one place: claim rows that are due, work on them outside any transaction, write the result only
+ * if the claim still holds, and never lose a wish to be looked at.
+ *
+ * A row is due when `next_at` has come and nobody holds it, or when its holder's time is over (the holder died). A claim
+ * takes `next_at` away if it has come; whoever wants another look meanwhile writes it again (`wake`), and the holder's
+ * release keeps the earlier of both. So after every wake some claim begins that is later than the wake and not before
+ * the time it named. The token fences: a holder that was too slow finds another token and writes nothing.
+ */
+import { randomToken } from '../runtime/ids.ts'
+import type { Querier, Tx } from './querier.ts'
+
+/** Tables that have `lease_token`, `lease_until` and `next_at`. */
+export type LeasedTable = 'deployments'
+
+export interface Lease {
+  table: LeasedTable
+  id: string
+  /** Proof of the claim; a later claim of the same row has another. */
+  token: string
+}
+
+export interface ClaimOptions {
+  table: LeasedTable
+  /** Who claims, for people who look into the database. */
+  owner: string
+  /** ms since epoch. */
+  now: number
+  leaseMs: number
+  /** Rows at most. */
+  limit: number
+}
+
+/** Claims due rows: those with a dead holder first, then by due time. Rows that others are claiming are passed over. */
+export async function claim(db: Querier, { table, owner, now, leaseMs, limit }: ClaimOptions): Promise<Lease[]> {
+  const token = `${owner}.${randomToken(12)}`
+  const rows = await db.query<{ id: string }>(
+    `with due as (
+       select id from ${table}
+       where (lease_until is null and next_at <= $1) or lease_until <= $1
+       order by lease_until nulls last, next_at
+       limit $2
+       for update skip locked
+     )
+     update ${table} as claimed
+     set lease_token = $3, lease_until = $4, next_at = case when claimed.next_at > $1 then claimed.next_at end
+     from due where claimed.id = due.id
+     returning claimed.id`,
+    [new Date(now), limit, token, new Date(now + leaseMs)],
+  )
+  return rows.map(({ id }) => ({ table, id, token }))
+}
+
+/** Gives a holder more time for a long action. False when the claim no longer holds: stop working on it. */
+export async function renew(db: Querier, lease: Lease, now: number, leaseMs: number): Promise<boolean> {
+  const changed = await db.run(`update ${lease.table} set lease_until = $3 where id = $1 and lease_token = $2`, [
+    lease.id,
+    lease.token,
+    new Date(now + leaseMs),
+  ])
+  return changed === 1
+}
+
+/**
+ * Runs `fn` if the claim still holds, and keeps it so until the transaction ends. False = it does not, and `fn` did not
+ * run.
+ */
+export async function withLease(tx: Tx, lease: Lease, fn: () => Promise<void>): Promise<boolean> {
+  const held = await tx.query(`select 1 from ${lease.table} where id = $1 and lease_token = $2 for update`, [
+    lease.id,
+    lease.token,
+  ])
+  if (held.length === 0) return false
+  await fn()
+  return true
+}
+
+/**
+ * Ends the claim. `nextAt` (ms since epoch) is when to look again by itself; null = only when woken. A wake that came
+ * meanwhile counts if it is earlier. False = the claim no longer held, and nothing was changed.
+ */
+export async function release(db: Querier, lease: Lease, nextAt: number | null): Promise<boolean> {
+  const changed = await db.run(
+    `update ${lease.table} set lease_token = null, lease_until = null, next_at = least(next_at, $3)
+     where id = $1 and lease_token = $2`,
+    [lease.id, lease.token, nextAt === null ? null : new Date(nextAt)],
+  )
+  return changed === 1
+}
+
+/** Asks for a look at `at` (ms since epoch) or sooner; also while somebody holds the row. */
+export async function wake(db: Querier, table: LeasedTable, id: string, at: number): Promise<void> {
+  await db.run(`update ${table} set next_at = least(next_at, $2) where id = $1`, [id, new Date(at)])
+}

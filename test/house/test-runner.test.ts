@@ -1,0 +1,144 @@
+/** The test command must not be fooled: each planted file goes wrong in its own way. */
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { after, test } from 'node:test'
+import { type FileOptions, type FileResult, runTestFile } from '../../scripts/test-file.ts'
+import { findTestFiles, groupFiles } from '../../scripts/test-plan.ts'
+import { fileLine, Tally } from '../../scripts/test-report.ts'
+import { identify } from '../../src/runtime/processes.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'runner-'))
+after(() => rmSync(root, { recursive: true, force: true }))
+const head = "import { test } from 'node:test'\n"
+
+function planted(name: string, text: string): string {
+  mkdirSync(dirname(join(root, name)), { recursive: true })
+  writeFileSync(join(root, name), text)
+  return name
+}
+
+function run(text: string, options: Partial<FileOptions> = {}, signal?: AbortSignal): Promise<FileResult> {
+  const file = planted(`planted-${Math.random().toString(36).slice(2)}.test.ts`, head + text)
+  return runTestFile({ root, file, ...options }, signal)
+}
+
+function whys(result: FileResult): string {
+  return result.failures.map(({ name, why }) => `${name}: ${why}`).join('\n')
+}
+
+test('passes, skips with reasons and nested names are counted once each', async () => {
+  const result = await run(`
+    test('fine', () => {})
+    test('not here', { skip: 'needs a GPU' }, () => {})
+    test('outer', async (t) => { await t.test('inner', () => {}) })`)
+  assert.deepEqual([result.passed, whys(result)], [3, ''])
+  assert.deepEqual(
+    result.skipped.map(({ reason }) => reason),
+    ['needs a GPU'],
+  )
+})
+
+test('a failure is told in full, with its place, and a parent is not counted again', async () => {
+  const result = await run(`
+    test('outer', async (t) => { await t.test('inner', () => { console.log('said before'); throw new Error('the cause') }) })`)
+  assert.equal(result.failures.length, 1)
+  assert.match(result.failures[0]!.name, /^outer › inner \(planted-.*:3\)$/)
+  assert.match(result.failures[0]!.why, /Error: the cause\n\s+at /)
+  assert.match(fileLine(result), /FAIL.*the cause.*said before/s)
+})
+
+test('a file without tests, and one that cannot be loaded, fail', async () => {
+  assert.match(whys(await run('')), /before its tests were over|no test in this file/)
+  assert.match(whys(await run("import './missing.ts'\ntest('x', () => {})")), /status 1/)
+})
+
+test('ending the process in the middle is not a success', async () => {
+  const result = await run("test('first', () => {})\ntest('second', () => process.exit(0))\ntest('third', () => {})")
+  assert.match(whys(result), /before its tests were over/)
+})
+
+test('a status set by the file after its tests fails it', async () => {
+  const result = await run("test('fine', () => {})\nprocess.on('exit', () => { process.exitCode = 3 })")
+  assert.match(whys(result), /ended with 3/)
+})
+
+test('a skip without a reason fails', async () => {
+  assert.match(whys(await run("test('later', { skip: true }, () => {})")), /without a reason/)
+})
+
+test('an open handle ends with the name of the file, not never', async () => {
+  const result = await run("test('fine', () => {})\nsetInterval(() => {}, 1000)", { quietSeconds: 1 })
+  assert.match(whys(result), /planted-.*no test is running, but something/)
+})
+
+test('a test that hangs ends at the limit and is named', async () => {
+  const result = await run("test('hangs', () => new Promise((done) => setTimeout(done, 60_000)))", {
+    timeoutSeconds: 1,
+  })
+  assert.match(whys(result), /not finished within 1 s.*Running: hangs/)
+})
+
+test('a process left behind is found and ended, one that ignores SIGTERM too', async () => {
+  const result = await run(`
+    import { spawn } from 'node:child_process'
+    test('leaves one', () => {
+      spawn(process.execPath, ['-e', 'process.on("SIGTERM", () => {}); setTimeout(() => {}, 60_000)'], { stdio: 'ignore' }).unref()
+    })`)
+  const pid = Number(/Left running: (\d+) /.exec(whys(result))?.[1])
+  assert.ok(pid > 0, whys(result))
+  assert.equal(identify(pid), null)
+})
+
+test('a file left in the temporary folder is named, and the folder removed', async () => {
+  const result = await run(`
+    import { writeFileSync } from 'node:fs'
+    import { tmpdir } from 'node:os'
+    test('leaves one', () => { console.log(tmpdir()); writeFileSync(tmpdir() + '/left.txt', '') })`)
+  assert.match(whys(result), /Left in the temporary folder: left\.txt/)
+})
+
+test('an interruption ends the file at once and is not a failure of it', async () => {
+  const stop = new AbortController()
+  const running = run("test('long', () => new Promise((done) => setTimeout(done, 60_000)))", {}, stop.signal)
+  stop.abort()
+  assert.equal((await running).passed, 0)
+})
+
+test('files are found, filtered and grouped', () => {
+  for (const name of ['src/a/x.test.ts', 'test/e2e/y.test.ts', 'test/kill/z.test.ts', 'node_modules/q/src/n.test.ts'])
+    planted(name, head)
+  assert.deepEqual(findTestFiles(root), ['src/a/x.test.ts', 'test/e2e/y.test.ts', 'test/kill/z.test.ts'])
+  assert.deepEqual(findTestFiles(root, ['src']), ['src/a/x.test.ts'])
+  assert.deepEqual(findTestFiles(root, ['test/e2e/y']), ['test/e2e/y.test.ts'])
+  assert.deepEqual(findTestFiles(root, ['sr']), ['src/a/x.test.ts'])
+  assert.deepEqual(findTestFiles(root, ['missing']), [])
+  assert.deepEqual(
+    groupFiles(findTestFiles(root), 2).map(({ name, jobs }) => [name, jobs]),
+    [
+      ['unit', 2],
+      ['end to end', 1],
+      ['kill', 1],
+    ],
+  )
+})
+
+test('the last line of the summary is the count', () => {
+  const tally = new Tally()
+  assert.equal(tally.ok, false)
+  tally.add({
+    file: 'a',
+    passed: 2,
+    failures: [],
+    skipped: [{ name: 'gpu', reason: 'no GPU here' }],
+    seconds: 1,
+    output: '',
+  })
+  assert.equal(tally.ok, true)
+  tally.add({ file: 'b', passed: 0, failures: [{ name: 'x', why: 'y' }], skipped: [], seconds: 1, output: '' })
+  const lines = tally.summary(false).trimEnd().split('\n')
+  assert.equal(lines.at(-1), '2 passed, 1 failed, 1 skipped')
+  assert.ok(lines.includes('  a: gpu: no GPU here'), lines.join('\n'))
+  assert.equal(tally.ok, false)
+})
