@@ -61,9 +61,9 @@ function addServe(
     .option('--log-level <level>', 'debug, info, warn, error or silent')
     .option('--stop-with-parent', 'stop when standard input closes, as it does when whoever started this ends')
     .action(async (own: ServeOptions) => {
-      const { serveFlags, stopWithParent } = await import('./serve.ts')
+      const { runServer, serveFlags, stopWithParent } = await import('./serve.ts')
       if (own.stopWithParent) stopWithParent()
-      setStatus(await doors.serve(serveFlags(options(), own)))
+      setStatus(await runServer(() => doors.serve(serveFlags(options(), own))))
     })
   examples(serve, [
     ['paddock serve', 'on http://127.0.0.1:8080, data in ~/.paddock'],

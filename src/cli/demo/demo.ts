@@ -34,7 +34,7 @@ const usualPort = 8080
 
 /** Resolves with the exit status when everything is stopped. */
 export async function demo(screen: Screen, wish: DemoWish): Promise<number> {
-  const wantedPort = wish.port === undefined ? usualPort : checkedPort(wish.port)
+  const wantedPort = wish.port === undefined ? usualPort : wish.port === '0' ? 0 : checkedPort(wish.port)
   const running: Running = { server: null, place: null }
   // A second Ctrl-C: no more patience, but still nothing left behind.
   const interruption = onInterrupt((signal) => {
@@ -194,7 +194,7 @@ async function stopAll(story: Story, { server, place }: Running): Promise<void> 
 }
 
 function stoppedText(clean: boolean, place: Place): string {
-  const how = clean ? 'nothing is left running' : 'it did not stop in time and was killed'
+  const how = clean ? 'nothing is left running' : 'not in good order: what was left was killed'
   return place.temporary ? how : `${how}; the data stays in ${place.folder}`
 }
 

@@ -11,16 +11,25 @@ export interface Place {
   /** Removed at the end. */
   temporary: boolean
   logPath: string
+  /** Of the server that has been started there; null before. */
+  instanceId(): string | null
 }
 
 /** Throws Failure when no folder can be made. */
 export function choosePlace(wish: { data: string | undefined; exit: boolean }): Place {
   const kept = wish.data ?? (wish.exit ? undefined : join(homedir(), '.paddock-demo'))
   const folder = kept === undefined ? null : madeFolder(resolve(kept), wish.data !== undefined)
-  if (folder !== null) return { folder, temporary: false, logPath: join(folder, 'server.log') }
+  if (folder !== null) return place(folder, false)
   // Nothing is to be kept, or there is no home to keep it in.
-  const own = temporaryFolder()
-  return { folder: own, temporary: true, logPath: join(own, 'server.log') }
+  return place(temporaryFolder(), true)
+}
+
+function place(folder: string, temporary: boolean): Place {
+  const instanceId = () => {
+    const id = readJsonIfThere<{ id?: unknown }>(join(folder, 'instance.json'))?.id
+    return typeof id === 'string' && /^[0-9a-f]{16}$/.test(id) ? id : null
+  }
+  return { folder, temporary, logPath: join(folder, 'server.log'), instanceId }
 }
 
 function madeFolder(path: string, insist: boolean): string | null {
@@ -51,8 +60,8 @@ function temporaryFolder(): string {
  */
 export function removePlace(place: Place, systemFolder: string): void {
   if (!place.temporary) return
-  const id = readJsonIfThere<{ id?: unknown }>(join(place.folder, 'instance.json'))?.id
-  if (typeof id === 'string' && /^[0-9a-f]{16}$/.test(id)) remove(join(systemFolder, id))
+  const id = place.instanceId()
+  if (id !== null) remove(join(systemFolder, id))
   remove(place.folder)
 }
 

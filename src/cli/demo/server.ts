@@ -8,8 +8,8 @@ import { join } from 'node:path'
 import type { Clock } from '../../runtime/clock.ts'
 import { environment } from '../../runtime/environment.ts'
 import { readIfThere, readJsonIfThere } from '../../runtime/files.ts'
-import { processTree } from '../../runtime/process-table.ts'
-import { childEnv, identify, signalProcess } from '../../runtime/processes.ts'
+import { listProcesses, processTree } from '../../runtime/process-table.ts'
+import { childEnv, endProcess, identify, type ProcessIdentity, signalProcess } from '../../runtime/processes.ts'
 import { modulePath } from '../../runtime/self.ts'
 import { NativeClient } from '../../wire/native/client.ts'
 import { exitStatus, Failure } from '../failure.ts'
@@ -23,6 +23,7 @@ const startDeadlineMs = 120_000
 const stopDeadlineMs = 20_000
 /** Engines that nobody renews end after this, should everything else be killed. */
 const leaseSeconds = 60
+const leftGraceMs = 2_000
 const linesShown = 12
 
 export interface Ended {
@@ -94,9 +95,12 @@ export class DemoServer {
     return readableLog(Buffer.from(log).subarray(this.#logFrom).toString(), linesShown)
   }
 
-  /** Ends it in good order. False when it had to be killed. */
+  /**
+   * Ends it in good order, by the pipe alone: were this process killed meanwhile, a signal and the closed pipe would be
+   * two requests, and a second request means hurry. False when it had to be killed.
+   */
   async stop(): Promise<boolean> {
-    if (!this.#gone) this.#child.kill('SIGTERM')
+    this.#child.stdin?.destroy()
     const late = new AbortController()
     const inTime = await Promise.race([
       this.ended.then(() => true),
@@ -105,8 +109,10 @@ export class DemoServer {
     late.abort()
     if (!inTime) this.kill()
     await this.ended
-    this.#child.stdin?.destroy()
-    return inTime
+    // Nothing after a clean stop. A server that was killed leaves its engines to their leases; here nobody adopts them.
+    const left = this.#leftBehind()
+    await Promise.all(left.map((identity) => endProcess(identity, leftGraceMs, 'SIGTERM', this.#clock)))
+    return inTime && left.length === 0
   }
 
   /** Ends it and everything below it at once. */
@@ -114,6 +120,16 @@ export class DemoServer {
     const { pid } = this.#child
     if (this.#gone || pid === undefined || identify(pid) === null) return
     for (const identity of processTree(pid)) signalProcess(identity, 'SIGKILL')
+  }
+
+  /** Keepers and database processes carry the instance's id, 16 random digits, in their command lines. */
+  #leftBehind(): ProcessIdentity[] {
+    const id = this.#place.instanceId()
+    if (id === null) return []
+    const ours = listProcesses().filter(
+      ({ command }) => command.includes(` paddock:${id}:`) || command.startsWith(`postgres: paddock-${id}`),
+    )
+    return ours.map(({ pid }) => identify(pid)).filter((identity) => identity !== null)
   }
 
   async #until(signal: AbortSignal, probe: () => boolean | Promise<boolean>): Promise<void> {
