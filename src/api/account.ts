@@ -64,7 +64,7 @@ export const accountEndpoints = [
     creates: true,
     body: createOrg,
     answer: org,
-    faults: ['forbidden', 'name_taken'],
+    faults: ['name_taken'],
     run: async ({ principal, body, once, parts }) => renderOrg(await parts.access.createOrg(principal, body, once)),
   }),
   endpoint({

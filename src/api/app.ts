@@ -43,7 +43,7 @@ export function makeApi(options: ApiOptions): ApiApp {
     c.header('cache-control', 'no-store')
     await next()
   })
-  for (const route of routes) serve(app, route, options)
+  for (const route of routes) serve(app, route, options, routes)
   addHealth(app, options, metrics)
   addDocumentation(app, options, routes)
   const methodsOf = methodTable(app)
@@ -70,13 +70,14 @@ async function around(c: ApiContext, next: () => Promise<void>, options: ApiOpti
   )
 }
 
-function serve(app: ApiApp, route: Endpoint, parts: ApiParts): void {
+function serve(app: ApiApp, route: Endpoint, parts: ApiParts, routes: readonly Endpoint[]): void {
+  const readable = routes.some(({ method, path }) => method === 'get' && path === `${route.path}/{id}`)
   const pattern = basePath + route.path.replace(/\{(\w+)\}/g, ':$1')
   app.on(route.method.toUpperCase(), pattern, async (c) => {
     c.set('operation', route.id)
     const answer = (await route.run(await askFrom(c, route, parts))) as { id?: string; next_cursor?: string | null }
     const { next_cursor } = answer
-    if (route.creates) c.header('location', `${basePath}${route.path}/${answer.id}`)
+    if (route.creates && readable) c.header('location', `${basePath}${route.path}/${answer.id}`)
     const sealed = next_cursor ? { ...answer, next_cursor: sealCursor(route.id, next_cursor) } : answer
     return c.json(sealed, route.creates ? 201 : 200)
   })

@@ -112,6 +112,11 @@ function judgeModel(entry: CatalogueModel, parts: ApiParts): { reason: string | 
   } catch (thrown) {
     const fault = toFault(thrown)
     if (fault.code === 'internal') throw thrown
-    return { reason: fault.message, emulated: false }
+    // The message names a path of this server, which is nobody's business who only looks at the catalogue.
+    const unreadable = fault.code === 'model_path_not_allowed' || fault.code === 'model_file_unreadable'
+    return {
+      reason: unreadable ? `The weights of ${entry.id} cannot be read on this server.` : fault.message,
+      emulated: false,
+    }
   }
 }

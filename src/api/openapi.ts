@@ -6,7 +6,16 @@ import { errorBody } from '../wire/native/error.ts'
 import { type InferenceRoute, inferenceError, inferenceRoutes } from '../wire/openai/reference.ts'
 import { basePath, type Endpoint } from './endpoint.ts'
 
-const everyRoute: FaultCode[] = ['missing_key', 'invalid_key', 'internal', 'unavailable']
+/** Also a stray query parameter, a right that the key lacks, and an X-Paddock-Org that does not exist. */
+const everyRoute: FaultCode[] = [
+  'unknown_field',
+  'missing_key',
+  'invalid_key',
+  'forbidden',
+  'not_found',
+  'internal',
+  'unavailable',
+]
 const withBody: FaultCode[] = [
   'invalid_json',
   'invalid_request',
@@ -14,8 +23,9 @@ const withBody: FaultCode[] = [
   'body_too_large',
   'unsupported_media_type',
 ]
+const reading: FaultCode[] = ['missing_key', 'invalid_key', 'internal', 'unavailable']
 const inferring: FaultCode[] = [
-  ...everyRoute,
+  ...reading,
   'invalid_json',
   'invalid_request',
   'context_length_exceeded',
@@ -51,7 +61,8 @@ export function openApiDocument(endpoints: readonly Endpoint[], about: { version
     info: {
       title: 'Paddock',
       version: about.version,
-      description: 'Dedicated LLM inference endpoints that you host yourself. Errors: /docs/errors.',
+      description:
+        'Dedicated LLM inference endpoints that you host yourself. [Errors](/docs/errors), [all documentation](/docs).',
     },
     servers: [
       { url: '/', description: 'This server' },
@@ -89,10 +100,9 @@ export function faultsOf(route: Endpoint): FaultCode[] {
   const hasQuery = Object.keys(route.query.shape).length > 0
   return [
     ...everyRoute,
-    ...(hasQuery ? (['invalid_request', 'unknown_field'] as const) : []),
+    ...(hasQuery ? (['invalid_request'] as const) : []),
     ...(route.body === null ? [] : withBody),
-    ...(route.path.includes('{') ? (['not_found', 'forbidden'] as const) : []),
-    ...(route.creates ? (['idempotency_conflict', 'forbidden'] as const) : []),
+    ...(route.creates ? (['idempotency_conflict'] as const) : []),
     ...route.faults,
   ]
 }
@@ -109,7 +119,7 @@ function inferencePath({ id, method, path, summary, request, answer }: Inference
     request: { params: pathParameters(path), ...sent },
     responses: {
       200: { description: 'Answered.', content: { ...json(answer), ...(request === null ? {} : streamed) } },
-      ...errors(request === null ? everyRoute : inferring, inferenceError),
+      ...errors(request === null ? reading : inferring, inferenceError),
     },
   }
 }

@@ -12,7 +12,7 @@ interface Verdict {
 }
 
 /** How often a thing is looked at while it is in a state, ms. */
-const look = { starting: 50, startingSlow: 1000, ready: 5_000, draining: 250, deleting: 100, short: 5_000 }
+const look = { starting: 50, startingSlow: 1000, ready: 1_000, draining: 250, deleting: 100, short: 5_000 }
 
 export function judge(situation: Situation, next: { leaving: Map<string, ReplicaPatch>; short: boolean }): Verdict {
   const { input } = situation

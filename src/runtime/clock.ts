@@ -31,11 +31,11 @@ export async function until<T>(
   withinMs: number,
   probe: () => Promise<T> | T,
   everyMs = 25,
-): Promise<NonNullable<T>> {
+): Promise<Exclude<T, null | undefined | false>> {
   const deadline = clock.monotonicMs() + withinMs
   for (;;) {
     const value = await probe()
-    if (value !== null && value !== undefined && value !== false) return value
+    if (value !== null && value !== undefined && value !== false) return value as Exclude<T, null | undefined | false>
     if (clock.monotonicMs() >= deadline) throw new Error(`${what}: not within ${withinMs} ms`)
     await clock.sleep(everyMs)
   }

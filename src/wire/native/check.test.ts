@@ -77,9 +77,9 @@ const cases: [string, unknown, string][] = [
     { ...good, model_id: 'a\0b' },
     'invalid_request: model_id: must be well-formed text without NUL; seen: "a\\u0000b".',
   ],
-  ['a list as the body', [good], 'invalid_request: The body: must be an object; seen: a list.'],
-  ['a text as the body', 'x', 'invalid_request: The body: must be an object; seen: "x".'],
-  ['null as the body', null, 'invalid_request: The body: must be an object; seen: null.'],
+  ['a list as the body', [good], 'invalid_request: The body must be an object; seen: a list.'],
+  ['a text as the body', 'x', 'invalid_request: The body must be an object; seen: "x".'],
+  ['null as the body', null, 'invalid_request: The body must be an object; seen: null.'],
 ]
 
 for (const [what, body, expected] of cases)

@@ -45,10 +45,12 @@ function problemsOf(issue: z.core.$ZodIssue, root: unknown, part: Part): Problem
       return { field, problem: `Unknown ${what} ${quoted(field)}.`, unknown: true }
     })
   }
-  const field = issue.path.length === 0 ? `The ${part}` : fieldName(issue.path)
+  const isWhole = issue.path.length === 0
+  const field = isWhole ? part : fieldName(issue.path)
   const seen = at(root, issue.path)
   if (seen === undefined) return [{ field, problem: `${field}: is required.`, unknown: false }]
-  return [{ field, problem: `${field}: ${issue.message}; seen: ${shownValue(field, seen)}.`, unknown: false }]
+  const subject = isWhole ? `The ${part}` : `${field}:`
+  return [{ field, problem: `${subject} ${issue.message}; seen: ${shownValue(field, seen)}.`, unknown: false }]
 }
 
 function fieldName(path: readonly PropertyKey[]): string {

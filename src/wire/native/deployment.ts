@@ -41,7 +41,7 @@ export const createDeployment = z
     replicas: z.int().min(1).max(1000).optional().meta({ description: 'Exactly that many; default 1.', example: 1 }),
     engine: engineWish.optional(),
   })
-  .meta({ id: 'CreateDeployment' })
+  .meta({ id: 'CreateDeployment', example: { name: 'my-first', model_id: 'paddock/starter', gpu_type: 'cpu' } })
 export type CreateDeployment = z.input<typeof createDeployment>
 
 export const reason = z

@@ -1,0 +1,138 @@
+/**
+ * The authorisation matrix: every route × {no key, a key of another org, a key without a grant, a key that may only read}.
+ * A route that is missing here fails.
+ */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { z } from 'zod'
+import type { Endpoint } from './endpoint.ts'
+import { endpoint } from './endpoint.ts'
+import { endpoints } from './table.ts'
+import { type Answer, makeWorld, type World, wish } from './testing.ts'
+
+/** `hidden`: 200, and nothing of org A in it. `own`: it works, on the caller's own org only. */
+type Outcome = 401 | 403 | 404 | 200 | 201 | 'hidden' | 'own'
+interface Line {
+  stranger: Outcome
+  scoped: Outcome
+  viewer: Outcome
+  body?: (name: string) => unknown
+}
+
+const ofOneDeployment = { stranger: 404, scoped: 403, viewer: 200 } as const
+const writesOneDeployment = { stranger: 404, scoped: 403, viewer: 403 } as const
+const catalogue = { stranger: 200, scoped: 200, viewer: 200 } as const
+const name = (text: string) => ({ name: text })
+
+const matrix: Record<string, Line> = {
+  createDeployment: { stranger: 'own', scoped: 403, viewer: 403, body: wish },
+  listDeployments: { stranger: 'hidden', scoped: 'hidden', viewer: 200 },
+  getDeployment: ofOneDeployment,
+  deleteDeployment: writesOneDeployment,
+  explainDeployment: ofOneDeployment,
+  listReplicas: ofOneDeployment,
+  listEvents: ofOneDeployment,
+  readLogs: writesOneDeployment,
+  listGpuTypes: catalogue,
+  listModels: catalogue,
+  listGpuModelConfigs: catalogue,
+  createApiKey: { stranger: 'own', scoped: 403, viewer: 403, body: name },
+  listApiKeys: { stranger: 'hidden', scoped: 403, viewer: 403 },
+  revokeApiKey: writesOneDeployment,
+  createOrg: { stranger: 403, scoped: 403, viewer: 403, body: name },
+  listOrgs: { stranger: 'hidden', scoped: 403, viewer: 200 },
+}
+
+let world: World
+/** Things of org A that the requests name. */
+let ids: { deployment: string; key: string }
+
+before(async () => {
+  world = await makeWorld()
+  const deployment = await world.call('POST', '/deployments', { body: wish('of-a') })
+  const key = await world.call('POST', '/api-keys', { body: { name: 'of A' } })
+  ids = { deployment: deployment.json.id, key: key.json.id }
+})
+after(() => world.close())
+
+const missing = (routes: readonly Endpoint[]) => routes.map((route) => route.id).filter((id) => !(id in matrix))
+
+test('every route of the table is in the matrix, and nothing else is', () => {
+  assert.deepEqual(missing(endpoints), [])
+  assert.equal(new Set(endpoints.map((route) => route.id)).size, Object.keys(matrix).length)
+})
+
+test('a new route that nobody put in the matrix is found', () => {
+  const answer = z.object({})
+  const planted = endpoint({
+    id: 'planted',
+    method: 'get',
+    path: '/x',
+    tag: 'X',
+    summary: '',
+    answer,
+    run: async () => ({}),
+  })
+  assert.deepEqual(missing([...endpoints, planted]), ['planted'])
+})
+
+for (const route of endpoints) {
+  const line = matrix[route.id]
+  if (line === undefined) continue
+  const title = `${route.method.toUpperCase()} ${route.path}`
+  test(`${title} without a key: 401`, async () => {
+    const answer = await ask(route, line, null, 'none')
+    assert.equal(answer.status, 401)
+    assert.equal(answer.json.error.code, 'missing_key')
+    assert.equal((await ask(route, line, 'sk_made_up', 'made-up')).json.error.code, 'invalid_key')
+  })
+  test(`${title} with a key of another org: ${line.stranger}`, async () =>
+    judge(await ask(route, line, world.keys.ownerB, 'stranger'), line.stranger))
+  test(`${title} with a key that was granted nothing: ${line.scoped}`, async () =>
+    judge(await ask(route, line, world.keys.scopedA, 'scoped'), line.scoped))
+  test(`${title} with a viewer's key: ${line.viewer}`, async () =>
+    judge(await ask(route, line, world.keys.viewerA, 'viewer'), line.viewer))
+}
+
+test('nobody of the above changed anything of org A', async () => {
+  assert.equal((await world.call('GET', `/deployments/${ids.deployment}`)).json.status, 'provisioning')
+  const keys = await world.call('GET', '/api-keys')
+  assert.ok(keys.json.data.some((key: { id: string }) => key.id === ids.key))
+  const deployments = await world.call('GET', '/deployments')
+  assert.deepEqual(
+    deployments.json.data.map((one: { name: string }) => one.name),
+    ['of-a'],
+  )
+})
+
+test('X-Paddock-Org moves the operator only, and only to an org that exists', async () => {
+  const headers = { 'x-paddock-org': world.orgA }
+  const path = `/deployments/${ids.deployment}`
+  assert.equal((await world.call('GET', path, { key: world.keys.operator, headers })).status, 200)
+  assert.equal((await world.call('GET', path, { key: world.keys.operator })).status, 404)
+  assert.equal((await world.call('GET', path, { key: world.keys.ownerB, headers })).status, 404)
+  const nowhere = { 'x-paddock-org': 'org_nowhere' }
+  assert.equal((await world.call('GET', path, { key: world.keys.operator, headers: nowhere })).status, 404)
+})
+
+test('metrics are for the operator', async () => {
+  assert.equal((await world.call('GET', '//metrics', { key: null })).status, 401)
+  assert.equal((await world.call('GET', '//metrics')).status, 403)
+  const answer = await world.call('GET', '//metrics', { key: world.keys.operator })
+  assert.equal(answer.status, 200)
+  assert.match(answer.text, /paddock_api_requests_total\{operation="createDeployment",status="201"\} \d/)
+})
+
+function ask(route: Endpoint, line: Line, key: string | null, who: string): Promise<Answer> {
+  const id = route.path.startsWith('/api-keys') ? ids.key : ids.deployment
+  return world.call(route.method.toUpperCase(), route.path.replace('{id}', id), { key, body: line.body?.(`by-${who}`) })
+}
+
+function judge(answer: Answer, expected: Outcome): void {
+  if (typeof expected === 'number') {
+    assert.equal(answer.status, expected, answer.text)
+    return
+  }
+  assert.ok(answer.status === 200 || answer.status === 201, answer.text)
+  for (const theirs of [ids.deployment, ids.key, world.orgA]) assert.doesNotMatch(answer.text, new RegExp(theirs))
+}

@@ -1,0 +1,173 @@
+/**
+ * For tests: the real app over a real database with two organisations and a key of every kind. Every answer is compared
+ * with the OpenAPI document: a status or a field that the reference does not show fails the test that met it.
+ */
+import assert from 'node:assert/strict'
+import { z } from 'zod'
+import { Access } from '../access/commands.ts'
+import { Deployments } from '../deployments/commands.ts'
+import { availableEngines } from '../engines/registry.ts'
+import { Secret } from '../kernel/secret.ts'
+import { loadCatalogue } from '../models/catalogue.ts'
+import { loadHardware } from '../models/hardware.ts'
+import { systemClock } from '../runtime/clock.ts'
+import { randomToken } from '../runtime/ids.ts'
+import { type Log, silentLog } from '../runtime/log.ts'
+import { Seal } from '../runtime/seal.ts'
+import { type TestDatabase, testDatabase } from '../store/testing.ts'
+import { type ApiApp, type ApiOptions, makeApi } from './app.ts'
+import { basePath } from './endpoint.ts'
+
+export interface Answer {
+  status: number
+  headers: Headers
+  text: string
+  // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever the answer holds
+  json: any
+}
+
+export interface CallOptions {
+  /** Bearer key; null = none. Default: the owner of org A. */
+  key?: string | null
+  body?: unknown
+  headers?: Record<string, string>
+}
+
+export interface World {
+  app: ApiApp
+  db: TestDatabase
+  options: ApiOptions
+  /** Secrets by who holds them. */
+  keys: { operator: string; ownerA: string; viewerA: string; scopedA: string; developerA: string; ownerB: string }
+  orgA: string
+  orgB: string
+  /** A path below the base path, or any other from the root when it begins with "//". */
+  call(method: string, path: string, options?: CallOptions): Promise<Answer>
+  close(): Promise<void>
+}
+
+export async function makeWorld(changes: Partial<ApiOptions> = {}): Promise<World> {
+  const db = await testDatabase()
+  const seal = new Seal(new Secret(randomToken()))
+  const operator = `sk_${randomToken()}`
+  const parts = {
+    db,
+    seal,
+    clock: systemClock,
+    computes: new Map(),
+    engines: availableEngines(),
+    models: loadCatalogue({ allowPaths: [], starterStandsIn: true }),
+    hardware: loadHardware({}),
+  }
+  const access = new Access(db, seal, systemClock)
+  await access.ensureOperator(operator)
+  const deployments = new Deployments({ ...parts, replicasMaximum: 10, quotaGpus: 8, wake: () => {} })
+  const options: ApiOptions = {
+    ...parts,
+    access,
+    deployments,
+    config: { publicUrl: 'http://paddock.test' },
+    ready: async () => ({ ok: true, problems: [] }),
+    log: loud,
+    version: '0.0.0-test',
+    ...changes,
+  }
+  const app = makeApi(options)
+  const document = (await (await app.request('/openapi.json')).json()) as OpenApi
+  const call = (method: string, path: string, how?: CallOptions) => ask(app, document, keys, method, path, how)
+  const keys = { operator, ownerA: '', viewerA: '', scopedA: '', developerA: '', ownerB: '' }
+  const orgA = (await call('POST', '/orgs', { key: operator, body: { name: 'A' } })).json.id as string
+  const orgB = (await call('POST', '/orgs', { key: operator, body: { name: 'B' } })).json.id as string
+  const key = async (org: string, role: string) => {
+    const headers = { 'x-paddock-org': org }
+    return (await call('POST', '/api-keys', { key: operator, body: { name: role, role }, headers })).json
+      .secret as string
+  }
+  keys.ownerA = await key(orgA, 'owner')
+  keys.viewerA = await key(orgA, 'viewer')
+  keys.scopedA = await key(orgA, 'scoped')
+  keys.developerA = await key(orgA, 'developer')
+  keys.ownerB = await key(orgB, 'owner')
+  return { app, db, options, keys, orgA, orgB, call, close: () => db.close() }
+}
+
+/** A 500 is a bug: its cause belongs in the test's output. */
+const loud: Log = { ...silentLog, error: (fields) => console.error(fields) }
+
+export const wish = (name: string) => ({ name, model_id: 'paddock/starter', gpu_type: 'cpu' })
+
+async function ask(
+  app: ApiApp,
+  document: OpenApi,
+  keys: World['keys'],
+  method: string,
+  path: string,
+  options: CallOptions = {},
+): Promise<Answer> {
+  const { key = keys.ownerA, body, headers = {} } = options
+  const raw = typeof body === 'string' || body instanceof Uint8Array || body instanceof ReadableStream
+  const init: RequestInit & { duplex?: 'half' } = {
+    method,
+    headers: {
+      ...(key === null ? {} : { authorization: `Bearer ${key}` }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: (raw ? body : JSON.stringify(body)) as never, duplex: 'half' }),
+  }
+  const full = path.startsWith('//') ? path.slice(1) : basePath + path
+  const answer = await app.request(full, init)
+  const text = await answer.text()
+  const isJson = answer.headers.get('content-type')?.startsWith('application/json') ?? false
+  const json = isJson && text !== '' ? JSON.parse(text) : null
+  if (full.startsWith(basePath)) assertDocumented(document, method, full, answer.status, json)
+  return { status: answer.status, headers: answer.headers, text, json }
+}
+
+interface Operation {
+  responses: Record<string, { content?: Record<string, { schema: JsonSchema }> }>
+}
+export interface OpenApi {
+  paths: Record<string, Record<string, Operation & { operationId: string; tags: string[] }>>
+  components: { schemas: Record<string, JsonSchema> }
+}
+type JsonSchema = { [name: string]: unknown }
+
+/** Fails unless the reference shows this status for the route, and the body has exactly the fields that it shows. */
+export function assertDocumented(document: OpenApi, method: string, path: string, status: number, body: unknown): void {
+  const bare = path.split('?')[0]!
+  const pattern = Object.keys(document.paths).find((known) =>
+    new RegExp(`^${known.replace(/\{\w+\}/g, '[^/]+')}$`).test(bare),
+  )
+  const operation = pattern === undefined ? undefined : document.paths[pattern]![method.toLowerCase()]
+  if (!operation) {
+    assert.ok([401, 404, 405].includes(status), `${method} ${bare} is not documented: ${status}`)
+    return
+  }
+  const response = operation.responses[status]
+  assert.ok(response, `${method} ${pattern}: status ${status} is not documented: ${JSON.stringify(body)}`)
+  const result = schemaOf(document, response.content!['application/json']!.schema).safeParse(body)
+  const said = result.success ? '' : z.prettifyError(result.error)
+  assert.ok(result.success, `${method} ${pattern} ${status} answers what is not documented:\n${said}`)
+}
+
+const compiled = new WeakMap<JsonSchema, z.ZodType>()
+
+function schemaOf(document: OpenApi, schema: JsonSchema): z.ZodType {
+  const known = compiled.get(schema)
+  if (known) return known
+  const whole = closed({ ...schema, $defs: document.components.schemas })
+  const made = z.fromJSONSchema(whole as Parameters<typeof z.fromJSONSchema>[0])
+  compiled.set(schema, made)
+  return made
+}
+
+/** The same schema, refusing fields that it does not name. */
+function closed(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(closed)
+  if (schema === null || typeof schema !== 'object') return schema
+  const map = Object.fromEntries(Object.entries(schema).map(([name, value]) => [name, closed(value)])) as JsonSchema
+  if (typeof map.$ref === 'string') map.$ref = map.$ref.replace('#/components/schemas/', '#/$defs/')
+  if (map.type === 'object' && map.properties !== undefined) map.additionalProperties ??= false
+  return map
+}

@@ -1,0 +1,190 @@
+/** The reconciler on the real database and real processes: the local driver with a stand-in engine of its tests. */
+import { strict as assert } from 'node:assert'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { Access } from '../access/commands.ts'
+import type { ComputeDriver } from '../compute/contract.ts'
+import { TestFleet } from '../compute/local/testing/fleet.ts'
+import type { EngineDriver } from '../engines/contract.ts'
+import { Fault } from '../kernel/fault.ts'
+import { Secret } from '../kernel/secret.ts'
+import { loadCatalogue, starterModelId } from '../models/catalogue.ts'
+import { loadHardware } from '../models/hardware.ts'
+import { systemClock, until } from '../runtime/clock.ts'
+import { silentLog } from '../runtime/log.ts'
+import { Seal } from '../runtime/seal.ts'
+import { packageRoot } from '../runtime/self.ts'
+import { testDatabase } from '../store/testing.ts'
+import { Deployments } from './commands.ts'
+import { DeploymentLoop } from './loop.ts'
+import { routesSince } from './store.ts'
+
+const db = await testDatabase()
+const fleet = new TestFleet({ cpuSlots: 3 })
+const clock = systemClock
+const seal = new Seal(new Secret('a secret of the test'))
+
+/** What the stand-in engine is told; a test sets it before it creates. */
+let flags: string[] = []
+const engine: EngineDriver = {
+  type: 'llamacpp',
+  formats: ['gguf'],
+  program: null,
+  routes: new Set(['chat/completions']),
+  usage: { streamOptions: {}, extraBody: {} },
+  validate: () => [],
+  limits: (_spec, model) => ({ contextTokens: model.contextSize, sequences: 1 }),
+  launch: ({ host, apiKey }) => ({
+    argv: [
+      host.node,
+      join(host.packageRoot, 'src/compute/local/testing/engine.ts'),
+      '--port',
+      String(host.port),
+      ...flags,
+    ],
+    env: { PADDOCK_ENGINE_KEY: apiKey },
+    image: null,
+    stopGraceSeconds: 1,
+  }),
+  healthPath: '/health',
+  metricsPath: '/metrics',
+  readiness: (status) =>
+    status === 200 ? { state: 'ready' } : { state: 'not_ready', phase: 'load', detail: 'loading' },
+  metrics: () => ({ running: 0, waiting: 0 }),
+  refusedField: () => null,
+}
+
+const parts = {
+  db,
+  clock,
+  seal,
+  log: silentLog,
+  computes: new Map<string, ComputeDriver>([['local', fleet.local]]),
+  engines: new Map([['llamacpp' as const, engine]]),
+  models: loadCatalogue({ allowPaths: [packageRoot], starterStandsIn: false }),
+  hardware: loadHardware({ cpu: '3.6' }),
+}
+const settings = {
+  startDeadlineMs: 20_000,
+  brakeAfter: 2,
+  backoffMs: 50,
+  backoffMaximumMs: 100,
+  unresponsiveMs: 5_000,
+  drainDeadlineMs: 500,
+}
+const loop = new DeploymentLoop({ ...parts, settings, stopGraceSeconds: 1 }, 'test')
+const deployments = new Deployments({ ...parts, replicasMaximum: 10, quotaGpus: 8, wake: () => loop.wake() })
+const stop = new AbortController()
+const running = loop.run(stop.signal)
+after(async () => {
+  stop.abort()
+  await running
+  await fleet.dispose()
+  await db.close()
+})
+
+const access = new Access(db, seal, clock)
+await access.ensureOperator('sk_operator_of_the_test')
+const operator = await access.authenticate('Bearer sk_operator_of_the_test', undefined)
+const wish = (name: string, over = {}) => ({ name, modelId: starterModelId, gpuType: 'cpu', ...over })
+
+async function untilPhase(id: string, phase: string, withinMs = 15_000) {
+  return until(clock, `${id} ${phase}`, withinMs, async () => {
+    const view = await deployments.get(operator, id)
+    return view.phase === phase ? view : null
+  })
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work
+  } catch (error) {
+    if (error instanceof Fault) return error.code
+    throw error
+  }
+  return 'no fault'
+}
+
+test('created → serving → costs → deleted: nothing is left, the name is free, billing stops', async () => {
+  flags = []
+  const created = await deployments.create(operator, wish('one'), null)
+  assert.equal(created.phase, 'starting')
+  const serving = await untilPhase(created.id, 'serving')
+  assert.equal(serving.readyReplicas, 1)
+  assert.equal(serving.hourlyCost, 3_600_000n)
+  const route = (await routesSince(db, 0)).find((r) => r.deploymentId === created.id)!
+  assert.equal(route.replicas.length, 1)
+  assert.equal(route.replicas[0]!.state, 'ready')
+  await until(clock, 'cost', 3_000, async () => (await deployments.get(operator, created.id)).cost > 0n)
+  assert.equal(await codeOf(deployments.create(operator, wish('one'), null)), 'name_taken')
+  assert.equal(await codeOf(deployments.remove(operator, 'one', { onlyIfStopped: true })), 'conflict')
+  const removed = await deployments.remove(operator, 'one', { onlyIfStopped: false })
+  assert.equal(removed.phase, 'stopping')
+  assert.equal((await routesSince(db, 0)).find((r) => r.deploymentId === created.id)!.removed, true)
+  const gone = await untilPhase(created.id, 'deleted')
+  assert.equal(gone.cost, removed.cost)
+  assert.deepEqual(await fleet.local.list(), [])
+  assert.equal((await deployments.remove(operator, created.id, { onlyIfStopped: false })).phase, 'deleted')
+  const again = await deployments.create(operator, wish('one'), null)
+  await deployments.remove(operator, again.id, { onlyIfStopped: false })
+  await untilPhase(again.id, 'deleted')
+})
+
+test('an engine that keeps failing stops being started, says why with its last lines, and is never billed', async () => {
+  flags = ['--crash-now', '--print-lines', '3', '--status', '7']
+  const created = await deployments.create(operator, wish('broken'), null)
+  const failed = await untilPhase(created.id, 'failed')
+  assert.equal(failed.reason?.code, 'crash_loop')
+  assert.match(failed.reason!.message, /7/)
+  assert.equal(failed.cost, 0n)
+  assert.equal(failed.hourlyCost, 0n)
+  const { items } = await deployments.events(operator, created.id, { limit: 50 })
+  const event = items.find((e) => e.type === 'deployment.failed')!
+  assert.ok((event.data.last_lines as string[]).includes('line 3'))
+  await until(clock, 'nothing left', 5_000, async () => (await fleet.local.list()).length === 0)
+  await deployments.remove(operator, created.id, { onlyIfStopped: true })
+  flags = []
+})
+
+test('short of hardware: queued with a reason, started as soon as something frees', async () => {
+  const big = await deployments.create(operator, wish('big', { replicas: 3 }), null)
+  await untilPhase(big.id, 'serving')
+  const small = await deployments.create(operator, wish('small'), null)
+  const queued = await untilPhase(small.id, 'queued')
+  assert.equal(queued.reason?.code, 'capacity_short')
+  assert.equal(queued.hourlyCost, 0n)
+  await deployments.remove(operator, big.id, { onlyIfStopped: false })
+  await untilPhase(small.id, 'serving')
+  await deployments.remove(operator, small.id, { onlyIfStopped: false })
+  await untilPhase(small.id, 'deleted')
+})
+
+test('an engine that dies is replaced; its interval ends at its death', async () => {
+  const created = await deployments.create(operator, wish('phoenix'), null)
+  await untilPhase(created.id, 'serving')
+  const [first] = await deployments.replicas(operator, created.id)
+  const [victim] = fleet.processes('engine', first!.id as `rep_${string}`)
+  process.kill(victim!.identity.pid, 'SIGKILL')
+  const died = Date.now()
+  const replacement = await until(clock, 'a replacement', 15_000, async () =>
+    (await deployments.replicas(operator, created.id)).find((r) => r.id !== first!.id && r.phase === 'ready'),
+  )
+  assert.ok(replacement)
+  const old = (await deployments.replicas(operator, created.id)).find((r) => r.id === first!.id)!
+  assert.equal(old.exit?.signal, 'SIGKILL')
+  assert.ok(Math.abs(old.endedAt!.getTime() - died) < 2_000)
+  await deployments.remove(operator, created.id, { onlyIfStopped: false })
+  await untilPhase(created.id, 'deleted')
+})
+
+test('quota: GPUs are counted, cpu is not', async () => {
+  const many = wish('many', { gpuType: 'h100', gpuCount: 4, replicas: 3 })
+  assert.equal(await codeOf(deployments.create(operator, many, null)), 'quota_exceeded')
+  assert.equal(
+    await codeOf(deployments.create(operator, wish('x', { gpuType: 'h100', gpuCount: 3 }), null)),
+    'gpu_count_unsupported',
+  )
+  assert.equal(await codeOf(deployments.create(operator, wish('x', { gpuType: 'h200' }), null)), 'price_not_set')
+  assert.equal(await codeOf(deployments.create(operator, wish('x', { gpuType: 'tpu' }), null)), 'gpu_type_unknown')
+  assert.equal(await codeOf(deployments.create(operator, wish('x', { modelId: 'gpt-9' }), null)), 'model_not_supported')
+})
