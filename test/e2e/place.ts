@@ -39,7 +39,8 @@ export class Place {
 
   /** null before the first start. */
   get instanceId(): string | null {
-    return readJsonIfThere<{ id: string }>(join(this.dataFolder, 'instance.json'))?.id ?? null
+    const path = join(this.dataFolder, 'instance.json')
+    return existsSync(path) ? (readJsonIfThere<{ id: string }>(path)?.id ?? null) : null
   }
 
   processes(...roles: Role[]): OwnProcess[] {
