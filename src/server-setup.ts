@@ -92,6 +92,7 @@ function openDataFolder(path: string): string {
   try {
     // Not with `recursive`: where nothing can be made, as in /proc, Node would try for ever.
     makeFolder(folder, 0o700)
+    if (!statSync(folder).isDirectory()) throw Object.assign(new Error(), { code: 'ENOTDIR' })
     accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
@@ -105,8 +106,6 @@ function openDataFolder(path: string): string {
             : (error as Error).message
     throw new StartRefused(`The data folder ${folder} cannot be used: ${why}. Name another one with --data.`)
   }
-  if (!statSync(folder).isDirectory())
-    throw new StartRefused(`The data folder ${folder} is not a folder. Name another one with --data.`)
   return realpathSync(folder)
 }
 
