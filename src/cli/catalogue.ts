@@ -1,0 +1,40 @@
+/** `paddock gpus` and `paddock models`: what can be deployed. */
+import type { GpuType, Model } from '../wire/native/catalogue.ts'
+import type { Session } from './session.ts'
+import { type Column, tableLines } from './table.ts'
+import { usdShown } from './words.ts'
+
+export async function gpus({ screen, client }: Session): Promise<void> {
+  const list = await client.listGpuTypes()
+  const columns: Column<GpuType>[] = [
+    { title: 'GPU', cell: (type) => type.gpu_type },
+    { title: 'HARDWARE', cell: (type) => type.name, shrinksTo: 10 },
+    { title: 'MEMORY', cell: (type) => (type.vram_gb === 0 ? '-' : `${type.vram_gb} GB`), right: true },
+    { title: 'COUNTS', cell: (type) => type.gpu_counts.join(',') },
+    {
+      title: '$/HOUR',
+      cell: (type) => (type.hourly_cost_usd === null ? '-' : usdShown(type.hourly_cost_usd)),
+      right: true,
+    },
+    { title: 'REGIONS', cell: (type) => type.regions.join(','), shrinksTo: 8 },
+    { title: 'DEPLOYABLE', cell: (type) => yesOr(type), shrinksTo: 10 },
+  ]
+  screen.answer(list, () => tableLines(columns, list.data, screen.columns))
+}
+
+export async function models({ screen, client }: Session): Promise<void> {
+  const list = await client.listModels()
+  const columns: Column<Model>[] = [
+    { title: 'MODEL', cell: (model) => model.id, shrinksTo: 16 },
+    { title: 'CONTEXT', cell: (model) => String(model.context_size), right: true },
+    { title: 'TENSORS', cell: (model) => model.tensor_type },
+    { title: 'CAN', cell: (model) => model.capabilities.join(','), shrinksTo: 10 },
+    { title: 'ANSWERED BY', cell: (model) => model.served_by ?? model.id, shrinksTo: 11 },
+    { title: 'DEPLOYABLE', cell: (model) => yesOr(model), shrinksTo: 10 },
+  ]
+  screen.answer(list, () => tableLines(columns, list.data, screen.columns))
+}
+
+function yesOr(thing: { deployable: boolean; reason: string | null }): string {
+  return thing.deployable ? 'yes' : `no: ${thing.reason ?? 'not on this server'}`
+}

@@ -1,0 +1,272 @@
+/** The list of commands with their options and examples. Adding one = a file for what it does and an entry here. */
+import { type Command, Option } from 'commander'
+import type { ChatOptions } from './chat.ts'
+import type { DeployOptions } from './deploy.ts'
+import type { Doors, GlobalOptions } from './doors.ts'
+import type { Screen } from './screen.ts'
+import type { Session } from './session.ts'
+
+const engines = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang']
+const roles = ['owner', 'admin', 'developer', 'billing', 'viewer', 'scoped']
+
+export function addCommands(program: Command, screen: Screen, doors: Doors, setStatus: (status: number) => void): void {
+  const options = () => program.opts<GlobalOptions>()
+  addServe(program, options, doors, setStatus)
+  addDemo(program, screen, options, setStatus)
+  const talk: Talk =
+    (work) =>
+    async (...args) => {
+      const { openSession } = await import('./session.ts')
+      const session = await openSession(screen, options())
+      try {
+        await work(session, ...args)
+      } finally {
+        session.interruption.release()
+      }
+    }
+  addDeploy(program, talk)
+  addLooks(program, talk)
+  addChat(program, talk)
+  addRm(program, talk)
+  addAccess(program, talk)
+  addCatalogue(program, talk)
+}
+
+/** Makes the action of a command that talks to a server. */
+type Talk = <A extends unknown[]>(
+  work: (session: Session, ...args: A) => Promise<void>,
+) => (...args: A) => Promise<void>
+
+function addServe(
+  program: Command,
+  options: () => GlobalOptions,
+  doors: Doors,
+  setStatus: (status: number) => void,
+): void {
+  const serve = program
+    .command('serve')
+    .description('run a server until Ctrl-C')
+    .option('--host <address>', 'address to listen on (PADDOCK_HOST; default 127.0.0.1)')
+    .addOption(
+      new Option(
+        '--fleet <fleet>',
+        'hardware to offer: what this machine has, or every GPU type as slots on it',
+      ).choices(['local', 'emulated']),
+    )
+    .option('--config <file>', 'settings as YAML or JSON')
+    .addOption(new Option('--role <role>', 'which part to run; default all').choices(['all', 'control', 'gateway']))
+    .option('--public-url <url>', 'address under which clients reach this server')
+    .option('--database-url <url>', 'Postgres to use instead of the embedded one (DATABASE_URL)')
+    .option('--keep-engines', 'leave engines running at shutdown, for the next start to adopt')
+    .option('--log-level <level>', 'debug, info, warn, error or silent')
+    .option('--stop-with-parent', 'stop when standard input closes, as it does when whoever started this ends')
+    .action(async (own: ServeOptions) => {
+      const { runServer, serveFlags, stopWithParent } = await import('./serve.ts')
+      if (own.stopWithParent) stopWithParent()
+      setStatus(await runServer(() => doors.serve(serveFlags(options(), own))))
+    })
+  examples(serve, [
+    ['paddock serve', 'on http://127.0.0.1:8080, data in ~/.paddock'],
+    ['paddock serve --port 9000 --data ./data', 'somewhere else'],
+    ['paddock serve --fleet emulated', 'with slots for every GPU type, for trying out'],
+  ])
+}
+
+export interface ServeOptions {
+  host?: string
+  fleet?: string
+  config?: string
+  role?: string
+  publicUrl?: string
+  databaseUrl?: string
+  keepEngines?: boolean
+  logLevel?: string
+  stopWithParent?: boolean
+}
+
+function addDemo(
+  program: Command,
+  screen: Screen,
+  options: () => GlobalOptions,
+  setStatus: (status: number) => void,
+): void {
+  const demo = program
+    .command('demo')
+    .description('start a server, deploy a model, talk to it: all on this machine, nothing else needed')
+    .option('--exit', 'tear everything down at the end, leaving nothing behind')
+    .action(async (own: { exit?: boolean }) => {
+      const { demo } = await import('./demo/demo.ts')
+      setStatus(await demo(screen, { exit: own.exit === true, port: options().port, data: options().data }))
+    })
+  examples(demo, [
+    ['paddock demo', 'stays until Ctrl-C; data in ~/.paddock-demo'],
+    ['paddock demo --exit', 'once through, then nothing is left'],
+    ['paddock demo --port 9000', 'on another port'],
+  ])
+}
+
+function addDeploy(program: Command, talk: Talk): void {
+  const deploy = program
+    .command('deploy <model>')
+    .description('create a deployment')
+    .option('--name <name>', 'its name; default: made from the model')
+    .option('--gpu <type>', 'hardware type, see "paddock gpus"', 'cpu')
+    .option('--count <n>', 'units of that hardware per replica')
+    .option('--region <region>', 'where; default: anywhere')
+    .option('--replicas <n>', 'how many replicas', '1')
+    .addOption(new Option('--engine <engine>', 'inference engine; default: chosen by the model').choices(engines))
+    .option('--max-model-len <tokens>', 'context per sequence')
+    .option('--max-num-seqs <n>', 'sequences at once')
+    .option('--wait', 'wait until it answers')
+    .option('--timeout <time>', 'longest wait: 90s, 10m, 1h', '10m')
+    .action(
+      talk(async (session, model: string, own: DeployOptions) =>
+        (await import('./deploy.ts')).deploy(session, model, own),
+      ),
+    )
+  examples(deploy, [
+    ['paddock deploy paddock/starter --wait', 'on this machine’s CPU'],
+    ['paddock deploy llama-3.3-70b-instruct --name prod --gpu h100 --replicas 2', ''],
+    ['paddock deploy /models/mine.gguf --name mine --max-model-len 8192', 'a file of yours'],
+  ])
+}
+
+function addLooks(program: Command, talk: Talk): void {
+  const ls = program
+    .command('ls')
+    .alias('list')
+    .description('list deployments')
+    .option('--deleted', 'also those that were deleted')
+    .action(talk(async (session, own: { deleted?: boolean }) => (await import('./ls.ts')).ls(session, own)))
+  examples(ls, [
+    ['paddock ls', ''],
+    ['paddock ls --json', 'for programs'],
+  ])
+  const get = program
+    .command('get <name>')
+    .description('show one deployment')
+    .action(talk(async (session, name: string) => (await import('./ls.ts')).get(session, name)))
+  examples(get, [
+    ['paddock get starter', ''],
+    ['paddock get starter --json', 'every field'],
+  ])
+  const explain = program
+    .command('explain <name>')
+    .description('why a deployment is as it is: reasons, replicas, starts, events')
+    .action(talk(async (session, name: string) => (await import('./explain.ts')).explain(session, name)))
+  examples(explain, [['paddock explain starter', '']])
+  const logs = program
+    .command('logs <name>')
+    .description('what the engines of a deployment wrote')
+    .option('-n, --lines <n>', 'lines per replica', '100')
+    .option('-f, --follow', 'go on until Ctrl-C')
+    .action(
+      talk(async (session, name: string, own: { lines: string; follow?: boolean }) =>
+        (await import('./logs.ts')).logs(session, name, own),
+      ),
+    )
+  examples(logs, [
+    ['paddock logs starter -n 20', ''],
+    ['paddock logs starter --follow', ''],
+  ])
+}
+
+function addChat(program: Command, talk: Talk): void {
+  const chat = program
+    .command('chat <name> [prompt]')
+    .description('talk to a deployment; without a prompt: a conversation, or the prompt from a pipe')
+    .option('--max-tokens <n>', 'longest answer')
+    .option('--system <text>', 'system message')
+    .option('--temperature <number>', '0 to 2')
+    .option('--stats', 'time to first token and speed, on stderr')
+    .action(
+      talk(async (session, name: string, prompt: string | undefined, own: ChatOptions) =>
+        (await import('./chat.ts')).chat(session, name, prompt, own),
+      ),
+    )
+  examples(chat, [
+    ['paddock chat starter "Hello"', ''],
+    ['paddock chat starter', 'a conversation'],
+    ['git diff | paddock chat starter --system "Review this" --stats', ''],
+  ])
+}
+
+function addRm(program: Command, talk: Talk): void {
+  const rm = program
+    .command('rm <name>')
+    .alias('delete')
+    .description('tear a deployment down; its cost stops')
+    .option('--wait', 'wait until it is gone')
+    .option('--timeout <time>', 'longest wait: 90s, 10m, 1h', '15m')
+    .action(
+      talk(async (session, name: string, own: { wait?: boolean; timeout: string }) =>
+        (await import('./rm.ts')).rm(session, name, own),
+      ),
+    )
+  examples(rm, [['paddock rm starter --wait', '']])
+}
+
+function addAccess(program: Command, talk: Talk): void {
+  const keys = program.command('keys').description('API keys: create, ls, revoke')
+  const create = keys
+    .command('create')
+    .description('make a key; it is printed once')
+    .requiredOption('--name <name>', 'for you to recognise it')
+    .addOption(new Option('--role <role>', 'what it may do; default developer').choices(roles))
+    .option('--expires-in <time>', 'how long it is valid: 90s, 10m, 12h, 30d; default: for ever')
+    .action(
+      talk(async (session, own: { name: string; role?: string; expiresIn?: string }) =>
+        (await import('./keys.ts')).createKey(session, own),
+      ),
+    )
+  examples(create, [
+    ['paddock keys create --name production', ''],
+    ['export PADDOCK_API_KEY=$(paddock keys create --name mine)', 'use it at once'],
+  ])
+  const list = keys
+    .command('ls')
+    .alias('list')
+    .description('list keys')
+    .action(talk(async (session) => (await import('./keys.ts')).listKeys(session)))
+  examples(list, [['paddock keys ls', '']])
+  const revoke = keys
+    .command('revoke <id>')
+    .description('refuse a key from now on')
+    .action(talk(async (session, id: string) => (await import('./keys.ts')).revokeKey(session, id)))
+  examples(revoke, [['paddock keys revoke key_0mhx3k2v9ab3d5f7h9k1', '']])
+  addOrgs(program, talk)
+}
+
+function addOrgs(program: Command, talk: Talk): void {
+  const orgs = program.command('orgs').description('organisations: create, ls (operator only)')
+  const create = orgs
+    .command('create <name>')
+    .description('make an organisation')
+    .action(talk(async (session, name: string) => (await import('./keys.ts')).createOrg(session, name)))
+  examples(create, [['paddock orgs create Acme', '']])
+  const list = orgs
+    .command('ls')
+    .alias('list')
+    .description('list organisations')
+    .action(talk(async (session) => (await import('./keys.ts')).listOrgs(session)))
+  examples(list, [['paddock orgs ls', '']])
+}
+
+function addCatalogue(program: Command, talk: Talk): void {
+  const gpus = program
+    .command('gpus')
+    .description('list hardware types with prices')
+    .action(talk(async (session) => (await import('./catalogue.ts')).gpus(session)))
+  examples(gpus, [['paddock gpus', '']])
+  const models = program
+    .command('models')
+    .description('list models that can be deployed')
+    .action(talk(async (session) => (await import('./catalogue.ts')).models(session)))
+  examples(models, [['paddock models', '']])
+}
+
+function examples(command: Command, list: [line: string, about: string][]): void {
+  const widest = Math.max(...list.map(([line]) => line.length))
+  const lines = list.map(([line, about]) => `  ${about === '' ? line : `${line.padEnd(widest)}   ${about}`}`)
+  command.addHelpText('after', `\nExamples:\n${lines.join('\n')}`)
+}

@@ -1,0 +1,172 @@
+/**
+ * The demo's own server: a child of this process with a data folder of its own, its output in a log file. It ends when
+ * it is told to, and also when this process ends in whatever way, because its standard input is a pipe of ours.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Clock } from '../../runtime/clock.ts'
+import { environment } from '../../runtime/environment.ts'
+import { readIfThere, readJsonIfThere } from '../../runtime/files.ts'
+import { listProcesses, processTree } from '../../runtime/process-table.ts'
+import { childEnv, endProcess, identify, type ProcessIdentity, signalProcess } from '../../runtime/processes.ts'
+import { modulePath } from '../../runtime/self.ts'
+import { NativeClient } from '../../wire/native/client.ts'
+import { exitStatus, Failure } from '../failure.ts'
+import { readableLog } from './log-text.ts'
+import type { Place } from './place.ts'
+import { demoHost } from './port.ts'
+
+const everyMs = 25
+const startDeadlineMs = 120_000
+/** A clean stop takes at most ten seconds; whoever needs twice that is ended the hard way. */
+const stopDeadlineMs = 20_000
+/** Engines that nobody renews end after this, should everything else be killed. */
+const leaseSeconds = 60
+const leftGraceMs = 2_000
+const linesShown = 12
+
+export interface Ended {
+  code: number | null
+  signal: NodeJS.Signals | null
+}
+
+export class DemoServer {
+  readonly url: string
+  readonly #child: ChildProcess
+  readonly #place: Place
+  readonly #clock: Clock
+  readonly #logFrom: number
+  /** Resolves when the process is gone. */
+  readonly ended: Promise<Ended>
+  #gone = false
+
+  constructor(place: Place, port: number, clock: Clock) {
+    this.url = `http://${demoHost}:${port}`
+    this.#place = place
+    this.#clock = clock
+    const log = openSync(place.logPath, 'a', 0o600)
+    this.#logFrom = fstatSync(log).size
+    // A session of its own: Ctrl-C reaches us alone and we end it in good order.
+    this.#child = spawn(process.execPath, serveArguments(place.folder, port), {
+      stdio: ['pipe', log, log],
+      detached: true,
+      env: serveEnvironment(),
+    })
+    closeSync(log)
+    // Its end is seen by `ended`; a broken pipe says nothing more.
+    this.#child.stdin?.on('error', () => {})
+    this.ended = new Promise((resolve) => {
+      const end = (code: number | null, signal: NodeJS.Signals | null) => {
+        this.#gone = true
+        resolve({ code, signal })
+      }
+      this.#child.once('exit', end)
+      this.#child.once('error', () => end(null, null))
+    })
+  }
+
+  /** Resolves when the embedded database accepts connections. Throws Failure when the server ends first. */
+  async databaseReady(signal: AbortSignal): Promise<void> {
+    await this.#until(signal, () => databaseIsReady(this.#place.folder))
+  }
+
+  /** Resolves when the server can serve. */
+  async ready(signal: AbortSignal): Promise<void> {
+    const client = new NativeClient({ url: this.url })
+    await this.#until(signal, async () => (await client.ready().catch(() => null))?.ok === true)
+  }
+
+  operatorKey(): { key: string; path: string } {
+    const path = join(this.#place.folder, 'operator-key')
+    return { key: readFileSync(path, 'utf8').trim(), path }
+  }
+
+  /** Why it ended, with its last lines. */
+  failure(): Failure {
+    const { exitCode, signalCode } = this.#child
+    const how = signalCode ?? (exitCode === null ? 'before it started' : `with status ${exitCode}`)
+    return new Failure(exitStatus.failed, 'server_ended', `The server ended ${how}.`)
+  }
+
+  /** The end of what this server wrote to its log. */
+  lastLines(): string[] {
+    const log = readIfThere(this.#place.logPath) ?? ''
+    return readableLog(Buffer.from(log).subarray(this.#logFrom).toString(), linesShown)
+  }
+
+  /**
+   * Ends it in good order, by the pipe alone: were this process killed meanwhile, a signal and the closed pipe would be
+   * two requests, and a second request means hurry. False when it had to be killed.
+   */
+  async stop(): Promise<boolean> {
+    this.#child.stdin?.destroy()
+    const late = new AbortController()
+    const inTime = await Promise.race([
+      this.ended.then(() => true),
+      this.#clock.sleep(stopDeadlineMs, late.signal).then(() => this.#gone),
+    ])
+    late.abort()
+    if (!inTime) this.kill()
+    await this.ended
+    // Nothing after a clean stop. A server that was killed leaves its engines to their leases; here nobody adopts them.
+    const left = this.#leftBehind()
+    await Promise.all(left.map((identity) => endProcess(identity, leftGraceMs, 'SIGTERM', this.#clock)))
+    return inTime && left.length === 0
+  }
+
+  /** Ends it and everything below it at once. */
+  kill(): void {
+    const { pid } = this.#child
+    if (this.#gone || pid === undefined || identify(pid) === null) return
+    for (const identity of processTree(pid)) signalProcess(identity, 'SIGKILL')
+  }
+
+  /** Keepers and database processes carry the instance's id, 16 random digits, in their command lines. */
+  #leftBehind(): ProcessIdentity[] {
+    const id = this.#place.instanceId()
+    if (id === null) return []
+    const ours = listProcesses().filter(
+      ({ command }) => command.includes(` paddock:${id}:`) || command.startsWith(`postgres: paddock-${id}`),
+    )
+    return ours.map(({ pid }) => identify(pid)).filter((identity) => identity !== null)
+  }
+
+  async #until(signal: AbortSignal, probe: () => boolean | Promise<boolean>): Promise<void> {
+    const deadline = this.#clock.monotonicMs() + startDeadlineMs
+    while (!(await probe())) {
+      signal.throwIfAborted()
+      if (this.#gone) throw this.failure()
+      if (this.#clock.monotonicMs() > deadline)
+        throw new Failure(exitStatus.timeout, 'timeout', 'The server did not become ready in two minutes.')
+      await this.#clock.sleep(everyMs, signal)
+    }
+  }
+}
+
+function serveArguments(folder: string, port: number): string[] {
+  const where = ['--host', demoHost, '--port', String(port), '--data', folder]
+  return [modulePath('main'), 'serve', ...where, '--fleet', 'emulated', '--stop-with-parent']
+}
+
+/** Settings of the environment that are about the machine; all others are about another server than the demo's. */
+const passedOn = ['PADDOCK_SYSTEM_FOLDER', 'PADDOCK_ISOLATION_UID_BASE', 'PADDOCK_LOG_LEVEL', 'HOME', 'XDG_RUNTIME_DIR']
+
+function serveEnvironment(): Record<string, string> {
+  const given = passedOn.flatMap((name) => {
+    const value = environment()[name]
+    return value === undefined ? [] : [[name, value] as const]
+  })
+  return childEnv({ ...Object.fromEntries(given), PADDOCK_COMPUTE_LOCAL_LEASE_SECONDS: String(leaseSeconds) })
+}
+
+/** Postgres writes its state into the eighth line of its pid file. */
+function databaseIsReady(folder: string): boolean {
+  const elsewhere = readJsonIfThere<{ folder?: string }>(join(folder, 'postgres-location.json'))?.folder
+  try {
+    const file = readIfThere(join(elsewhere ?? join(folder, 'postgres'), 'postmaster.pid'))
+    return file?.split('\n')[7]?.trim() === 'ready'
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,89 @@
+/** `paddock deploy`: creates a deployment, and on request waits until it answers. */
+import type { CreateDeployment, Deployment, engineTypes } from '../wire/native/deployment.ts'
+import { hardwareText } from './deployment-text.ts'
+import { usageFailure } from './failure.ts'
+import type { Session } from './session.ts'
+import { untilAnswers } from './wait.ts'
+import { counted, elapsedText, parseDuration, usdShown } from './words.ts'
+
+export interface DeployOptions {
+  name?: string
+  gpu: string
+  count?: string
+  region?: string
+  replicas?: string
+  engine?: string
+  maxModelLen?: string
+  maxNumSeqs?: string
+  wait?: boolean
+  timeout: string
+}
+
+export async function deploy(session: Session, model: string, options: DeployOptions): Promise<void> {
+  const timeoutMs = durationOption('--timeout', options.timeout)
+  const body = deployBody(model, options)
+  const { screen, client, clock, interruption } = session
+  const began = clock.monotonicMs()
+  const created = await client.createDeployment(body, { signal: interruption.signal })
+  if (!options.wait) return screen.answer(created, () => createdText(created))
+  screen.note(createdText(created))
+  const ready = await untilAnswers({ session, deployment: created, timeoutMs })
+  screen.answer(ready, () => [
+    `${screen.paint('green', ready.name)} answers after ${elapsedText(clock.monotonicMs() - began)}.`,
+    `Chat with it:  paddock chat ${ready.name} "Hello"`,
+    `Its endpoint:  ${ready.endpoint_url}/chat/completions`,
+  ])
+}
+
+/** The create request for what was typed. Throws Failure (usage) for numbers that are none. */
+export function deployBody(model: string, options: DeployOptions): CreateDeployment {
+  const engine = {
+    ...(options.engine === undefined ? {} : { type: options.engine as (typeof engineTypes)[number] }),
+    ...given('max_model_len', wholeOption('--max-model-len', options.maxModelLen)),
+    ...given('max_num_seqs', wholeOption('--max-num-seqs', options.maxNumSeqs)),
+  }
+  return {
+    name: options.name ?? nameFor(model),
+    model_id: model,
+    gpu_type: options.gpu,
+    ...given('gpu_count', wholeOption('--count', options.count)),
+    ...given('region', options.region),
+    // Without a number the API would scale by itself; who types a command wants what is typed.
+    replicas: wholeOption('--replicas', options.replicas) ?? 1,
+    ...(Object.keys(engine).length > 0 ? { engine } : {}),
+  }
+}
+
+/** "paddock/starter" → "starter", "/models/My Model.gguf" → "my-model". */
+export function nameFor(model: string): string {
+  const last = model.split(/[/\\]/).filter(Boolean).at(-1) ?? ''
+  const name = last
+    .toLowerCase()
+    .replace(/\.gguf$/, '')
+    .replace(/[^a-z0-9]+/g, '-')
+    .slice(0, 63)
+    .replace(/^-+|-+$/g, '')
+  if (name === '') throw usageFailure(`No name can be made from "${model}".`, 'Give one with --name.')
+  return name
+}
+
+export function wholeOption(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  if (/^\d{1,9}$/.test(text) && Number(text) >= 1) return Number(text)
+  throw usageFailure(`${flag} must be a whole number from 1; seen: "${text}".`)
+}
+
+export function durationOption(flag: string, text: string): number {
+  const ms = parseDuration(text)
+  if (ms !== null && ms > 0) return ms
+  throw usageFailure(`${flag} must be a time such as 90s, 10m or 1h; seen: "${text}".`)
+}
+
+function given<K extends string, V>(name: K, value: V | undefined): { [P in K]?: V } {
+  return value === undefined ? {} : ({ [name]: value } as { [P in K]: V })
+}
+
+function createdText(d: Deployment): string {
+  const replicas = d.desired_replicas === 1 ? '' : `${counted(d.desired_replicas, 'replica')}, `
+  return `${d.name} is ${d.phase}: ${d.model_id} on ${hardwareText(d)}, ${replicas}${usdShown(d.hourly_cost_usd)}/hour.`
+}

@@ -1,0 +1,69 @@
+/** A deployment in the words of the command line: its row, its page, its short forms. Pure. */
+import type { Phase } from '../kernel/phase.ts'
+import type { Deployment } from '../wire/native/deployment.ts'
+import type { Colour } from './screen.ts'
+import type { Column } from './table.ts'
+import { padEnd } from './width.ts'
+import { ageText, usdShown } from './words.ts'
+
+export type Paint = (colour: Colour, text: string) => string
+
+const colourOf: Record<Phase, Colour> = {
+  queued: 'yellow',
+  starting: 'yellow',
+  serving: 'green',
+  scaling: 'green',
+  rolling: 'green',
+  degraded: 'yellow',
+  asleep: 'dim',
+  waking: 'yellow',
+  stopping: 'red',
+  stopped: 'red',
+  failed: 'red',
+  deleted: 'dim',
+}
+
+export function paintPhase(paint: Paint, phase: Phase, text: string = phase): string {
+  return paint(colourOf[phase], text)
+}
+
+/** "2 × h100 (emulated)" or "cpu". */
+export function hardwareText(d: Pick<Deployment, 'gpu_type' | 'gpu_count' | 'emulated'>): string {
+  const units = d.gpu_type === 'cpu' && d.gpu_count === 1 ? 'cpu' : `${d.gpu_count} × ${d.gpu_type}`
+  return d.emulated ? `${units} (emulated)` : units
+}
+
+export function readyText(d: Pick<Deployment, 'ready_replicas' | 'desired_replicas'>): string {
+  return `${d.ready_replicas}/${d.desired_replicas}`
+}
+
+export function deploymentColumns(nowMs: number, paint: Paint): Column<Deployment>[] {
+  return [
+    { title: 'NAME', cell: (d) => d.name, shrinksTo: 12, paint: (text) => paint('bold', text) },
+    { title: 'STATUS', cell: (d) => d.status },
+    { title: 'PHASE', cell: (d) => d.phase, paint: (text, d) => paintPhase(paint, d.phase, text) },
+    { title: 'MODEL', cell: (d) => d.model_id, shrinksTo: 12 },
+    { title: 'HARDWARE', cell: hardwareText, shrinksTo: 8 },
+    { title: 'READY', cell: readyText, right: true },
+    { title: '$/HOUR', cell: (d) => usdShown(d.hourly_cost_usd), right: true },
+    { title: 'COST', cell: (d) => usdShown(d.cost_usd), right: true },
+    { title: 'AGE', cell: (d) => ageText(nowMs - Date.parse(d.created_at)), right: true },
+  ]
+}
+
+/** "name  value" lines of everything that a person may want to know of one deployment. */
+export function deploymentPage(d: Deployment, nowMs: number, paint: Paint): string[] {
+  const lines: [string, string][] = [
+    ['name', `${paint('bold', d.name)}  ${paint('dim', d.id)}`],
+    ['status', `${paintPhase(paint, d.phase)} (${d.status})`],
+    ...(d.reason ? [['reason', d.reason.message] as [string, string]] : []),
+    ['model', d.served_by ? `${d.model_id}, answered by ${d.served_by}` : d.model_id],
+    ['hardware', `${hardwareText(d)}${d.region ? ` in ${d.region}` : ''}`],
+    ['replicas', `${d.ready_replicas} of ${d.desired_replicas} ready`],
+    ['engine', `${d.engine.type}${d.engine.version ? ` ${d.engine.version}` : ''}`],
+    ['cost', `${usdShown(d.cost_usd)} so far, ${usdShown(d.hourly_cost_usd)}/hour now`],
+    ['created', `${ageText(nowMs - Date.parse(d.created_at))} ago, ${d.created_at}`],
+    ...(d.endpoint_url ? [['endpoint', d.endpoint_url] as [string, string]] : []),
+  ]
+  return lines.map(([name, value]) => `${paint('dim', padEnd(name, 10))}${value}`)
+}
