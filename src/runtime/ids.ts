@@ -16,3 +16,8 @@ export function newId<P extends IdPrefix>(prefix: P, clock: Clock = systemClock)
 export function randomToken(bytes = 32): string {
   return randomBytes(bytes).toString('base64url')
 }
+
+/** A fresh 32-bit number, for samplers that take a seed. */
+export function randomSeed(): number {
+  return randomBytes(4).readUInt32LE()
+}
