@@ -2,3 +2,13 @@
 export function environment(): NodeJS.ProcessEnv {
   return process.env
 }
+
+/**
+ * A secret that the parent handed over by environment: read once and removed, so that no child and no dump of the
+ * environment shows it. Undefined when it is not set or empty.
+ */
+export function takeFromEnvironment(name: string): string | undefined {
+  const value = process.env[name]
+  delete process.env[name]
+  return value === '' ? undefined : value
+}

@@ -1,25 +1,45 @@
-import { randomBytes } from 'node:crypto'
 import {
   chmodSync,
   closeSync,
   existsSync,
   fsyncSync,
+  linkSync,
   mkdirSync,
   openSync,
   readFileSync,
   renameSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
 
 /** Writes a file so that a reader, or a crash, sees the old content or the new, never half. */
 export function writeFileAtomic(path: string, content: string | Buffer, mode = 0o600): void {
-  const partial = `${path}.${randomBytes(6).toString('hex')}.tmp`
+  renameSync(writeBeside(path, content, mode), path)
+}
+
+/** Writes a file unless there is one, in one step for every other writer and for a crash. False when there was one. */
+export function createFileOnce(path: string, content: string | Buffer, mode = 0o600): boolean {
+  const partial = writeBeside(path, content, mode)
+  try {
+    linkSync(partial, path)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  } finally {
+    rmSync(partial, { force: true })
+  }
+}
+
+function writeBeside(path: string, content: string | Buffer, mode: number): string {
+  // Not from node:crypto: loading it is a tenth of a keeper's start.
+  const partial = `${path}.${process.pid}-${Math.random().toString(36).slice(2)}.tmp`
   writeFileSync(partial, content, { mode })
   const fd = openSync(partial, 'r')
   fsyncSync(fd)
   closeSync(fd)
-  renameSync(partial, path)
+  return partial
 }
 
 /** The file's text; null when it does not exist. Other errors are thrown. */

@@ -1,0 +1,79 @@
+/** What both forms of llama.cpp say and must not be told: readiness, metrics, body fields that steer. Pure. */
+import type { EngineSample, InferenceRoute, Readiness, StartPhase } from '../contract.ts'
+
+/**
+ * 200 = ready; 503 with a body = loading (our worker says the phase, llama-server only that it loads); refused = the
+ * process is not listening yet. Sources: llama.cpp tools/server/server-http.cpp; worker/server.ts.
+ */
+export function readinessOf(status: number | null, body: string): Readiness {
+  if (status === 200) return { state: 'ready' }
+  if (status === null) return { state: 'not_ready', phase: 'files', detail: 'not listening yet' }
+  if (status !== 503) return { state: 'broken', detail: `health answers ${status}` }
+  const said = parsed(body)
+  if (said.status === 'draining') return { state: 'broken', detail: 'draining' }
+  const phase: StartPhase = said.phase === 'warmup' ? 'warmup' : 'load'
+  const progress = typeof said.progress === 'number' ? ` ${Math.round(said.progress * 100)} %` : ''
+  return { state: 'not_ready', phase, detail: `loading${progress}` }
+}
+
+function parsed(body: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(body)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+  } catch {
+    return {}
+  }
+}
+
+/** Names of llama-server and of our worker (vLLM's), by what they mean. */
+const metricNames: Record<string, keyof EngineSample> = {
+  'vllm:num_requests_running': 'running',
+  'vllm:num_requests_waiting': 'waiting',
+  'vllm:kv_cache_usage_perc': 'kvUsage',
+  'vllm:prompt_tokens_total': 'promptTokensTotal',
+  'vllm:generation_tokens_total': 'generatedTokensTotal',
+  'llamacpp:requests_processing': 'running',
+  'llamacpp:requests_deferred': 'waiting',
+  'llamacpp:prompt_tokens_total': 'promptTokensTotal',
+  'llamacpp:tokens_predicted_total': 'generatedTokensTotal',
+}
+
+export function metricsSample(text: string): EngineSample {
+  const sample: EngineSample = { running: 0, waiting: 0 }
+  for (const line of text.split('\n')) {
+    const match = /^([a-z_:]+)(?:\{[^}]*\})? (\S+)/.exec(line)
+    const field = match && metricNames[match[1]!]
+    const value = Number(match?.[2])
+    if (field && Number.isFinite(value)) sample[field] = value
+  }
+  return sample
+}
+
+/**
+ * Fields by which a client would reach past the gateway: slots, caches, adapters by number or path, templates, raw
+ * timings. Source: llama.cpp tools/server/README.md.
+ */
+const steering = new Set([
+  'id_slot',
+  'slot_id',
+  'cache_prompt',
+  'n_cache_reuse',
+  'lora',
+  'chat_template',
+  'chat_template_kwargs',
+  'grammar',
+  'grammar_lazy',
+  'grammar_triggers',
+  'timings_per_token',
+  'return_progress',
+  'post_sampling_probs',
+  'samplers',
+  'speculative.n_max',
+  'speculative.n_min',
+  'speculative.p_min',
+  'models_autoload',
+])
+
+export function refusedBodyField(_route: InferenceRoute, body: Record<string, unknown>): string | null {
+  return Object.keys(body).find((field) => steering.has(field)) ?? null
+}

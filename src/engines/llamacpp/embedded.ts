@@ -1,0 +1,77 @@
+/** The engine that ships with us: llama.cpp in a worker process of our own, on the CPU, from prebuilt binaries. */
+import { modulePath } from '../../runtime/self.ts'
+import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
+import { metricsSample, readinessOf, refusedBodyField } from './dialect.ts'
+import { nativePackage } from './platform.ts'
+import { contextTokensMaximum, contextTokensMinimum, sequencesDefault, sequencesMaximum } from './worker/arguments.ts'
+
+const stopGraceSeconds = 10
+/** Context that a model with a huge one gets unless asked: memory for a laptop, not for a data centre. */
+const contextTokensDefaultMaximum = 32_768
+
+export const embedded: EngineDriver = {
+  type: 'llamacpp',
+  formats: ['gguf'],
+  program: null,
+  routes: new Set<InferenceRoute>(['chat/completions', 'completions']),
+  usage: { streamOptions: { include_usage: true, continuous_usage_stats: true }, extraBody: {} },
+  validate,
+  limits,
+  launch,
+  healthPath: '/health',
+  metricsPath: '/metrics',
+  readiness: readinessOf,
+  metrics: metricsSample,
+  refusedField: refusedBodyField,
+}
+
+function validate(spec: EngineSpec, model: { format: string; contextSize: number } | null): string[] {
+  const problems: string[] = []
+  const { maxModelLen, maxNumSeqs } = spec
+  if (model && model.format !== 'gguf') problems.push('llama.cpp loads GGUF files only.')
+  if (nativePackage(process.platform, process.arch) === null)
+    problems.push('There is no prebuilt llama.cpp for this machine.')
+  if (spec.version !== undefined) problems.push('The embedded engine has one version; leave engine.version out.')
+  if (spec.additionalArgs.length > 0) problems.push('The embedded engine takes no additional arguments.')
+  if (
+    maxModelLen !== undefined &&
+    !within(maxModelLen, contextTokensMinimum, model?.contextSize ?? contextTokensMaximum)
+  )
+    problems.push(
+      `engine.max_model_len must be ${contextTokensMinimum} to ${model?.contextSize ?? contextTokensMaximum} for this model.`,
+    )
+  if (maxNumSeqs !== undefined && !within(maxNumSeqs, 1, sequencesMaximum))
+    problems.push(`engine.max_num_seqs must be 1 to ${sequencesMaximum} for the embedded engine.`)
+  return problems
+}
+
+function within(value: number, minimum: number, maximum: number): boolean {
+  return Number.isInteger(value) && value >= minimum && value <= maximum
+}
+
+function limits(spec: EngineSpec, model: { contextSize: number }): { contextTokens: number; sequences: number } {
+  return {
+    contextTokens: spec.maxModelLen ?? Math.min(model.contextSize, contextTokensDefaultMaximum),
+    sequences: spec.maxNumSeqs ?? sequencesDefault,
+  }
+}
+
+function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch {
+  const { contextTokens, sequences } = limits(spec, model)
+  const flags = {
+    model: host.modelPath,
+    host: host.address,
+    port: host.port,
+    'served-name': servedName,
+    context: contextTokens,
+    sequences,
+    threads: host.threads,
+  }
+  const argv = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)])
+  return {
+    argv: [host.node, modulePath('engines/llamacpp/worker/main', host.packageRoot), ...argv, '--die-with-stdin'],
+    env: { PADDOCK_ENGINE_KEY: apiKey },
+    image: null,
+    stopGraceSeconds,
+  }
+}

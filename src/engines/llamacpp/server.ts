@@ -1,0 +1,117 @@
+/** llama.cpp's own server, when the operator has put it on the PATH: the same files, GPUs too. */
+import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
+import { metricsSample, readinessOf, refusedBodyField } from './dialect.ts'
+import { contextTokensMaximum, contextTokensMinimum } from './worker/arguments.ts'
+
+const stopGraceSeconds = 10
+const sequencesDefault = 4
+const sequencesMaximum = 256
+const contextTokensDefaultMaximum = 32_768
+
+/** Additional arguments that change how it computes, not what it may reach: flag → takes a value. */
+const allowedArguments: Record<string, boolean> = {
+  '--batch-size': true,
+  '--ubatch-size': true,
+  '--cache-type-k': true,
+  '--cache-type-v': true,
+  '--flash-attn': true,
+  '--n-gpu-layers': true,
+  '--split-mode': true,
+  '--tensor-split': true,
+  '--rope-scaling': true,
+  '--rope-scale': true,
+  '--no-mmap': false,
+  '--mlock': false,
+  '--jinja': false,
+}
+
+export const llamaServer: EngineDriver = {
+  type: 'llama-server',
+  formats: ['gguf'],
+  program: 'llama-server',
+  routes: new Set<InferenceRoute>(['chat/completions', 'completions']),
+  // It knows no cumulative usage in a stream; running timings stand in for it.
+  usage: { streamOptions: { include_usage: true }, extraBody: { timings_per_token: true } },
+  validate,
+  limits,
+  launch,
+  healthPath: '/health',
+  metricsPath: '/metrics',
+  readiness: readinessOf,
+  metrics: metricsSample,
+  refusedField: refusedBodyField,
+}
+
+function validate(spec: EngineSpec, model: { format: string; contextSize: number } | null): string[] {
+  const problems = argumentProblems(spec.additionalArgs)
+  const { maxModelLen, maxNumSeqs } = spec
+  if (model && model.format !== 'gguf') problems.push('llama-server loads GGUF files only.')
+  if (spec.version !== undefined)
+    problems.push('llama-server runs in the version that is on the PATH; leave engine.version out.')
+  if (
+    maxModelLen !== undefined &&
+    !(
+      Number.isInteger(maxModelLen) &&
+      maxModelLen >= contextTokensMinimum &&
+      maxModelLen <= (model?.contextSize ?? contextTokensMaximum)
+    )
+  )
+    problems.push(
+      `engine.max_model_len must be ${contextTokensMinimum} to ${model?.contextSize ?? contextTokensMaximum} for this model.`,
+    )
+  if (maxNumSeqs !== undefined && !(Number.isInteger(maxNumSeqs) && maxNumSeqs >= 1 && maxNumSeqs <= sequencesMaximum))
+    problems.push(`engine.max_num_seqs must be 1 to ${sequencesMaximum} for llama-server.`)
+  return problems
+}
+
+/** Exact names only: no prefixes, no "--flag=value". */
+function argumentProblems(given: readonly string[]): string[] {
+  const problems: string[] = []
+  for (let i = 0; i < given.length; i += 1) {
+    const name = given[i]!
+    if (!Object.hasOwn(allowedArguments, name)) {
+      problems.push(
+        `engine.additional_args: "${name.slice(0, 80)}" is not allowed; allowed are ${Object.keys(allowedArguments).join(', ')}.`,
+      )
+      continue
+    }
+    if (!allowedArguments[name]) continue
+    i += 1
+    if (!/^[\w.,-]{1,100}$/.test(given[i] ?? '') || given[i]!.startsWith('--'))
+      problems.push(`engine.additional_args: ${name} needs a value after it.`)
+  }
+  return problems
+}
+
+function limits(spec: EngineSpec, model: { contextSize: number }): { contextTokens: number; sequences: number } {
+  return {
+    contextTokens: spec.maxModelLen ?? Math.min(model.contextSize, contextTokensDefaultMaximum),
+    sequences: spec.maxNumSeqs ?? sequencesDefault,
+  }
+}
+
+function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch {
+  const { contextTokens, sequences } = limits(spec, model)
+  const argv = [
+    'llama-server',
+    '--model',
+    host.modelPath,
+    '--host',
+    host.address,
+    '--port',
+    String(host.port),
+    '--alias',
+    servedName,
+  ]
+  // The context is shared by the slots, so it is the product.
+  argv.push(
+    '--ctx-size',
+    String(contextTokens * sequences),
+    '--parallel',
+    String(sequences),
+    '--threads',
+    String(host.threads),
+  )
+  argv.push('--metrics', '--no-webui', '--offline', ...spec.additionalArgs)
+  return { argv, env: { LLAMA_API_KEY: apiKey }, image: null, stopGraceSeconds }
+}

@@ -1,0 +1,64 @@
+/** The worker's command line. Pure; every problem is one sentence. */
+import { parseArgs } from 'node:util'
+
+export interface WorkerOptions {
+  /** Path of the GGUF file. */
+  model: string
+  host: string
+  /** 0 = any free port. */
+  port: number
+  servedName: string
+  /** Tokens per sequence; 0 = the model's own. */
+  contextTokens: number
+  sequences: number
+  /** 0 = one less than the machine has cores for arithmetic. */
+  threads: number
+  /** End when stdin closes: the keeper that holds its other end is gone. */
+  dieWithStdin: boolean
+}
+
+export const sequencesDefault = 4
+export const sequencesMaximum = 64
+export const contextTokensMaximum = 4_194_304
+export const contextTokensMinimum = 64
+
+const flags = {
+  model: { type: 'string' },
+  host: { type: 'string', default: '127.0.0.1' },
+  port: { type: 'string' },
+  'served-name': { type: 'string' },
+  context: { type: 'string', default: '0' },
+  sequences: { type: 'string', default: String(sequencesDefault) },
+  threads: { type: 'string', default: '0' },
+  'die-with-stdin': { type: 'boolean', default: false },
+} as const
+
+/** Throws Error with one sentence. */
+export function readArguments(argv: readonly string[]): WorkerOptions {
+  const { values } = parseArgs({ args: [...argv], options: flags, strict: true })
+  const contextTokens = whole('--context', values.context, 0, contextTokensMaximum)
+  if (contextTokens !== 0 && contextTokens < contextTokensMinimum)
+    throw new Error(`--context must be 0 (the model's own) or at least ${contextTokensMinimum}`)
+  return {
+    model: needed('--model', values.model),
+    host: values.host,
+    port: whole('--port', needed('--port', values.port), 0, 65_535),
+    servedName: needed('--served-name', values['served-name']),
+    contextTokens,
+    sequences: whole('--sequences', values.sequences, 1, sequencesMaximum),
+    threads: whole('--threads', values.threads, 0, 1024),
+    dieWithStdin: values['die-with-stdin'],
+  }
+}
+
+function needed(flag: string, value: string | undefined): string {
+  if (value === undefined || value === '') throw new Error(`${flag} is missing`)
+  return value
+}
+
+function whole(flag: string, text: string, minimum: number, maximum: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+  if (!(value >= minimum && value <= maximum))
+    throw new Error(`${flag} must be a whole number from ${minimum} to ${maximum}; "${text}" was given`)
+  return value
+}

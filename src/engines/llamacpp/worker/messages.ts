@@ -1,0 +1,56 @@
+/** The messages of a chat request: roles that a chat template knows, content as text. Pure. */
+import { Fault } from '../../../kernel/fault.ts'
+import type { ChatMessage } from './chat-template.ts'
+
+/** `developer` is OpenAI's newer word for system. */
+const roles: Record<string, ChatMessage['role']> = {
+  system: 'system',
+  developer: 'system',
+  user: 'user',
+  assistant: 'assistant',
+}
+
+/** Throws Fault `invalid_request` for a wrong shape, `engine_unsupported` for tools and media. */
+export function readMessages(value: unknown): ChatMessage[] {
+  if (!Array.isArray(value) || value.length === 0)
+    throw wrongMessages('messages must be a list with at least one message.')
+  return value.map(readMessage)
+}
+
+function readMessage(value: unknown, index: number): ChatMessage {
+  const where = `messages[${index}]`
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw wrongMessages(`${where} must be an object with role and content.`)
+  const message = value as Record<string, unknown>
+  if (message.role === 'tool' || message.role === 'function' || isPresent(message.tool_calls))
+    throw unsupportedMessages(`${where}: the embedded engine does not support tools.`)
+  const role = typeof message.role === 'string' && Object.hasOwn(roles, message.role) ? roles[message.role] : undefined
+  if (role === undefined) throw wrongMessages(`${where}.role must be one of ${Object.keys(roles).join(', ')}.`)
+  return { role, content: readContent(message.content, where) }
+}
+
+function readContent(value: unknown, where: string): string {
+  if (typeof value === 'string') return value
+  if (!Array.isArray(value)) throw wrongMessages(`${where}.content must be a string or a list of text parts.`)
+  return value.map((part, index) => readPart(part, `${where}.content[${index}]`)).join('\n')
+}
+
+function readPart(value: unknown, where: string): string {
+  const part = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>
+  if (part.type === 'text' && typeof part.text === 'string') return part.text
+  if (typeof part.type === 'string' && part.type !== 'text')
+    throw unsupportedMessages(`${where}: the embedded engine reads text only, not ${part.type.slice(0, 40)}.`)
+  throw wrongMessages(`${where} must be {"type": "text", "text": string}.`)
+}
+
+function isPresent(value: unknown): boolean {
+  return value !== undefined && value !== null && !(Array.isArray(value) && value.length === 0)
+}
+
+function wrongMessages(message: string): Fault {
+  return new Fault('invalid_request', message, { detail: { param: 'messages' } })
+}
+
+function unsupportedMessages(message: string): Fault {
+  return new Fault('engine_unsupported', message, { detail: { param: 'messages' } })
+}

@@ -1,0 +1,242 @@
+/**
+ * The worker's HTTP side: listens from the first moment (503 with the phase while it loads), then the OpenAI routes.
+ * Everything but /health needs the engine's key. No prompt and no completion is ever logged.
+ */
+import { hash, timingSafeEqual } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { Fault, toFault } from '../../../kernel/fault.ts'
+import { type Clock, systemClock } from '../../../runtime/clock.ts'
+import { newId } from '../../../runtime/ids.ts'
+import type { StartPhase } from '../../contract.ts'
+import { type AnswerHead, chunk, doneEvent, errorBody, errorEvent, usageChunk, wholeAnswer } from './answer.ts'
+import { type Engine, generate, type Usage } from './generate.ts'
+import { WorkerMetrics } from './metrics.ts'
+import { type EngineRequest, readChatRequest, readTextRequest } from './request.ts'
+
+export const bodyBytesMaximum = 64 * 1024 * 1024
+
+export type WorkerState =
+  | { status: 'loading'; phase: StartPhase; progress: number }
+  | { status: 'ok' }
+  | { status: 'draining' }
+
+export interface WorkerServerOptions {
+  servedName: string
+  key: string
+  clock?: Clock
+  log(line: string): void
+}
+
+export class WorkerServer {
+  state: WorkerState = { status: 'loading', phase: 'load', progress: 0 }
+  engine: Engine | null = null
+  readonly #options: WorkerServerOptions
+  readonly #clock: Clock
+  readonly #keyHash: Buffer
+  readonly #metrics = new WorkerMetrics()
+  readonly #server: Server
+  #open = 0
+  #onIdle: () => void = () => {}
+
+  constructor(options: WorkerServerOptions) {
+    this.#options = options
+    this.#clock = options.clock ?? systemClock
+    this.#keyHash = hash('sha256', options.key, 'buffer')
+    this.#server = createServer(
+      { noDelay: true, requestTimeout: 0, keepAliveTimeout: 120_000 },
+      (request, response) => {
+        void this.#answer(request, response)
+      },
+    )
+  }
+
+  listen(host: string, port: number): Promise<number> {
+    return new Promise((listening, failed) => {
+      this.#server.once('error', failed)
+      this.#server.listen({ host, port }, () => listening((this.#server.address() as { port: number }).port))
+    })
+  }
+
+  /** No new requests; resolves when the running ones are answered. */
+  async drain(): Promise<void> {
+    this.state = { status: 'draining' }
+    if (this.#open > 0)
+      await new Promise<void>((idle) => {
+        this.#onIdle = idle
+      })
+    this.#server.close()
+    this.#server.closeIdleConnections()
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = request.url?.split('?', 1)[0] ?? '/'
+    try {
+      if (path === '/health') return this.#health(response)
+      this.#checkKey(request)
+      if (path === '/metrics') return send(response, 200, this.#metricsText(), 'text/plain; version=0.0.4')
+      if (path === '/v1/models') return send(response, 200, this.#models())
+      if (path !== '/v1/chat/completions' && path !== '/v1/completions')
+        throw new Fault('route_not_found', `This engine has no route ${path.slice(0, 200)}.`)
+      if (request.method !== 'POST') throw new Fault('method_not_allowed', `${path} takes POST.`)
+      const engine = this.#readyEngine()
+      const body = parseJson(await readBody(request))
+      await this.#complete(engine, path === '/v1/completions' ? readTextRequest(body) : readChatRequest(body), response)
+    } catch (thrown) {
+      this.#fail(response, toFault(thrown))
+    }
+  }
+
+  #health(response: ServerResponse): void {
+    const { state } = this
+    send(response, state.status === 'ok' ? 200 : 503, state)
+  }
+
+  #checkKey(request: IncomingMessage): void {
+    const given = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? ''
+    if (!timingSafeEqual(hash('sha256', given, 'buffer'), this.#keyHash))
+      throw new Fault('invalid_key', 'This is not the key of this engine.')
+  }
+
+  #readyEngine(): Engine {
+    if (this.state.status === 'draining') throw new Fault('shutting_down', 'This engine is shutting down.')
+    if (this.engine === null || this.state.status !== 'ok')
+      throw new Fault('starting', 'This engine is loading its model.', { retryAfterSeconds: 1 })
+    return this.engine
+  }
+
+  async #complete(engine: Engine, request: EngineRequest, response: ServerResponse): Promise<void> {
+    const gone = new AbortController()
+    response.on('close', () => gone.abort())
+    this.#open += 1
+    const begun = this.#clock.monotonicMs()
+    const outcome: { usage: Usage | null; finish: string } = { usage: null, finish: 'error' }
+    try {
+      const reply = new Reply(response, request, this.#head(request), () =>
+        this.#metrics.firstToken((this.#clock.monotonicMs() - begun) / 1000),
+      )
+      const result = await generate(engine, request, gone.signal, reply)
+      Object.assign(outcome, result)
+      reply.end(result)
+    } catch (error) {
+      if (gone.signal.aborted) outcome.finish = 'abort'
+      throw error
+    } finally {
+      this.#metrics.finished(outcome.finish, outcome.usage, (this.#clock.monotonicMs() - begun) / 1000)
+      this.#open -= 1
+      if (this.#open === 0) this.#onIdle()
+    }
+  }
+
+  #head(request: EngineRequest): AnswerHead {
+    const { kind } = request.input
+    const id = `${kind === 'chat' ? 'chatcmpl' : 'cmpl'}-${newId('req', this.#clock)}`
+    return { id, created: Math.floor(this.#clock.now() / 1000), model: this.#options.servedName, kind }
+  }
+
+  #fail(response: ServerResponse, fault: Fault): void {
+    if (fault.code === 'client_closed' || response.destroyed) {
+      response.destroy()
+      return
+    }
+    if (fault.status >= 500 && fault.code === 'internal')
+      this.#options.log(`a request failed: ${fault.internal ?? fault.message}`)
+    if (response.headersSent) {
+      response.end(errorEvent(fault) + doneEvent)
+      return
+    }
+    if (fault.retryAfterSeconds !== undefined) response.setHeader('retry-after', String(fault.retryAfterSeconds))
+    send(response, fault.status, errorBody(fault))
+  }
+
+  #models(): object {
+    const card = {
+      id: this.#options.servedName,
+      object: 'model',
+      created: 0,
+      owned_by: 'paddock',
+      max_model_len: this.engine?.contextTokens ?? null,
+    }
+    return { object: 'list', data: [card] }
+  }
+
+  #metricsText(): string {
+    const { engine } = this
+    const running = engine?.sequences.running ?? 0
+    const waiting = engine?.sequences.waiting ?? 0
+    const kvUsage = engine ? engine.sequences.cellsInUse / (engine.contextTokens * engine.sequences.count) : 0
+    return this.#metrics.text({ running, waiting, kvUsage })
+  }
+}
+
+/** An answer being written: collected when plain, in chunks when streamed. */
+class Reply {
+  readonly #response: ServerResponse
+  readonly #request: EngineRequest
+  readonly #head: AnswerHead
+  readonly #onFirst: () => void
+  #collected = ''
+  #first = true
+
+  constructor(response: ServerResponse, request: EngineRequest, head: AnswerHead, onFirst: () => void) {
+    this.#response = response
+    this.#request = request
+    this.#head = head
+    this.#onFirst = onFirst
+  }
+
+  accepted(): void {
+    if (!this.#request.stream) return
+    this.#response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
+    if (this.#head.kind === 'chat') this.#response.write(chunk(this.#head, { role: true, usage: this.#usageOf(null) }))
+    else this.#response.flushHeaders()
+  }
+
+  text(text: string, usage: Usage): void {
+    if (this.#first) this.#onFirst()
+    this.#first = false
+    if (!this.#request.stream) this.#collected += text
+    else if (text !== '' || this.#request.usage === 'every')
+      this.#response.write(chunk(this.#head, { text, usage: this.#usageOf(usage) }))
+  }
+
+  end({ finish, usage }: { finish: 'stop' | 'length'; usage: Usage }): void {
+    if (!this.#request.stream) {
+      send(this.#response, 200, wholeAnswer(this.#head, this.#collected, finish, usage))
+      return
+    }
+    const last = chunk(this.#head, { finish, usage: this.#usageOf(usage) })
+    const total = this.#request.usage === 'none' ? '' : usageChunk(this.#head, usage)
+    this.#response.end(last + total + doneEvent)
+  }
+
+  /** Each chunk shows usage, shows null, or says nothing of it. */
+  #usageOf(usage: Usage | null): Usage | null | undefined {
+    if (this.#request.usage === 'none') return undefined
+    return this.#request.usage === 'every' ? usage : null
+  }
+}
+
+function send(response: ServerResponse, status: number, body: object | string, type = 'application/json'): void {
+  const text = typeof body === 'string' ? body : JSON.stringify(body)
+  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) })
+  response.end(text)
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch {
+    throw new Fault('invalid_json', 'The body is not valid JSON.')
+  }
+}
+
+async function readBody(request: IncomingMessage): Promise<Buffer> {
+  const parts: Buffer[] = []
+  let size = 0
+  for await (const part of request as AsyncIterable<Buffer>) {
+    size += part.length
+    if (size > bodyBytesMaximum) throw new Fault('body_too_large', `The body is larger than ${bodyBytesMaximum} bytes.`)
+    parts.push(part)
+  }
+  return Buffer.concat(parts)
+}

@@ -1,0 +1,19 @@
+/** The one list of engines. Adding one = its folder and a line here. */
+import { findProgram } from '../runtime/processes.ts'
+import type { EngineDriver, EngineType } from './contract.ts'
+import { runtimePackages as llamacppPackages } from './llamacpp/closure.ts'
+import { embedded } from './llamacpp/embedded.ts'
+import { llamaServer } from './llamacpp/server.ts'
+
+export const engineDrivers: readonly EngineDriver[] = [embedded, llamaServer]
+
+/** Those that can run on this machine: shipped with us, or found on the PATH. */
+export function availableEngines(drivers: readonly EngineDriver[] = engineDrivers): Map<EngineType, EngineDriver> {
+  const usable = drivers.filter((driver) => driver.program === null || findProgram(driver.program) !== null)
+  return new Map(usable.map((driver) => [driver.type, driver]))
+}
+
+/** Folders below the package root that shipped engines import beside our own. */
+export function runtimePackages(packageRoot: string): string[] {
+  return llamacppPackages(packageRoot)
+}
