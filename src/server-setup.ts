@@ -1,9 +1,9 @@
 /** What `serve` settles before anything runs: configuration, data folder, lock, port, keys. */
-import { accessSync, constants, mkdirSync, realpathSync, statSync } from 'node:fs'
+import { accessSync, constants, realpathSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join, resolve } from 'node:path'
 import { ConfigError, readConfig } from './runtime/config.ts'
-import { readIfThere, writeFileAtomic } from './runtime/files.ts'
+import { makeFolder, readIfThere, writeFileAtomic } from './runtime/files.ts'
 import { randomToken } from './runtime/ids.ts'
 import { instanceId } from './runtime/instance.ts'
 import { type HeldLock, takeLock } from './runtime/lock.ts'
@@ -90,7 +90,9 @@ function portRefusal(host: string, port: number, error: NodeJS.ErrnoException): 
 function openDataFolder(path: string): string {
   const folder = resolve(path)
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    // Not with `recursive`: where nothing can be made, as in /proc, Node would try for ever.
+    makeFolder(folder, 0o700)
+    if (!statSync(folder).isDirectory()) throw Object.assign(new Error(), { code: 'ENOTDIR' })
     accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
@@ -99,11 +101,11 @@ function openDataFolder(path: string): string {
         ? 'it is not a folder'
         : code === 'EACCES' || code === 'EROFS' || code === 'EPERM'
           ? 'this user may not write there'
-          : (error as Error).message
+          : code === 'ENOENT'
+            ? 'it cannot be made there'
+            : (error as Error).message
     throw new StartRefused(`The data folder ${folder} cannot be used: ${why}. Name another one with --data.`)
   }
-  if (!statSync(folder).isDirectory())
-    throw new StartRefused(`The data folder ${folder} is not a folder. Name another one with --data.`)
   return realpathSync(folder)
 }
 

@@ -1,0 +1,146 @@
+/** Wherever it runs: any user, any folder, its own Postgres or somebody else's, through the command or directly. */
+import assert from 'node:assert/strict'
+import { chownSync, cpSync, linkSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { reachableBy, runsAsRoot } from '../../src/runtime/isolation.ts'
+import { packageRoot } from '../../src/runtime/self.ts'
+import { startEmbeddedPostgres } from '../../src/store/embedded.ts'
+import { mainModule, type Server, type StartOptions, startServer } from './harness.ts'
+import { Place, type PlaceOptions } from './place.ts'
+
+const rootOnly = runsAsRoot() ? false : 'only root can act as another user'
+
+async function inNewPlace(work: (place: Place) => Promise<void>, options: PlaceOptions = {}): Promise<void> {
+  const place = new Place(options)
+  try {
+    await work(place)
+  } finally {
+    await place.remove()
+  }
+}
+
+/** Serves, deploys, answers and stops. */
+async function doesTheMainJob(place: Place, options: StartOptions, look?: (server: Server) => void): Promise<void> {
+  const server = await startServer(place, options)
+  await server.deploy('here')
+  const { choices } = await server.openai().chat.completions.create({
+    model: 'here',
+    messages: [{ role: 'user', content: 'Where are you?' }],
+    max_tokens: 3,
+  })
+  assert.equal(choices.length, 1)
+  look?.(server)
+  await server.stop()
+}
+
+describe('surroundings', () => {
+  it('through the command `paddock`', async () => {
+    await inNewPlace((place) =>
+      doesTheMainJob(place, { program: [process.execPath, join(packageRoot, 'bin', 'paddock.mjs')] }),
+    )
+  })
+
+  it('an external Postgres by DATABASE_URL: ours is not started', async () => {
+    await inNewPlace(async (place) => {
+      const own = join(place.root, 'elsewhere')
+      const postgres = await startEmbeddedPostgres({
+        dataFolder: own,
+        systemFolder: place.systemFolder,
+        uidBase: place.uidBase,
+      })
+      try {
+        const { host, port, user, password, database } = postgres.connection as Exclude<
+          typeof postgres.connection,
+          { url: string }
+        >
+        const url = `postgres://${user}:${encodeURIComponent(password)}@localhost:${port}/${database}?host=${encodeURIComponent(host)}`
+        const before = place.processes('postmaster').length
+        await doesTheMainJob(place, { env: { DATABASE_URL: url } }, (server) => {
+          assert.equal(place.processes('postmaster').length, before)
+          assert.ok(!server.run.output.includes(password), 'the password is not shown')
+        })
+        // Everything is in that database: another start finds it.
+        const again = await startServer(place, { env: { DATABASE_URL: url } })
+        assert.deepEqual(
+          (await again.native.listDeployments()).data.map(({ name }) => name),
+          ['here'],
+        )
+        await again.stop()
+      } finally {
+        await postgres.stop()
+      }
+    })
+  })
+
+  it('a user that is not root', { skip: rootOnly || unreachable() }, async () => {
+    await inNewPlace(async (place) => {
+      const account = { uid: place.uidBase + 700, gid: place.uidBase + 700 }
+      chownSync(place.root, account.uid, account.gid)
+      await doesTheMainJob(place, { account }, () => {
+        for (const one of place.processes()) assert.equal(statSync(`/proc/${one.pid}`).uid, account.uid, one.command)
+      })
+    })
+  })
+
+  it('root, from a folder that only root can enter: program and data', { skip: rootOnly }, async () => {
+    const system = new Place()
+    try {
+      await inNewPlace(
+        async (place) => {
+          const clone = copyProgram(place.root)
+          const program = [nodeOf(clone), join(clone, 'src', 'main.ts')]
+          await doesTheMainJob(place, { program }, () => {
+            for (const one of place.processes('engine', 'postmaster'))
+              assert.notEqual(statSync(`/proc/${one.pid}`).uid, 0, `${one.role} is not root`)
+          })
+        },
+        { mode: 0o700, systemFolder: system.systemFolder },
+      )
+    } finally {
+      await system.remove()
+    }
+  })
+})
+
+function unreachable(): string | false {
+  const stranger = { uid: 65_000, gid: 65_000 }
+  const closed = [mainModule, process.execPath, join(packageRoot, 'node_modules')].find(
+    (path) => !reachableBy(stranger, path),
+  )
+  return closed === undefined ? false : `another user cannot reach ${closed}`
+}
+
+/** This program as a clone in another folder. Files of packages are hard links: the same bytes under another path. */
+function copyProgram(root: string): string {
+  const copy = join(root, 'clone')
+  mkdirSync(copy, { mode: 0o700 })
+  for (const name of ['package.json', 'src', 'models', 'bin', 'scripts'])
+    cpSync(join(packageRoot, name), join(copy, name), { recursive: true })
+  linkTree(join(packageRoot, 'node_modules'), join(copy, 'node_modules'))
+  return copy
+}
+
+/** The pinned Node as the clone has it. */
+function nodeOf(clone: string): string {
+  const [, inPackages] = process.execPath.split('/node_modules/')
+  return inPackages === undefined ? process.execPath : join(clone, 'node_modules', inPackages)
+}
+
+function linkTree(from: string, to: string): void {
+  mkdirSync(to)
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)]
+    if (entry.isDirectory()) linkTree(source, target)
+    else if (entry.isSymbolicLink()) cpSync(source, target, { verbatimSymlinks: true })
+    else linkOrCopy(source, target)
+  }
+}
+
+function linkOrCopy(source: string, target: string): void {
+  try {
+    linkSync(source, target)
+  } catch {
+    cpSync(source, target)
+  }
+}
