@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+<<<<<<< HEAD
 import {
   chmodSync,
   closeSync,
@@ -11,6 +12,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
+=======
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
+>>>>>>> gateway
 
 /** Writes a file so that a reader, or a crash, sees the old content or the new, never half. */
 export function writeFileAtomic(path: string, content: string | Buffer, mode = 0o600): void {
@@ -20,6 +25,24 @@ export function writeFileAtomic(path: string, content: string | Buffer, mode = 0
   fsyncSync(fd)
   closeSync(fd)
   renameSync(partial, path)
+}
+
+/** The same without blocking the event loop: for processes that relay tokens meanwhile. */
+export async function replaceFile(path: string, content: string | Buffer, mode = 0o600): Promise<void> {
+  const partial = `${path}.${randomBytes(6).toString('hex')}.tmp`
+  try {
+    const file = await open(partial, 'wx', mode)
+    try {
+      await file.writeFile(content)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(partial, path)
+  } catch (error) {
+    await rm(partial, { force: true })
+    throw error
+  }
 }
 
 /** The file's text; null when it does not exist. Other errors are thrown. */
