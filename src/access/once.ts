@@ -38,18 +38,7 @@ export async function runOnce<T extends object>(
     const result = await make(tx)
     await tx.query(
       `insert into idempotency (org_id, key, route, request_hash, response, created_at) values ($1, $2, $3, $4, $5, $6)`,
-<<<<<<< HEAD
       [orgId, once.key, once.route, once.requestHash, seal.seal(JSON.stringify(result)), new Date(clock.now())],
-=======
-      [
-        orgId,
-        once.key,
-        once.route,
-        once.requestHash,
-        JSON.stringify(seal.seal(JSON.stringify(result))),
-        new Date(clock.now()),
-      ],
->>>>>>> gateway
     )
     return { result, replayed: false }
   })

@@ -18,7 +18,10 @@ export function admit(
   if (!engine) throw new Fault('engine_unsupported', `This server does not have the engine ${deployment.engine}.`)
   if (!engine.routes.has(route)) {
     const served = [...engine.routes].join(', ')
-    throw new Fault('engine_unsupported', `The engine ${deployment.engine} does not serve ${route}; it serves ${served}.`)
+    throw new Fault(
+      'engine_unsupported',
+      `The engine ${deployment.engine} does not serve ${route}; it serves ${served}.`,
+    )
   }
   const refused = engine.refusedField(route, fields)
   if (refused !== null)

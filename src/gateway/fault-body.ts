@@ -21,7 +21,11 @@ export function faultHeaders(fault: Fault, requestId: string): string[] {
 
 export function sendFault(response: ServerResponse, dialect: Dialect, fault: Fault, requestId: string): void {
   const body = faultBody(dialect, fault, requestId)
-  response.writeHead(fault.status, [...faultHeaders(fault, requestId), 'content-length', String(Buffer.byteLength(body))])
+  response.writeHead(fault.status, [
+    ...faultHeaders(fault, requestId),
+    'content-length',
+    String(Buffer.byteLength(body)),
+  ])
   response.end(body)
 }
 

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-<<<<<<< HEAD
 import {
   chmodSync,
   closeSync,
@@ -11,11 +10,8 @@ import {
   renameSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname } from 'node:path'
-=======
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
->>>>>>> gateway
+import { dirname } from 'node:path'
 
 /** Writes a file so that a reader, or a crash, sees the old content or the new, never half. */
 export function writeFileAtomic(path: string, content: string | Buffer, mode = 0o600): void {
