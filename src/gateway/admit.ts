@@ -5,7 +5,7 @@ import { Fault } from '../kernel/fault.ts'
 
 /** What the gateway needs of an engine driver. */
 export type EngineDialect = Pick<EngineDriver, 'routes' | 'usage' | 'refusedField' | 'healthPath' | 'readiness'>
-export type Engines = Readonly<Partial<Record<EngineType, EngineDialect>>>
+export type Engines = ReadonlyMap<EngineType, EngineDialect>
 
 /** Throws Fault `engine_unsupported` or `engine_parameter_refused`. */
 export function admit(
@@ -14,7 +14,7 @@ export function admit(
   route: InferenceRoute,
   fields: Record<string, unknown>,
 ): EngineDialect {
-  const engine = engines[deployment.engine]
+  const engine = engines.get(deployment.engine)
   if (!engine) throw new Fault('engine_unsupported', `This server does not have the engine ${deployment.engine}.`)
   if (!engine.routes.has(route)) {
     const served = [...engine.routes].join(', ')

@@ -29,25 +29,29 @@ export function checkBodyHeaders(request: IncomingMessage, maxBytes: number): vo
     })
 }
 
-/** The whole body. Rejects with Fault `body_too_large`, `request_timeout`, or ClientGone. */
+/** The whole body. Rejects with Fault `body_too_large`, `request_timeout`, ClientGone, or what the server stops with. */
 export function readBody(exchange: Exchange, limits: BodyLimits, deadlines: Deadlines): Promise<Buffer> {
   const { request } = exchange
   return new Promise((resolve, reject) => {
+    if (exchange.gone) return reject(new ClientGone())
     let first: Buffer | null = null
     let rest: Buffer[] | null = null
     let size = 0
     const end = (error: Error | null): void => {
       deadlines.cancel(stall)
-      exchange.onGone = null
+      exchange.interrupted = null
       request.removeAllListeners('data').removeAllListeners('end')
-      if (error !== null) return reject(error)
+      if (error !== null) {
+        reject(error)
+        return
+      }
       exchange.bytesIn = size
       resolve(rest === null ? (first ?? Buffer.alloc(0)) : Buffer.concat(rest, size))
     }
     const stall = deadlines.add(limits.stallMs, () =>
       end(new Fault('request_timeout', `The body stopped arriving for ${limits.stallMs / 1000} s.`)),
     )
-    exchange.onGone = () => end(new ClientGone())
+    exchange.interrupted = end
     request.on('data', (chunk: Buffer) => {
       size += chunk.length
       if (size > limits.maxBytes) return end(tooLarge(limits.maxBytes))

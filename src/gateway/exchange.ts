@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Principal } from '../access/permissions.ts'
 import type { Route } from '../deployments/routes.ts'
 import type { InferenceRoute } from '../engines/contract.ts'
+import type { Fault } from '../kernel/fault.ts'
 import type { FaultCode } from '../kernel/fault-table.ts'
 import type { Ask } from './parse.ts'
 import type { Usage } from './usage.ts'
@@ -64,15 +65,14 @@ export class Exchange {
 
   /** The client closed its side before we ended the answer. */
   gone = false
-  /** Called once at that moment by whichever stage is waiting. */
-  onGone: (() => void) | null = null
+  /** Whichever stage is waiting hears here, once, why it need not: the client is gone, or the server stops. */
+  interrupted: ((why: ClientGone | Fault) => void) | null = null
   /** The event stream to the client has begun (200 is on the wire). */
   streaming = false
   settled = false
 
   authMs = 0
   heldMs = 0
-  firstByteMs: number | null = null
   ttftMs: number | null = null
   bytesIn = 0
   bytesOut = 0
@@ -102,9 +102,13 @@ export class Exchange {
   #closed(): void {
     if (this.response.writableEnded) return
     this.gone = true
-    const wake = this.onGone
-    this.onGone = null
-    wake?.()
+    this.interrupt(new ClientGone())
+  }
+
+  interrupt(why: ClientGone | Fault): void {
+    const tell = this.interrupted
+    this.interrupted = null
+    tell?.(why)
   }
 }
 
