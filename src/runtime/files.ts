@@ -11,6 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /** Writes a file so that a reader, or a crash, sees the old content or the new, never half. */
@@ -40,6 +41,24 @@ function writeBeside(path: string, content: string | Buffer, mode: number): stri
   fsyncSync(fd)
   closeSync(fd)
   return partial
+}
+
+/** The same without blocking the event loop: for processes that relay tokens meanwhile. */
+export async function replaceFile(path: string, content: string | Buffer, mode = 0o600): Promise<void> {
+  const partial = `${path}.${randomBytes(6).toString('hex')}.tmp`
+  try {
+    const file = await open(partial, 'wx', mode)
+    try {
+      await file.writeFile(content)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(partial, path)
+  } catch (error) {
+    await rm(partial, { force: true })
+    throw error
+  }
 }
 
 /** The file's text; null when it does not exist. Other errors are thrown. */
