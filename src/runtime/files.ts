@@ -34,8 +34,7 @@ export function createFileOnce(path: string, content: string | Buffer, mode = 0o
 }
 
 function writeBeside(path: string, content: string | Buffer, mode: number): string {
-  // Not from node:crypto: loading it is a tenth of a keeper's start.
-  const partial = `${path}.${process.pid}-${Math.random().toString(36).slice(2)}.tmp`
+  const partial = partialPath(path)
   writeFileSync(partial, content, { mode })
   const fd = openSync(partial, 'r')
   fsyncSync(fd)
@@ -43,9 +42,14 @@ function writeBeside(path: string, content: string | Buffer, mode: number): stri
   return partial
 }
 
+/** Not from node:crypto: loading it is a tenth of a keeper's start. */
+function partialPath(path: string): string {
+  return `${path}.${process.pid}-${Math.random().toString(36).slice(2)}.tmp`
+}
+
 /** The same without blocking the event loop: for processes that relay tokens meanwhile. */
 export async function replaceFile(path: string, content: string | Buffer, mode = 0o600): Promise<void> {
-  const partial = `${path}.${randomBytes(6).toString('hex')}.tmp`
+  const partial = partialPath(path)
   try {
     const file = await open(partial, 'wx', mode)
     try {
