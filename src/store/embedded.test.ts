@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict'
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, describe, it } from 'node:test'
+import { after, before, describe, it } from 'node:test'
 import pg from 'pg'
 import { systemClock, until } from '../runtime/clock.ts'
 import { instanceId } from '../runtime/instance.ts'
 import { isAlive } from '../runtime/processes.ts'
 import { type Connection, clientConfig } from './connection.ts'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded.ts'
+import { type EmbeddedOptions, type EmbeddedPostgres, startEmbeddedPostgres } from './embedded.ts'
 import { byTitle, postgresProcesses } from './orphans.ts'
 import { socketPathBytes } from './socket-folder.ts'
-import { testFolders } from './testing.ts'
+import { type TestFolders, testFolders } from './testing.ts'
 
 const root = process.getuid?.() === 0
 const onlyRoot = { skip: root ? false : 'only root has other users to give the database to' }
@@ -27,7 +27,7 @@ async function ask(connection: Connection, sql: string): Promise<Record<string, 
   }
 }
 
-async function using(options: Parameters<typeof startEmbeddedPostgres>[0], fn: (p: EmbeddedPostgres) => Promise<void>) {
+async function using(options: EmbeddedOptions, fn: (p: EmbeddedPostgres) => Promise<void>) {
   const postgres = await startEmbeddedPostgres(options)
   try {
     await fn(postgres)
@@ -39,9 +39,13 @@ async function using(options: Parameters<typeof startEmbeddedPostgres>[0], fn: (
 }
 
 describe('embedded Postgres', () => {
-  const folders = testFolders()
-  after(folders.remove)
-  const options = { ...folders, durable: false }
+  let folders: TestFolders
+  let options: EmbeddedOptions
+  before(() => {
+    folders = testFolders()
+    options = { ...folders, durable: false }
+  })
+  after(() => folders.remove())
 
   it('keeps data over a stop and a start, and says clearly that a folder is in use', async () => {
     await using(options, async (postgres) => {
@@ -168,7 +172,7 @@ describe('folders of every kind', () => {
   })
 })
 
-async function startAndStop(options: Parameters<typeof startEmbeddedPostgres>[0]): Promise<EmbeddedPostgres> {
+async function startAndStop(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
   const postgres = await startEmbeddedPostgres(options)
   await postgres.stop()
   await until(systemClock, 'ended', 1_000, () => !isAlive(postgres.identity))
