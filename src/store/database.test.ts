@@ -5,7 +5,7 @@ import { systemClock, until } from '../runtime/clock.ts'
 import { type Database, json, openDatabase, violates } from './database.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded.ts'
 import { closeGraceMs, maxWaiting } from './pool.ts'
-import { type TestDatabase, type TestFolders, testDatabase, testFolders } from './testing.ts'
+import { testFolders } from './testing.ts'
 
 const unavailable = (message: RegExp) => (error: unknown) => {
   assert.ok(error instanceof Fault, String(error))
@@ -24,10 +24,21 @@ async function untilSleeping(db: Database, count: number): Promise<void> {
   })
 }
 
+const folders = testFolders()
+const start = () => startEmbeddedPostgres({ ...folders, durable: false })
+let postgres: EmbeddedPostgres
+before(async () => {
+  postgres = await start()
+})
+after(async () => {
+  await postgres.stop()
+  folders.remove()
+})
+
 describe('database', () => {
-  let db: TestDatabase
+  let db: Database
   before(async () => {
-    db = await testDatabase({ migrated: false })
+    db = openDatabase({ connection: postgres.connection })
     await db.run('create table things (id int primary key, n int8 not null default 0, check (n >= 0))')
     await db.run('insert into things (id) select generate_series(1, 10)')
   })
@@ -110,14 +121,14 @@ describe('database', () => {
   })
 
   it('ends a statement that takes too long', async () => {
-    const hasty = openDatabase({ connection: db.connection, statementTimeoutMs: 50, poolSize: 1 })
+    const hasty = openDatabase({ connection: postgres.connection, statementTimeoutMs: 50, poolSize: 1 })
     await assert.rejects(hasty.query('select pg_sleep(5)'), unavailable(/took too long/))
     assert.deepEqual(await hasty.query('select 1 as n'), [{ n: 1 }])
     await hasty.close()
   })
 
   it('bounds who waits for a connection, and cuts what runs at the close', async () => {
-    const small = openDatabase({ connection: db.connection, poolSize: 1 })
+    const small = openDatabase({ connection: postgres.connection, poolSize: 1 })
     const running = assert.rejects(small.query('select pg_sleep(60)'), unavailable(/cannot be reached/))
     await untilSleeping(db, 1)
     for (let i = 0; i < maxWaiting; i += 1) void small.query('select 1').catch(() => {})
@@ -151,20 +162,12 @@ describe('database', () => {
 })
 
 describe('a Postgres that dies', () => {
-  let folders: TestFolders
-  let postgres: EmbeddedPostgres
   let db: Database
   before(async () => {
-    folders = testFolders()
-    postgres = await startEmbeddedPostgres({ ...folders, durable: false })
     db = openDatabase({ connection: postgres.connection, reconnectWithinMs: 10_000 })
     await db.run('create table marks (n int)')
   })
-  after(async () => {
-    await db.close()
-    await postgres.stop()
-    folders.remove()
-  })
+  after(() => db.close())
 
   it('fails what runs, repeats transactions, and is found again with its listeners', async () => {
     let heard = 0
@@ -180,7 +183,7 @@ describe('a Postgres that dies', () => {
     await untilSleeping(db, 2)
     process.kill(postgres.identity.pid, 'SIGKILL')
     await postgres.exited
-    postgres = await startEmbeddedPostgres({ ...folders, durable: false })
+    postgres = await start()
     await Promise.all([statement, transaction])
     assert.equal(runs, 2)
     assert.deepEqual(await db.query('select count(*)::int as n from marks'), [{ n: 1 }])

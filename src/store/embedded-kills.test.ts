@@ -151,7 +151,7 @@ function childOf(pid: string, parent: number): boolean {
 
 describe('killed during the first start', procOnly, () => {
   it('at any moment: nothing half made is taken for a database', async () => {
-    for (const afterMs of [0, 100, 250, 450]) {
+    for (const afterMs of [0, 150, 400]) {
       const folders = testFolders()
       try {
         await killFirstStart(folders, afterMs)
