@@ -85,7 +85,10 @@ function tensors(vocabulary: StarterToken[]): GgufTensor[] {
 
 function block(name: string, draw: () => number): GgufTensor[] {
   const keyValueWidth = keyValueHeads * headWidth
-  const spread = (inputs: number, gain = 1) => () => (draw() * gain) / Math.sqrt(inputs)
+  const spread =
+    (inputs: number, gain = 1) =>
+    () =>
+      (draw() * gain) / Math.sqrt(inputs)
   return [
     ones(`${name}.attn_norm.weight`),
     matrix(`${name}.attn_q.weight`, width, width, spread(width, 2)),

@@ -23,6 +23,7 @@ export class Part<S> {
   #child: ChildProcess | null = null
   #stopping = false
   #failures = 0
+  #wasReady = false
   #startedAt = 0
   /** Port of the first start, kept over restarts. */
   port: number | null = null
@@ -52,6 +53,7 @@ export class Part<S> {
         if (message.kind === 'fatal') failed(new Error(message.message))
         else {
           this.port = message.port ?? this.port
+          this.#wasReady = true
           ready()
         }
       })
@@ -73,7 +75,8 @@ export class Part<S> {
 
   #onExit(code: number | null, signal: string | null): void {
     this.#child = null
-    if (this.#stopping) return
+    // The first start is its caller's business: a server that cannot start says why and ends.
+    if (this.#stopping || !this.#wasReady) return
     const steady = this.#clock.monotonicMs() - this.#startedAt >= steadyMs
     this.#failures = steady ? 0 : this.#failures + 1
     const pause = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(this.#failures, 10))

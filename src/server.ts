@@ -77,8 +77,9 @@ class Supervisor {
       if (this.#port === 0) this.#port = await freePort(this.#config.host)
       await Promise.all([this.#control.start(), this.#gateway.start()])
     } catch (error) {
+      const asked = this.#stop.signal.aborted
       await this.#shutDown()
-      if (this.#stop.signal.aborted) return 0
+      if (asked) return 0
       throw new StartRefused((error as Error).message)
     }
     this.#greet()

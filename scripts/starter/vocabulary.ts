@@ -15,7 +15,18 @@ export interface StarterToken {
 const silent = -60
 /** Bytes that are readable by themselves, with their loudness. The end mark's sets the length of an answer. */
 const readable: Record<string, number> = {
-  '.': 2.2, ',': 2, '!': -1, '?': 0, '\n': -1, '"': 0, ':': -2, '{': -3, '}': -1, '[': -3, ']': -1, '-': -2,
+  '.': 2.2,
+  ',': 2,
+  '!': -1,
+  '?': 0,
+  '\n': -1,
+  '"': 0,
+  ':': -2,
+  '{': -3,
+  '}': -1,
+  '[': -3,
+  ']': -1,
+  '-': -2,
 }
 const digitLoudness = -2.5
 const endLoudness = 2

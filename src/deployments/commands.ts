@@ -7,11 +7,13 @@ import type { StoredEvent } from '../events/catalogue.ts'
 import { eventsOf, record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { ReplicaId } from '../kernel/ids.ts'
+import type { ResolvedModel } from '../models/catalogue.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Seal } from '../runtime/seal.ts'
 import type { Database, Tx } from '../store/database.ts'
 import { costSoFar } from '../usage/serving.ts'
+import { makeRoute } from './publish.ts'
 import { noStarts } from './situation.ts'
 import { type DeploymentSpec, type DeploymentWish, gpusOf, makeSpec, replicaPrice, type SpecContext } from './spec.ts'
 import * as store from './store.ts'
@@ -51,18 +53,26 @@ export class Deployments {
     const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
       await store.lockOrg(tx, principal.orgId)
       await this.#checkQuota(tx, principal.orgId, spec)
-      return { id: await this.#insert(tx, principal, wish.name, spec, model.emulated) }
+      return this.#insert(tx, principal, wish.name, spec, model)
     })
     this.#context.wake()
+    // A request that follows this answer is held, not told that there is no such deployment.
+    await propagated(db, clock, 'routes', result.routesVersion)
     const row = await store.deploymentById(db, result.id)
     return this.#view(row!)
   }
 
-  async #insert(tx: Tx, principal: Principal, name: string, spec: DeploymentSpec, standIn: boolean): Promise<string> {
+  async #insert(
+    tx: Tx,
+    principal: Principal,
+    name: string,
+    spec: DeploymentSpec,
+    model: ResolvedModel,
+  ): Promise<{ id: string; routesVersion: number }> {
     const at = new Date(this.#context.clock.now())
     const id = newId('dep', this.#context.clock)
     const reason = { code: 'starting', message: 'A replica is starting.', since: at.toISOString(), retry_after: 5 }
-    const emulated = standIn || (await this.#isEmulated(spec))
+    const emulated = model.emulated || (await this.#isEmulated(spec))
     const row = {
       id,
       org_id: principal.orgId,
@@ -78,7 +88,15 @@ export class Deployments {
     await store.insertRevision(tx, { id: newId('rev', this.#context.clock), deployment_id: id, number: 1, spec }, at)
     const data = { name, model_id: spec.modelId, by: principal.keyId }
     await record(tx, { orgId: principal.orgId, deploymentId: id, type: 'deployment.created', data, at })
-    return id
+    const route = makeRoute({
+      deployment: { id, orgId: row.org_id, name, modelId: spec.modelId, emulated, createdAt: at, desired: 'running' },
+      engine: spec.engine.type,
+      contextTokens: spec.engine.maxModelLen ?? model.files.contextSize,
+      phase: 'starting',
+      reason,
+      replicas: [],
+    })
+    return { id, routesVersion: await store.publishRoute(tx, route) }
   }
 
   /** True when the hardware asked for exists here only as emulated slots. */

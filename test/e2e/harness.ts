@@ -19,6 +19,7 @@ const startWithinMs = 20_000
 /** What `serve` may take for a clean stop. */
 export const stopWithinMs = 10_000
 const outputKeptChars = 40_000
+const lastWordsMs = 300
 
 export interface StartOptions {
   /** 0: a free one. */
@@ -65,7 +66,11 @@ export class Run {
     this.child.stdout!.on('data', keep)
     this.child.stderr!.on('data', keep)
     this.ended = new Promise((resolve) => {
-      this.child.once('exit', (status, signal) => {
+      this.child.once('exit', async (status, signal) => {
+        // Its last words may still be on their way; who else holds the pipe is not waited for.
+        const closed = new AbortController()
+        this.child.once('close', () => closed.abort())
+        await systemClock.sleep(lastWordsMs, closed.signal)
         this.isOver = true
         resolve({ status, signal })
       })

@@ -26,7 +26,7 @@ export class Place {
   readonly dataFolder: string
   readonly systemFolder: string
   /** Under root: first of the uids that only this test uses, so that Paddocks side by side never meet. */
-  readonly uidBase = uidBaseOfThisProcess()
+  readonly uidBase = nextUidBase()
 
   constructor({ mode = 0o711, systemFolder }: PlaceOptions = {}) {
     this.root = mkdtempSync(join(realpathSync(tmpdir()), 'paddock-'))
@@ -126,9 +126,26 @@ function namesIn(folder: string): string[] {
   return existsSync(folder) ? readdirSync(folder) : []
 }
 
+/** Does the work in a place of its own. The first thing that goes wrong is what is reported. */
+export async function inNewPlace(work: (place: Place) => Promise<void>, options: PlaceOptions = {}): Promise<void> {
+  const place = new Place(options)
+  try {
+    await work(place)
+  } catch (error) {
+    place.killAll()
+    await place.remove().catch(() => {})
+    throw error
+  }
+  await place.remove()
+}
+
+let places = 0
+
 /** Every test file runs in a process of its own. In a small user namespace there is only the usual range. */
-function uidBaseOfThisProcess(): number {
+function nextUidBase(): number {
   const map = existsSync('/proc/self/uid_map') ? readFileSync('/proc/self/uid_map', 'utf8') : ''
   const roomy = /^\s*0\s+\d+\s+4294967295\s*$/.test(map)
-  return roomy ? 100_000 + (process.pid % 1_000_000) * 1_000 : defaultUidBase
+  if (!roomy) return defaultUidBase
+  places += 1
+  return 100_000 + ((process.pid % 50_000) * 30 + (places % 30)) * 1_000
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { runsAsRoot } from '../../src/runtime/isolation.ts'
 import { Run, type Server, type StartOptions, startServer } from './harness.ts'
-import { Place, type PlaceOptions } from './place.ts'
+import { inNewPlace, Place } from './place.ts'
 
 /** Starts, expects the refusal, and gives its sentence. */
 async function refusal(place: Place, options: StartOptions): Promise<string> {
@@ -16,15 +16,6 @@ async function refusal(place: Place, options: StartOptions): Promise<string> {
   assert.ok(ended.status !== null && ended.status > 0, `status ${ended.status}: ${run.output}`)
   assert.ok(!/\n\s+at /.test(run.output), `no stack trace: ${run.output}`)
   return run.output.trim()
-}
-
-async function inNewPlace(work: (place: Place) => Promise<void>, options: PlaceOptions = {}): Promise<void> {
-  const place = new Place(options)
-  try {
-    await work(place)
-  } finally {
-    await place.remove()
-  }
 }
 
 describe('a start that is refused', () => {

@@ -4,19 +4,10 @@ import { request } from 'node:http'
 import { describe, it } from 'node:test'
 import { signalProcess } from '../../src/runtime/processes.ts'
 import { isClosed, Run, type Server, startServer, stopWithinMs } from './harness.ts'
-import { Place } from './place.ts'
+import { inNewPlace } from './place.ts'
 import { procOnly } from './processes.ts'
 
 const chat = { model: 'stay', messages: [{ role: 'user', content: 'Hello' }] }
-
-async function inNewPlace(work: (place: Place) => Promise<void>): Promise<void> {
-  const place = new Place()
-  try {
-    await work(place)
-  } finally {
-    await place.remove()
-  }
-}
 
 /** A stream of which the first event has come; `rest` is everything until its end, however it ends. */
 function openStream(server: Server, maxTokens: number): Promise<{ rest: Promise<string> }> {

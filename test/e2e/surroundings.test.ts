@@ -7,18 +7,9 @@ import { reachableBy, runsAsRoot } from '../../src/runtime/isolation.ts'
 import { packageRoot } from '../../src/runtime/self.ts'
 import { startEmbeddedPostgres } from '../../src/store/embedded.ts'
 import { mainModule, type Server, type StartOptions, startServer } from './harness.ts'
-import { Place, type PlaceOptions } from './place.ts'
+import { inNewPlace, Place } from './place.ts'
 
 const rootOnly = runsAsRoot() ? false : 'only root can act as another user'
-
-async function inNewPlace(work: (place: Place) => Promise<void>, options: PlaceOptions = {}): Promise<void> {
-  const place = new Place(options)
-  try {
-    await work(place)
-  } finally {
-    await place.remove()
-  }
-}
 
 /** Serves, deploys, answers and stops. */
 async function doesTheMainJob(place: Place, options: StartOptions, look?: (server: Server) => void): Promise<void> {

@@ -1,6 +1,6 @@
 /** One request from text to text: tokens in, a sequence lent, tokens out, exact usage. */
-import { randomInt } from 'node:crypto'
 import { Fault } from '../../../kernel/fault.ts'
+import { randomSeed } from '../../../runtime/ids.ts'
 import { AnswerText } from './answer-text.ts'
 import type { Batcher } from './batcher.ts'
 import { grammarOfSchema, jsonObjectGrammar } from './json-grammar.ts'
@@ -55,7 +55,7 @@ export async function generate(
   const sampler = model.sampler(
     samplerConfig({
       sampling: request.sampling,
-      freshSeed: randomInt(0xffffffff),
+      freshSeed: randomSeed(),
       contextTokens: engine.contextTokens,
       never,
       grammarState,

@@ -1,0 +1,119 @@
+/** Launch lines to the letter, limits, refusals and dialect of both forms of llama.cpp. */
+import { strict as assert } from 'node:assert'
+import { test } from 'node:test'
+import type { EngineSpec, LaunchHost, ModelFiles } from '../contract.ts'
+import { availableEngines, engineDrivers } from '../registry.ts'
+import { embedded } from './embedded.ts'
+import { llamaServer } from './server.ts'
+
+const model: ModelFiles = { modelId: 'm', format: 'gguf', path: '/weights/m.gguf', sizeBytes: 1, contextSize: 131_072 }
+const host: LaunchHost = {
+  address: '127.0.0.1',
+  port: 4242,
+  threads: 3,
+  gpuIds: [],
+  modelPath: '/placed/m.gguf',
+  node: '/bin/node',
+  packageRoot: '/pkg',
+}
+const spec = (over: Partial<EngineSpec> = {}): EngineSpec => ({ type: 'llamacpp', additionalArgs: [], ...over })
+const input = (over: Partial<EngineSpec> = {}) => ({ spec: spec(over), model, host, servedName: 'm', apiKey: 'secret' })
+
+test('embedded: the launch line, the key in the environment alone', () => {
+  const launch = embedded.launch(input({ maxModelLen: 4096, maxNumSeqs: 2 }))
+  assert.deepEqual(launch.argv, [
+    '/bin/node',
+    '/pkg/src/engines/llamacpp/worker/main.ts',
+    ...['--model', '/placed/m.gguf', '--host', '127.0.0.1', '--port', '4242', '--served-name', 'm'],
+    ...['--context', '4096', '--sequences', '2', '--threads', '3', '--die-with-stdin'],
+  ])
+  assert.deepEqual(launch.env, { PADDOCK_ENGINE_KEY: 'secret' })
+})
+
+test('llama-server: the launch line; its context is that of all slots together', () => {
+  const launch = llamaServer.launch(input({ maxModelLen: 4096, maxNumSeqs: 2, additionalArgs: ['--flash-attn', 'on'] }))
+  assert.deepEqual(launch.argv, [
+    'llama-server',
+    ...['--model', '/placed/m.gguf', '--host', '127.0.0.1', '--port', '4242', '--alias', 'm'],
+    ...[
+      '--ctx-size',
+      '8192',
+      '--parallel',
+      '2',
+      '--threads',
+      '3',
+      '--metrics',
+      '--no-webui',
+      '--offline',
+      '--flash-attn',
+      'on',
+    ],
+  ])
+  assert.deepEqual(launch.env, { LLAMA_API_KEY: 'secret' })
+})
+
+test('what is absent becomes a default that a laptop can hold', () => {
+  for (const driver of engineDrivers)
+    assert.deepEqual(driver.limits(spec(), model), { contextTokens: 32_768, sequences: 4 })
+  assert.equal(embedded.limits(spec(), { contextSize: 2048 }).contextTokens, 2048)
+})
+
+test('problems are told in sentences', () => {
+  const count = (driver: typeof embedded, over: Partial<EngineSpec>) => driver.validate(spec(over), model).length
+  assert.equal(count(embedded, {}), 0)
+  assert.equal(count(embedded, { additionalArgs: ['--mlock'] }), 1)
+  assert.equal(count(embedded, { maxModelLen: 200_000 }), 1)
+  assert.equal(count(embedded, { maxNumSeqs: 0, maxModelLen: 1.5 }), 2)
+  assert.equal(embedded.validate(spec(), { format: 'safetensors', contextSize: 1 }).length, 1)
+  assert.equal(count(llamaServer, { additionalArgs: ['--batch-size', '256', '--mlock'] }), 0)
+  for (const trick of ['--api-key', '--model=/etc/passwd', '--batch', '--BATCH-SIZE', '--lora', '-m', '--batch_size'])
+    assert.equal(count(llamaServer, { additionalArgs: [trick] }), 1, trick)
+  assert.equal(count(llamaServer, { additionalArgs: ['--batch-size'] }), 1)
+  assert.equal(count(llamaServer, { additionalArgs: ['--batch-size', '--mlock'] }), 1)
+})
+
+test('readiness: refused, loading, warming up, ready, broken', () => {
+  for (const { readiness } of engineDrivers) {
+    assert.deepEqual(readiness(200, '{"status":"ok"}'), { state: 'ready' })
+    assert.equal(readiness(null, '').state, 'not_ready')
+    assert.deepEqual(readiness(503, '{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}'), {
+      state: 'not_ready',
+      phase: 'load',
+      detail: 'loading',
+    })
+    assert.equal(
+      (readiness(503, '{"status":"loading","phase":"warmup","progress":1}') as { phase: string }).phase,
+      'warmup',
+    )
+    assert.equal(readiness(500, 'x').state, 'broken')
+    assert.equal(readiness(503, '[1,2]').state, 'not_ready')
+  }
+})
+
+test('metrics of both under one name', () => {
+  const server =
+    'llamacpp:requests_processing 2\nllamacpp:requests_deferred 5\nllamacpp:tokens_predicted_total 77\n# comment\n'
+  assert.deepEqual(llamaServer.metrics(server), { running: 2, waiting: 5, generatedTokensTotal: 77 })
+  assert.deepEqual(
+    embedded.metrics(
+      'vllm:num_requests_running{a="b"} 1\nvllm:kv_cache_usage_perc 0.5\nvllm:num_requests_waiting NaN\n',
+    ),
+    {
+      running: 1,
+      waiting: 0,
+      kvUsage: 0.5,
+    },
+  )
+})
+
+test('fields that steer the engine are refused by name', () => {
+  for (const field of ['id_slot', 'cache_prompt', 'lora', 'chat_template', 'grammar'])
+    assert.equal(embedded.refusedField('chat/completions', { messages: [], [field]: 1 }), field)
+  assert.equal(embedded.refusedField('chat/completions', { messages: [], temperature: 1, seed: 2 }), null)
+})
+
+test('the embedded engine is always there; llama-server when it is on the PATH', () => {
+  const none = availableEngines([{ ...llamaServer, program: 'no-such-program-anywhere' }, embedded])
+  assert.deepEqual([...none.keys()], ['llamacpp'])
+  assert.ok(availableEngines([{ ...llamaServer, program: 'sh' }]).has('llama-server'))
+})
