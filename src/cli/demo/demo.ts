@@ -11,7 +11,7 @@ import type { Deployment } from '../../wire/native/deployment.ts'
 import type { StreamedAnswer } from '../answer-stream.ts'
 import { statsText } from '../chat.ts'
 import { hardwareText } from '../deployment-text.ts'
-import { exitStatus, failureText, Interrupted, toFailure } from '../failure.ts'
+import { exitStatus, Failure, failureText, Interrupted, toFailure } from '../failure.ts'
 import { type Interruption, onInterrupt } from '../interrupt.ts'
 import type { Screen } from '../screen.ts'
 import { fromApi } from '../session.ts'
@@ -169,7 +169,7 @@ function makeReport({ story, running, wish }: Telling, deployment: Deployment, a
 /** The sentence, where the log is, and its last lines. */
 function sayFailure(screen: Screen, running: Running, error: unknown): number {
   if (error instanceof Interrupted) return error.status
-  const failure = error instanceof ApiError ? fromApi(error) : toFailure(error)
+  const failure = inWords(error)
   const { server, place } = running
   if (screen.json || server === null || place === null) {
     screen.fail(failure)
@@ -180,6 +180,12 @@ function sayFailure(screen: Screen, running: Running, error: unknown): number {
   screen.note(`The server’s log is ${keepLog(place)}${lines.length > 0 ? '; it ends with:' : ', and it is empty.'}`)
   for (const line of lines) screen.note(`  ${line}`)
   return failure.status
+}
+
+function inWords(error: unknown): Failure {
+  if (!(error instanceof ApiError)) return toFailure(error)
+  if (error.code !== 'unreachable') return fromApi(error)
+  return new Failure(exitStatus.failed, error.code, 'The demo’s server does not answer any more.', '', { cause: error })
 }
 
 /** Stops the server and removes what was only for this run. */

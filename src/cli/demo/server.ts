@@ -109,10 +109,7 @@ export class DemoServer {
     late.abort()
     if (!inTime) this.kill()
     await this.ended
-    // Nothing after a clean stop. A server that was killed leaves its engines to their leases; here nobody adopts them.
-    const left = this.#leftBehind()
-    await Promise.all(left.map((identity) => endProcess(identity, leftGraceMs, 'SIGTERM', this.#clock)))
-    return inTime && left.length === 0
+    return (await this.#endLeftBehind()) && inTime
   }
 
   /** Ends it and everything below it at once. */
@@ -122,14 +119,42 @@ export class DemoServer {
     for (const identity of processTree(pid)) signalProcess(identity, 'SIGKILL')
   }
 
+  /**
+   * Nothing to do after a clean stop. A server that was killed leaves parts that are about to end, and engines to their
+   * leases; here nobody will adopt them. True when there was nothing.
+   */
+  async #endLeftBehind(): Promise<boolean> {
+    const engines = this.#marked()
+    await Promise.all(engines.map((identity) => endProcess(identity, leftGraceMs, 'SIGTERM', this.#clock)))
+    const deadline = this.#clock.monotonicMs() + leftGraceMs
+    let alone = !this.#signalGroup(0)
+    if (alone) return engines.length === 0
+    while (!alone && this.#clock.monotonicMs() < deadline) {
+      await this.#clock.sleep(everyMs)
+      alone = !this.#signalGroup(0)
+    }
+    if (!alone) this.#signalGroup('SIGKILL')
+    return false
+  }
+
   /** Keepers and database processes carry the instance's id, 16 random digits, in their command lines. */
-  #leftBehind(): ProcessIdentity[] {
+  #marked(): ProcessIdentity[] {
     const id = this.#place.instanceId()
     if (id === null) return []
     const ours = listProcesses().filter(
       ({ command }) => command.includes(` paddock:${id}:`) || command.startsWith(`postgres: paddock-${id}`),
     )
     return ours.map(({ pid }) => identify(pid)).filter((identity) => identity !== null)
+  }
+
+  /** The server's parts are in its process group, which is not used for another one while one of them lives. */
+  #signalGroup(signal: NodeJS.Signals | 0): boolean {
+    const { pid } = this.#child
+    try {
+      return pid !== undefined && process.kill(-pid, signal)
+    } catch {
+      return false
+    }
   }
 
   async #until(signal: AbortSignal, probe: () => boolean | Promise<boolean>): Promise<void> {
