@@ -123,7 +123,7 @@ class Feed {
     routes.version = Math.max(routes.version, newest.routes)
     await this.#report()
     if (changed)
-      saveSnapshot(this.#setup.snapshotPath, {
+      await saveSnapshot(this.#setup.snapshotPath, {
         keyring: keyring.entries(),
         routes: routes.entries(),
         savedAt: clock.now(),

@@ -2,7 +2,7 @@
  * All live API keys in memory, by hash: what lets a request be authenticated without a database. Filled by the loop
  * from versioned deltas and from the snapshot on disk; holds hashes only.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { Fault } from '../kernel/fault.ts'
 import type { GrantRole, Principal, Role } from './permissions.ts'
 
@@ -25,7 +25,7 @@ export const defaultOrgId = 'org_default'
 
 /** SHA-256 of a key's secret, hex: what is stored and compared. The secrets have 256 random bits, so no salt is needed. */
 export function hashKey(secret: string): string {
-  return createHash('sha256').update(secret).digest('hex')
+  return hash('sha256', secret, 'hex')
 }
 
 export class Keyring {

@@ -43,7 +43,7 @@ export function deploymentColumns(nowMs: number, paint: Paint): Column<Deploymen
     { title: 'STATUS', cell: (d) => d.status },
     { title: 'PHASE', cell: (d) => d.phase, paint: (text, d) => paintPhase(paint, d.phase, text) },
     { title: 'MODEL', cell: (d) => d.model_id, shrinksTo: 12 },
-    { title: 'HARDWARE', cell: hardwareText, shrinksTo: 8 },
+    { title: 'HARDWARE', cell: hardwareText, shrinksTo: 19 },
     { title: 'READY', cell: readyText, right: true },
     { title: '$/HOUR', cell: (d) => usdShown(d.hourly_cost_usd), right: true },
     { title: 'COST', cell: (d) => usdShown(d.cost_usd), right: true },

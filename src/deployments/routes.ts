@@ -31,6 +31,8 @@ export interface Route {
   /** Tokens per sequence; 0 = unknown. */
   contextTokens: number
   emulated: boolean
+  /** Model that really answers when it is another than asked for (emulated fleets). */
+  servedBy?: string | null
   /** Epoch seconds, for /v1/models. */
   created: number
   removed: boolean

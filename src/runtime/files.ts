@@ -11,6 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /** Writes a file so that a reader, or a crash, sees the old content or the new, never half. */
@@ -33,13 +34,35 @@ export function createFileOnce(path: string, content: string | Buffer, mode = 0o
 }
 
 function writeBeside(path: string, content: string | Buffer, mode: number): string {
-  // Not from node:crypto: loading it is a tenth of a keeper's start.
-  const partial = `${path}.${process.pid}-${Math.random().toString(36).slice(2)}.tmp`
+  const partial = partialPath(path)
   writeFileSync(partial, content, { mode })
   const fd = openSync(partial, 'r')
   fsyncSync(fd)
   closeSync(fd)
   return partial
+}
+
+/** Not from node:crypto: loading it is a tenth of a keeper's start. */
+function partialPath(path: string): string {
+  return `${path}.${process.pid}-${Math.random().toString(36).slice(2)}.tmp`
+}
+
+/** The same without blocking the event loop: for processes that relay tokens meanwhile. */
+export async function replaceFile(path: string, content: string | Buffer, mode = 0o600): Promise<void> {
+  const partial = partialPath(path)
+  try {
+    const file = await open(partial, 'wx', mode)
+    try {
+      await file.writeFile(content)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(partial, path)
+  } catch (error) {
+    await rm(partial, { force: true })
+    throw error
+  }
 }
 
 /** The file's text; null when it does not exist. Other errors are thrown. */

@@ -88,8 +88,25 @@ export const settings = {
   'gateway.body_timeout_seconds': setting(count(1, 3600), 60, 'A body that stalls this long is refused.'),
   'gateway.connect_timeout_seconds': setting(count(1, 600), 5, 'Longest wait for a connection to a replica.'),
   'gateway.first_byte_timeout_seconds': setting(count(1, 86_400), 600, 'Longest wait for an answer to begin.'),
+  'gateway.answer_timeout_seconds': setting(
+    count(1, 86_400),
+    3600,
+    'Longest wait for a plain answer, which comes at once when all of it is generated.',
+  ),
   'gateway.chunk_timeout_seconds': setting(count(1, 86_400), 120, 'Longest silence in a running answer.'),
+  'gateway.max_answer_bytes': setting(count(1024, 1_073_741_824), 64 * 1024 * 1024, 'Largest plain answer.'),
+  'gateway.replica_connections': setting(count(1, 65_535), 1024, 'Most connections to one replica.'),
+  'gateway.trusted_proxies': setting(
+    list,
+    [] as string[],
+    'Addresses or networks (CIDR) whose X-Forwarded-For, -Proto and -Host are believed.',
+  ),
   'hold.max_seconds': setting(count(0, 3600), 300, 'How long a request is held for a replica.'),
+  'hold.comment_seconds': setting(
+    z.coerce.number().min(0.05).max(300),
+    10,
+    'A held stream gets a comment this often, so that nobody in between hangs up.',
+  ),
   'hold.max_requests': setting(count(0, 1_000_000), 1000, 'Held requests per deployment.'),
   'hold.max_bytes': setting(count(0, 64 * 1024 ** 3), 256 * 1024 * 1024, 'Bytes of held requests per deployment.'),
 } as const satisfies Record<string, Setting>

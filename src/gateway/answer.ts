@@ -1,0 +1,84 @@
+/** Writes answers to the client: heads, plain bodies, and the ends of streams. */
+import type { Route } from '../deployments/routes.ts'
+import type { Fault } from '../kernel/fault.ts'
+import type { Deadlines } from '../runtime/deadlines.ts'
+import { answerEarly, hasUnreadBody } from './body.ts'
+import type { Exchange } from './exchange.ts'
+import { errorEvent, faultBody, faultHeaders } from './fault-body.ts'
+import { byteText } from './json-members.ts'
+
+export const streamEnd = 'data: [DONE]\n\n'
+
+/**
+ * What stands where the engine wrote its model's name: the name the client used, and that another model answers where
+ * that is so. null when the engine's own answer says just that.
+ */
+export function shownModel(asked: string, route: Route): string | null {
+  if (!route.emulated && !route.servedBy) return asked === route.servedName ? null : byteText(asked)
+  const servedBy = route.servedBy ? `,"served_by":${byteText(route.servedBy)}` : ''
+  return `${byteText(asked)},"emulated":true${servedBy}`
+}
+
+/** The head of an event stream; only the first call writes. */
+export function beginStream(exchange: Exchange, now: number): void {
+  if (exchange.streaming || exchange.gone) return
+  exchange.streaming = true
+  const { response } = exchange
+  response.writeHead(200, [
+    'content-type',
+    'text/event-stream; charset=utf-8',
+    'cache-control',
+    'no-cache',
+    // Proxies that would collect the events otherwise.
+    'x-accel-buffering',
+    'no',
+    ...commonHeaders(exchange, now),
+  ])
+  response.flushHeaders()
+}
+
+/** `text` is one character per byte, or the engine's own bytes. */
+export function sendPlain(exchange: Exchange, contentType: string, content: string | Buffer, now: number): void {
+  const { response } = exchange
+  exchange.bytesOut += content.length
+  response.writeHead(200, [
+    'content-type',
+    contentType || 'application/json',
+    'content-length',
+    String(content.length),
+    ...commonHeaders(exchange, now),
+  ])
+  if (typeof content === 'string') response.end(content, 'latin1')
+  else response.end(content)
+}
+
+/** The refusal, wherever the answer stands: a status, or the last event of a stream that has begun. */
+export function refuse(exchange: Exchange, fault: Fault, deadlines: Deadlines): void {
+  const { response, request, shownId } = exchange
+  if (exchange.gone) return
+  if (exchange.streaming) {
+    response.end(errorEvent(fault, shownId) + streamEnd)
+    return
+  }
+  const body = faultBody('openai', fault, shownId)
+  const headers = [...faultHeaders(fault, shownId), 'content-length', String(Buffer.byteLength(body))]
+  if (exchange.replicaId !== null) headers.push('x-paddock-replica', exchange.replicaId)
+  if (hasUnreadBody(request)) {
+    answerEarly(request, response, deadlines, () => response.writeHead(fault.status, headers).write(body))
+  } else {
+    response.writeHead(fault.status, headers).end(body)
+  }
+}
+
+function commonHeaders(exchange: Exchange, now: number): string[] {
+  const sinceMs = now - exchange.startedAt
+  const timing = `auth;dur=${ms(exchange.authMs)}, queue;dur=${ms(exchange.heldMs)}, total;dur=${ms(sinceMs)}`
+  const headers = ['x-request-id', exchange.shownId, 'server-timing', timing]
+  if (exchange.replicaId !== null) headers.push('x-paddock-replica', exchange.replicaId)
+  return headers
+}
+
+/** Hundredths of a millisecond, without the cost of toFixed. */
+function ms(value: number): string {
+  return String(Math.round(value * 100) / 100)
+}

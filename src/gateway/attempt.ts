@@ -1,0 +1,250 @@
+/**
+ * One attempt at one replica: sends the body, watches the clock, and either collects a plain answer or relays a stream
+ * as it comes. It never throws and reports exactly one outcome; what that means for the client is decided elsewhere.
+ */
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Dispatcher } from 'undici'
+import type { InferenceRoute } from '../engines/contract.ts'
+import { Fault } from '../kernel/fault.ts'
+import type { Deadline, Deadlines } from '../runtime/deadlines.ts'
+import type { EventStream } from './event-stream.ts'
+import { ClientGone, type Exchange } from './exchange.ts'
+import type { Link } from './replicas.ts'
+
+export interface AttemptLimits {
+  firstByteMs: number
+  /** For plain answers, which come at once when all of it is generated. */
+  answerMs: number
+  chunkMs: number
+  maxAnswerBytes: number
+}
+
+export type Outcome =
+  /** No connection: the engine has not seen the request. */
+  | { kind: 'unsent'; why: string }
+  /** The connection went before the answer began. */
+  | { kind: 'lost'; why: string }
+  | { kind: 'whole'; status: number; contentType: string; body: Buffer }
+  | { kind: 'streamed' }
+  /** The answer cannot be completed. */
+  | { kind: 'failed'; fault: Fault }
+  | { kind: 'gone' }
+
+export interface AttemptParts {
+  exchange: Exchange
+  link: Link
+  route: InferenceRoute
+  body: Buffer
+  /** Called when the engine's event stream begins; what it gives reads the stream. null: a plain answer is expected. */
+  begin: (() => EventStream) | null
+  limits: AttemptLimits
+  deadlines: Deadlines
+}
+
+const paths: Record<InferenceRoute, string> = {
+  'chat/completions': '/v1/chat/completions',
+  completions: '/v1/completions',
+  embeddings: '/v1/embeddings',
+  responses: '/v1/responses',
+  rerank: '/v1/rerank',
+  messages: '/v1/messages',
+}
+
+export function attempt(parts: AttemptParts): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const relay = new Relay(parts, resolve)
+    const { link, exchange } = parts
+    try {
+      link.pool.dispatch(
+        {
+          path: paths[parts.route],
+          method: 'POST',
+          headers: [
+            'content-type',
+            'application/json',
+            'authorization',
+            link.authorization,
+            'x-request-id',
+            exchange.requestId,
+          ],
+          body: parts.body,
+        },
+        relay,
+      )
+    } catch (error) {
+      // A closed pool: the replica has just left.
+      relay.unsent(error as Error)
+    }
+  })
+}
+
+class Relay implements Dispatcher.DispatchHandler {
+  readonly #parts: AttemptParts
+  readonly #exchange: Exchange
+  readonly #deadlines: Deadlines
+  readonly #resolve: (outcome: Outcome) => void
+  readonly #watchdog: Deadline
+  #controller: Dispatcher.DispatchController | null = null
+  #over = false
+  #status = 0
+  #contentType = ''
+  #stream: EventStream | null = null
+  #chunks: Buffer[] = []
+  #size = 0
+  #paused = false
+
+  constructor(parts: AttemptParts, resolve: (outcome: Outcome) => void) {
+    this.#parts = parts
+    this.#exchange = parts.exchange
+    this.#deadlines = parts.deadlines
+    this.#resolve = resolve
+    const { limits } = parts
+    this.#watchdog = parts.deadlines.add(parts.begin === null ? limits.answerMs : limits.firstByteMs, this.#late)
+    parts.exchange.interrupted = this.#interrupted
+  }
+
+  unsent(error: Error): void {
+    this.#end({ kind: 'unsent', why: describe(error) })
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#over) controller.abort(abandoned)
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status < 200 || this.#over) return
+    this.#status = status
+    this.#contentType = headers['content-type'] ?? ''
+    const { begin, limits } = this.#parts
+    if (begin === null || status !== 200 || !this.#contentType.startsWith('text/event-stream')) return
+    this.#stream = begin()
+    this.#exchange.response.on('drain', this.#drained)
+    this.#watchdog.at = this.#deadlines.now + limits.chunkMs
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#over) return
+    const stream = this.#stream
+    if (stream === null) {
+      this.#collect(chunk)
+      return
+    }
+    let out: Buffer | string
+    try {
+      out = stream.push(chunk)
+    } catch (error) {
+      this.#fail(new Fault('engine_failed', 'The engine sent an event that is too large.', { cause: error }))
+      return
+    }
+    if (out.length > 0) this.#write(out)
+    if (stream.done) this.#end({ kind: 'streamed' })
+    else if (!this.#paused) this.#watchdog.at = this.#deadlines.now + this.#parts.limits.chunkMs
+  }
+
+  onResponseEnd(): void {
+    this.#deadlines.cancel(this.#watchdog)
+    if (this.#over) return
+    if (this.#stream !== null) {
+      this.#end({ kind: 'streamed' })
+      return
+    }
+    const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#size)
+    this.#end({ kind: 'whole', status: this.#status, contentType: this.#contentType, body })
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#deadlines.cancel(this.#watchdog)
+    if (this.#over) return
+    const why = describe(error)
+    if (this.#controller === null) this.#end({ kind: 'unsent', why })
+    else if (this.#status === 0) this.#end({ kind: 'lost', why })
+    else this.#end({ kind: 'failed', fault: broken(why) })
+  }
+
+  #collect(chunk: Buffer): void {
+    this.#size += chunk.length
+    if (this.#size > this.#parts.limits.maxAnswerBytes) {
+      this.#fail(new Fault('engine_failed', 'The answer is larger than this server takes.'))
+      return
+    }
+    this.#chunks.push(chunk)
+    this.#watchdog.at = this.#deadlines.now + this.#parts.limits.chunkMs
+  }
+
+  #write(out: Buffer | string): void {
+    const exchange = this.#exchange
+    exchange.bytesOut += out.length
+    const flows = typeof out === 'string' ? exchange.response.write(out, 'latin1') : exchange.response.write(out)
+    if (flows || this.#paused) return
+    this.#paused = true
+    this.#controller?.pause()
+    // From here on the watchdog watches the client, which must take what it asked for.
+    this.#watchdog.at = this.#deadlines.now + this.#parts.limits.chunkMs
+  }
+
+  readonly #drained = (): void => {
+    if (!this.#paused) return
+    this.#paused = false
+    this.#watchdog.at = this.#deadlines.now + this.#parts.limits.chunkMs
+    this.#controller?.resume()
+  }
+
+  readonly #late = (): void => {
+    if (this.#over) {
+      this.#controller?.abort(abandoned)
+      return
+    }
+    const { limits } = this.#parts
+    if (this.#paused) {
+      this.#exchange.response.destroy()
+      return
+    }
+    if (this.#status === 0) {
+      const seconds = (this.#parts.begin === null ? limits.answerMs : limits.firstByteMs) / 1000
+      this.#fail(new Fault('upstream_timeout', `The engine did not begin to answer within ${seconds} s.`))
+      return
+    }
+    this.#fail(broken(`silent for ${limits.chunkMs / 1000} s`))
+  }
+
+  /** A plain answer is paid for in full whoever leaves, so it is waited for; a stream ends here and now. */
+  readonly #interrupted = (why: ClientGone | Fault): void => {
+    if (!(why instanceof ClientGone)) {
+      this.#fail(why)
+      return
+    }
+    if (this.#parts.begin === null && this.#controller !== null) {
+      this.#exchange.interrupted = this.#interrupted
+      return
+    }
+    this.#end({ kind: 'gone' })
+    this.#controller?.abort(abandoned)
+  }
+
+  #fail(fault: Fault): void {
+    this.#end({ kind: 'failed', fault })
+    this.#controller?.abort(abandoned)
+  }
+
+  #end(outcome: Outcome): void {
+    if (this.#over) return
+    this.#over = true
+    this.#exchange.interrupted = null
+    this.#exchange.response.off('drain', this.#drained)
+    if (this.#paused) this.#controller?.resume()
+    if (outcome.kind === 'unsent' || outcome.kind === 'lost') this.#deadlines.cancel(this.#watchdog)
+    this.#resolve(outcome)
+  }
+}
+
+const abandoned = new Error('the answer is not needed any more')
+
+function broken(why: string): Fault {
+  return new Fault('engine_failed', 'The engine broke off its answer.', { internal: why })
+}
+
+/** Short words for the log. */
+function describe(error: Error & { code?: string }): string {
+  return error.code ?? error.message
+}

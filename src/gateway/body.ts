@@ -1,0 +1,98 @@
+/**
+ * Reads request bodies within bounds, and gets rid of bodies nobody will read: the answer goes out first, then a little
+ * of what the client still sends is swallowed, because a connection that is reset while it sends hides the answer.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Fault } from '../kernel/fault.ts'
+import type { Deadlines } from '../runtime/deadlines.ts'
+import { ClientGone, type Exchange } from './exchange.ts'
+
+/** Most that is swallowed after an early answer. */
+export const discardMaximumBytes = 8 * 1024 * 1024
+export const discardMaximumMs = 5_000
+/** Below this an unread body is left to node, which swallows it and keeps the connection. */
+const discardQuietlyBytes = 64 * 1024
+
+export interface BodyLimits {
+  maxBytes: number
+  /** Longest pause while the body arrives, in ms. */
+  stallMs: number
+}
+
+/** Throws Fault `body_too_large` or `unsupported_media_type` from the headers alone. */
+export function checkBodyHeaders(request: IncomingMessage, maxBytes: number): void {
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
+  const coding = request.headers['content-encoding']
+  if (coding !== undefined && coding !== 'identity')
+    throw new Fault('unsupported_media_type', `Bodies with Content-Encoding ${JSON.stringify(coding)} are not read.`, {
+      action: 'Send the body uncompressed.',
+    })
+}
+
+/** The whole body. Rejects with Fault `body_too_large`, `request_timeout`, ClientGone, or what the server stops with. */
+export function readBody(exchange: Exchange, limits: BodyLimits, deadlines: Deadlines): Promise<Buffer> {
+  const { request } = exchange
+  return new Promise((resolve, reject) => {
+    if (exchange.gone) return reject(new ClientGone())
+    let first: Buffer | null = null
+    let rest: Buffer[] | null = null
+    let size = 0
+    const end = (error: Error | null): void => {
+      deadlines.cancel(stall)
+      exchange.interrupted = null
+      request.removeAllListeners('data').removeAllListeners('end')
+      if (error !== null) {
+        reject(error)
+        return
+      }
+      exchange.bytesIn = size
+      resolve(rest === null ? (first ?? Buffer.alloc(0)) : Buffer.concat(rest, size))
+    }
+    const stall = deadlines.add(limits.stallMs, () =>
+      end(new Fault('request_timeout', `The body stopped arriving for ${limits.stallMs / 1000} s.`)),
+    )
+    exchange.interrupted = end
+    request.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      if (size > limits.maxBytes) return end(tooLarge(limits.maxBytes))
+      stall.at = deadlines.now + limits.stallMs
+      if (first === null) first = chunk
+      else (rest ??= [first]).push(chunk)
+    })
+    request.on('end', () => end(null))
+  })
+}
+
+/** True when the rest of the body is more than node should swallow by itself. */
+export function hasUnreadBody(request: IncomingMessage): boolean {
+  if (request.complete) return false
+  if (request.headers['transfer-encoding'] !== undefined) return true
+  return Number(request.headers['content-length'] ?? 0) > discardQuietlyBytes
+}
+
+/** Sends an answer while the client is still sending: the answer, then a bounded rest of the body, then the end. */
+export function answerEarly(
+  request: IncomingMessage,
+  response: ServerResponse,
+  deadlines: Deadlines,
+  write: (response: ServerResponse) => void,
+): void {
+  let swallowed = 0
+  const end = (): void => {
+    deadlines.cancel(limit)
+    request.removeListener('data', swallow)
+    response.end()
+  }
+  const swallow = (chunk: Buffer): void => {
+    swallowed += chunk.length
+    if (swallowed > discardMaximumBytes) end()
+  }
+  const limit = deadlines.add(discardMaximumMs, end)
+  response.shouldKeepAlive = false
+  write(response)
+  request.on('data', swallow).once('end', end).once('close', end)
+}
+
+export function tooLarge(maxBytes: number): Fault {
+  return new Fault('body_too_large', `The body is larger than ${maxBytes} bytes.`)
+}

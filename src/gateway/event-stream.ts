@@ -1,0 +1,170 @@
+/**
+ * A stream of server-sent events on its way to the client. Whole events go out as soon as they are whole; a chunk in
+ * which nothing changes goes out as the very Buffer that came in. Usage is asked of engines with every chunk, so the
+ * last one seen is always what was used, also when the client leaves in the middle.
+ *
+ * `[DONE]` is swallowed here: whoever ends the stream writes it after the request is settled.
+ */
+import { edited, findUsage, hasNoChoices } from './answer-edit.ts'
+import { members } from './json-members.ts'
+import type { UsageShown } from './parse.ts'
+
+export interface StreamView {
+  /** JSON of the model's name for the client, byte form, with what follows it; null = as the engine says. */
+  model: string | null
+  usage: UsageShown
+  /** Largest event; a larger one is an engine gone wrong. */
+  maxEventBytes: number
+}
+
+export class EventTooLarge extends Error {}
+
+export class EventStream {
+  readonly #view: StreamView
+  #carry = ''
+  /** Where in `#carry` the search for an event's end goes on. */
+  #searched = 0
+  #lastPayload: string | null = null
+  #finalUsageShown = false
+  /** Text of the last `usage` object; null = none yet. */
+  usageText: string | null = null
+  /** The engine said `[DONE]`. */
+  done = false
+  /** Text of the engine's own error event; the stream failed, whatever its status was. */
+  errorText: string | null = null
+  /** Events with data so far. */
+  events = 0
+  /** An event with text, reasoning or a tool call has passed. */
+  contentSeen = false
+
+  constructor(view: StreamView) {
+    this.#view = view
+  }
+
+  /** What goes to the client for this chunk: the chunk itself, changed text (latin1), or '' while nothing is whole. */
+  push(chunk: Buffer): Buffer | string {
+    const fresh = this.#carry === ''
+    const text = fresh ? chunk.toString('latin1') : this.#carry + chunk.toString('latin1')
+    let start = 0
+    let out = ''
+    let changed = !fresh
+    let end = eventEnd(text, this.#searched)
+    for (; end !== -1; end = eventEnd(text, end)) {
+      const event = this.#event(text, start, end)
+      if (event === null) {
+        out += start === 0 && end === text.length ? text : text.slice(start, end)
+      } else {
+        out += event
+        changed = true
+      }
+      start = end
+    }
+    this.#keep(start === 0 ? text : text.slice(start))
+    return !changed && start === text.length ? chunk : out
+  }
+
+  /** What is left at the engine's proper end: an event without its blank line, and the usage the client waits for. */
+  end(): string {
+    let out = ''
+    if (this.#carry.trim() !== '') {
+      const text = `${this.#carry}\n\n`
+      out = this.#event(text, 0, text.length) ?? text
+    }
+    this.#carry = ''
+    return out + this.#missingUsage()
+  }
+
+  #keep(rest: string): void {
+    if (rest.length > this.#view.maxEventBytes)
+      throw new EventTooLarge(`an event of more than ${this.#view.maxEventBytes} bytes`)
+    this.#carry = rest
+    this.#searched = Math.max(0, rest.length - 3)
+  }
+
+  /** The event `text[start, end)` as the client gets it; null = unchanged. */
+  #event(text: string, start: number, end: number): string | null {
+    const line = dataLine(text, start, end)
+    if (line === null) return null
+    const payload = text.slice(line.start, line.end)
+    if (payload === '[DONE]') {
+      this.done = true
+      return ''
+    }
+    this.events += 1
+    if (payload.startsWith('{"error"')) {
+      this.errorText = payload
+      return null
+    }
+    if (!this.contentSeen) this.contentSeen = hasContent(payload)
+    const usage = findUsage(payload)
+    const known = usage !== null && payload.charCodeAt(usage.valueStart) === 0x7b
+    if (known) this.usageText = payload.slice(usage.valueStart, usage.valueEnd)
+    const shown = this.#shown(payload, usage, known)
+    if (shown === '') return ''
+    if (this.#view.usage === 'final') this.#lastPayload = shown
+    return shown === payload ? null : text.slice(start, line.start) + shown + text.slice(line.end, end)
+  }
+
+  #shown(payload: string, usage: ReturnType<typeof findUsage>, known: boolean): string {
+    const { model, usage: wanted } = this.#view
+    if (usage === null || wanted === 'every') return edited(payload, model, null, 'keep')
+    const usageOnly = known && hasNoChoices(payload)
+    if (wanted === 'none') return usageOnly ? '' : edited(payload, model, usage, 'remove')
+    if (usageOnly) this.#finalUsageShown = true
+    return edited(payload, model, usage, usageOnly || !known ? 'keep' : 'null')
+  }
+
+  /** Some engines put usage into the last chunk with choices, where it is not expected: give it its own chunk. */
+  #missingUsage(): string {
+    if (this.#view.usage !== 'final' || this.#finalUsageShown) return ''
+    if (this.usageText === null || this.#lastPayload === null || this.errorText !== null) return ''
+    const last = this.#lastPayload
+    const kept = (members(last, 128) ?? [])
+      .filter((member) => ['id', 'object', 'created', 'model'].includes(member.key))
+      .map((member) => last.slice(member.keyStart, member.valueEnd))
+    return `data: {${[...kept, '"choices":[]', `"usage":${this.usageText}`].join(',')}}\n\n`
+  }
+}
+
+/** Position after the blank line that ends the first event found from `from` on; -1 when none is whole. */
+function eventEnd(text: string, from: number): number {
+  for (let at = text.indexOf('\n', from); at !== -1; at = text.indexOf('\n', at + 1)) {
+    const next = text.charCodeAt(at + 1)
+    if (next === 0x0a) return at + 2
+    if (next === 0x0d && text.charCodeAt(at + 2) === 0x0a) return at + 3
+  }
+  return -1
+}
+
+/** Where the data of an event is; null for comments, empty events and data of several lines (nobody writes those). */
+function dataLine(text: string, start: number, end: number): { start: number; end: number } | null {
+  let at = start
+  let found: { start: number; end: number } | null = null
+  while (at < end) {
+    let lineEnd = text.indexOf('\n', at)
+    if (lineEnd === -1 || lineEnd >= end) lineEnd = end
+    if (text.startsWith('data:', at)) {
+      if (found !== null) return null
+      const space = text.charCodeAt(at + 5) === 0x20 ? 6 : 5
+      const cr = text.charCodeAt(lineEnd - 1) === 0x0d ? 1 : 0
+      found = { start: at + space, end: lineEnd - cr }
+    }
+    at = lineEnd + 1
+  }
+  return found
+}
+
+/** Does this chunk carry the first thing a person would see? (Chunks before it only name the role.) */
+function hasContent(payload: string): boolean {
+  try {
+    const { choices } = JSON.parse(payload) as { choices?: Array<Record<string, unknown>> }
+    for (const choice of choices ?? []) {
+      const delta = (choice.delta ?? {}) as Record<string, unknown>
+      if (choice.text || delta.content || delta.reasoning || delta.reasoning_content || delta.refusal) return true
+      if (Array.isArray(delta.tool_calls) && delta.tool_calls.length > 0) return true
+    }
+    return false
+  } catch {
+    return true
+  }
+}

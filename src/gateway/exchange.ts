@@ -1,0 +1,120 @@
+/** One inference request from its first byte to its settlement: what every stage knows of it. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Principal } from '../access/permissions.ts'
+import type { Route } from '../deployments/routes.ts'
+import type { InferenceRoute } from '../engines/contract.ts'
+import type { Fault } from '../kernel/fault.ts'
+import type { FaultCode } from '../kernel/fault-table.ts'
+import type { Ask } from './parse.ts'
+import type { Usage } from './usage.ts'
+
+/** What is known of a request when it is over; the ledger's view, whatever was on the wire. */
+export interface SettledRequest {
+  /** Ours, unique. */
+  requestId: string
+  /** The client's own X-Request-Id when it sent a usable one. */
+  clientRequestId: string | null
+  /** null when the request ended before it was known. */
+  deploymentId: string | null
+  orgId: string | null
+  keyId: string | null
+  replicaId: string | null
+  route: InferenceRoute
+  /** As the client wrote it. */
+  model: string | null
+  stream: boolean
+  /** 200, 499 client left, 500 engine failed (also after a 200 was on the wire), 503 nothing could serve, 504, 4xx. */
+  status: number
+  code: FaultCode | null
+  /** null when no engine was asked or it did not answer. */
+  usage: Usage | null
+  /** Milliseconds. `queue`: held for a replica; `ttft`: arrival to first content, null when there was none. */
+  timings: { auth: number; queue: number; ttft: number | null; total: number }
+  bytes: { in: number; out: number }
+  /** Arrival, ms since epoch. */
+  receivedAt: number
+}
+
+export interface Meant {
+  route: InferenceRoute
+  orgId: string | null
+  deploymentId: string | null
+}
+
+/** The client hung up before the answer was complete; nobody is there to read an error. */
+export class ClientGone extends Error {
+  constructor() {
+    super('the client closed the connection')
+  }
+}
+
+export class Exchange {
+  readonly requestId: string
+  readonly clientRequestId: string | null
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly meant: Meant
+  readonly receivedAt: number
+  /** Monotonic ms. */
+  readonly startedAt: number
+
+  principal: Principal | null = null
+  ask: Ask | null = null
+  deployment: Route | null = null
+  replicaId: string | null = null
+
+  /** The client closed its side before we ended the answer. */
+  gone = false
+  /** Whichever stage is waiting hears here, once, why it need not: the client is gone, or the server stops. */
+  interrupted: ((why: ClientGone | Fault) => void) | null = null
+  /** The event stream to the client has begun (200 is on the wire). */
+  streaming = false
+  settled = false
+
+  authMs = 0
+  heldMs = 0
+  ttftMs: number | null = null
+  bytesIn = 0
+  bytesOut = 0
+
+  constructor(
+    ids: { requestId: string; clientRequestId: string | null },
+    request: IncomingMessage,
+    response: ServerResponse,
+    meant: Meant,
+    times: { receivedAt: number; startedAt: number },
+  ) {
+    this.requestId = ids.requestId
+    this.clientRequestId = ids.clientRequestId
+    this.request = request
+    this.response = response
+    this.meant = meant
+    this.receivedAt = times.receivedAt
+    this.startedAt = times.startedAt
+    response.on('close', () => this.#closed())
+  }
+
+  /** The id that the client sees. */
+  get shownId(): string {
+    return this.clientRequestId ?? this.requestId
+  }
+
+  #closed(): void {
+    if (this.response.writableEnded) return
+    this.gone = true
+    this.interrupt(new ClientGone())
+  }
+
+  interrupt(why: ClientGone | Fault): void {
+    const tell = this.interrupted
+    this.interrupted = null
+    tell?.(why)
+  }
+}
+
+const safeId = /^[A-Za-z0-9._:/+=@-]{1,128}$/
+
+/** The client's request id when it can be echoed and logged as it is. */
+export function clientRequestId(header: string | string[] | undefined): string | null {
+  return typeof header === 'string' && safeId.test(header) ? header : null
+}

@@ -1,0 +1,77 @@
+/** Renders faults for clients: our own shape on management paths, OpenAI's error object on inference paths. */
+import type { ServerResponse } from 'node:http'
+import type { Fault } from '../kernel/fault.ts'
+
+export type Dialect = 'openai' | 'native'
+
+/** Longest Retry-After we ever send, in seconds. */
+export const retryAfterMaximumSeconds = 60
+
+export function faultBody(dialect: Dialect, fault: Fault, requestId: string): string {
+  return JSON.stringify({ error: dialect === 'openai' ? openAi(fault, requestId) : native(fault, requestId) })
+}
+
+/** `retry_after` and, where it matters, whether the official SDKs should try again by themselves. */
+export function faultHeaders(fault: Fault, requestId: string): string[] {
+  const headers = ['content-type', 'application/json', 'x-request-id', requestId]
+  if (fault.retryAfterSeconds !== undefined) headers.push('retry-after', String(retryAfter(fault)))
+  if (fault.status === 503) headers.push('x-should-retry', String(isRetryable(fault)))
+  return headers
+}
+
+export function sendFault(response: ServerResponse, dialect: Dialect, fault: Fault, requestId: string): void {
+  const body = faultBody(dialect, fault, requestId)
+  response.writeHead(fault.status, [
+    ...faultHeaders(fault, requestId),
+    'content-length',
+    String(Buffer.byteLength(body)),
+  ])
+  response.end(body)
+}
+
+/** The event that ends a stream which cannot go on. */
+export function errorEvent(fault: Fault, requestId: string): string {
+  return `data: ${faultBody('openai', fault, requestId)}\n\n`
+}
+
+/** Stopped and failed stay so until somebody acts; everything else that is 503 passes. */
+function isRetryable(fault: Fault): boolean {
+  return fault.code !== 'stopped' && fault.code !== 'failed'
+}
+
+function retryAfter(fault: Fault): number {
+  return Math.min(retryAfterMaximumSeconds, Math.max(1, Math.ceil(fault.retryAfterSeconds ?? 1)))
+}
+
+function native(fault: Fault, requestId: string): object {
+  return {
+    code: fault.code,
+    message: fault.message,
+    action: fault.action,
+    ...(fault.detail === undefined ? {} : { detail: fault.detail }),
+    request_id: requestId,
+  }
+}
+
+function openAi(fault: Fault, requestId: string): object {
+  const detail = fault.detail as { param?: unknown } | undefined
+  return {
+    // SDKs show the message alone, so it also says what to do.
+    message: fault.action === '' ? fault.message : `${fault.message} ${fault.action}`,
+    type: errorType(fault.status),
+    param: typeof detail?.param === 'string' ? detail.param : null,
+    code: fault.code,
+    action: fault.action,
+    ...(fault.retryAfterSeconds === undefined ? {} : { retry_after: retryAfter(fault) }),
+    request_id: requestId,
+  }
+}
+
+function errorType(status: number): string {
+  if (status === 401) return 'authentication_error'
+  if (status === 403) return 'permission_error'
+  if (status === 404) return 'not_found_error'
+  if (status === 409) return 'conflict_error'
+  if (status === 429) return 'rate_limit_error'
+  return status >= 500 ? 'server_error' : 'invalid_request_error'
+}

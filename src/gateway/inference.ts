@@ -1,0 +1,83 @@
+/**
+ * The way of an inference request: authenticate → read and parse → resolve → admit → hold → pick → relay → settle.
+ * Everything that goes wrong is thrown to `serve`, which settles once and answers once.
+ */
+import type { Keyring } from '../access/keyring.ts'
+import type { RouteTable } from '../deployments/routes.ts'
+import { toFault } from '../kernel/fault.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Deadlines } from '../runtime/deadlines.ts'
+import type { Log } from '../runtime/log.ts'
+import { admit, type Engines } from './admit.ts'
+import { refuse } from './answer.ts'
+import type { AttemptLimits } from './attempt.ts'
+import { type BodyLimits, checkBodyHeaders, readBody } from './body.ts'
+import { ClientGone, type Exchange } from './exchange.ts'
+import { forward } from './forward.ts'
+import type { Holding } from './hold.ts'
+import { parseAsk } from './parse.ts'
+import type { Replicas } from './replicas.ts'
+import { authenticate, resolve } from './resolve.ts'
+import { type OnSettle, settle } from './settle.ts'
+
+export interface InferenceParts {
+  keyring: Keyring
+  routes: RouteTable
+  engines: Engines
+  replicas: Replicas
+  holding: Holding
+  limits: BodyLimits & AttemptLimits
+  clock: Clock
+  deadlines: Deadlines
+  log: Log
+  onSettle: OnSettle
+}
+
+/** Answers and settles the request, whatever happens. Never rejects. */
+export async function serveInference(parts: InferenceParts, exchange: Exchange, expectsContinue: boolean) {
+  try {
+    await answer(parts, exchange, expectsContinue)
+  } catch (thrown) {
+    giveUp(parts, exchange, thrown)
+  }
+}
+
+async function answer(parts: InferenceParts, exchange: Exchange, expectsContinue: boolean): Promise<void> {
+  const { keyring, routes, engines, limits, clock, deadlines } = parts
+  const { request, meant } = exchange
+  exchange.principal = authenticate(keyring, request.headers, exchange.receivedAt)
+  exchange.authMs = clock.monotonicMs() - exchange.startedAt
+  checkBodyHeaders(request, limits.maxBytes)
+  if (expectsContinue) exchange.response.writeContinue()
+  const ask = parseAsk(await readBody(exchange, limits, deadlines))
+  exchange.ask = ask
+  const { orgId, deploymentId, route } = meant
+  const deployment = resolve(routes, exchange.principal, { orgId, deploymentId, model: ask.model })
+  exchange.deployment = deployment
+  const engine = admit(engines, deployment, route, ask.fields)
+  await forward(parts, exchange, ask, deployment, engine)
+}
+
+function giveUp(parts: InferenceParts, exchange: Exchange, thrown: unknown): void {
+  const { clock, onSettle, log, deadlines } = parts
+  const now = clock.monotonicMs()
+  if (thrown instanceof ClientGone) {
+    settle(exchange, { status: 499, code: 'client_closed', usage: null }, now, onSettle, log)
+    return
+  }
+  const fault = toFault(thrown)
+  if (fault.status >= 500) {
+    const { requestId, deployment, replicaId } = exchange
+    const words = {
+      requestId,
+      code: fault.code,
+      why: fault.internal,
+      deploymentId: deployment?.deploymentId,
+      replicaId,
+    }
+    if (fault.code === 'internal') log.error({ ...words, stack: (fault.cause as Error)?.stack }, 'a request failed')
+    else log.info(words, 'a request was not answered')
+  }
+  if (!exchange.settled) settle(exchange, { status: fault.status, code: fault.code, usage: null }, now, onSettle, log)
+  refuse(exchange, fault, deadlines)
+}

@@ -1,0 +1,85 @@
+/** Stages 5 and 6 as decisions: can this deployment answer now, and which replica is to. Pure. */
+import type { Route, RouteReplica } from '../deployments/routes.ts'
+import { Fault } from '../kernel/fault.ts'
+import { type FaultCode, faultTable } from '../kernel/fault-table.ts'
+import { never } from '../kernel/never.ts'
+import { answering } from '../kernel/phase.ts'
+
+/** What this gateway knows of a replica. */
+export interface ReplicaState {
+  /** Requests that are with the replica now. */
+  inFlight: number
+  /** It refused or lost a connection and has not answered its probe since. */
+  ejected: boolean
+}
+export type StateOf = (replica: RouteReplica) => ReplicaState
+
+/** Seconds after which a client may try again when no better guess is at hand. */
+const retryAfterSeconds = 15
+
+/**
+ * The ready replica with the fewest requests in flight among those that get traffic and are not in `tried`; among
+ * equals the turn decides, so that sequential requests spread. null = none.
+ */
+export function pick(
+  replicas: readonly RouteReplica[],
+  stateOf: StateOf,
+  tried: ReadonlySet<string> | null,
+  turn: number,
+): RouteReplica | null {
+  let best: RouteReplica | null = null
+  let bestLoad = Number.POSITIVE_INFINITY
+  for (let i = 0; i < replicas.length; i++) {
+    const replica = replicas[(i + turn) % replicas.length]!
+    if (replica.state !== 'ready' || replica.weight <= 0 || tried?.has(replica.id)) continue
+    const state = stateOf(replica)
+    if (state.ejected || state.inFlight >= bestLoad) continue
+    best = replica
+    bestLoad = state.inFlight
+  }
+  return best
+}
+
+/** What to do with a request that has no replica yet. `route` null = deleted meanwhile. */
+export function outlook(route: Route | null, stateOf: StateOf): 'ready' | 'hold' | Fault {
+  if (route === null) return new Fault('not_found', 'The deployment was deleted.')
+  const answer = answering[route.phase]
+  switch (answer) {
+    case 'yes':
+    case 'hold':
+      // A ready replica serves even before the phase has caught up with it.
+      return pick(route.replicas, stateOf, null, 0) === null ? 'hold' : 'ready'
+    case 'stopping':
+      return new Fault('stopping', sentence(route, 'is stopping'), { retryAfterSeconds })
+    case 'stopped':
+    case 'failed':
+      return new Fault(answer, sentence(route, answer === 'stopped' ? 'is stopped' : 'has failed'))
+    case 'gone':
+      return new Fault('not_found', 'The deployment was deleted.')
+    default:
+      return never(answer, 'answer of a phase')
+  }
+}
+
+/** The refusal of a request that was held as long as it may be: with the deployment's own reason where it has one. */
+export function heldTooLong(route: Route, heldSeconds: number): Fault {
+  const { reason } = route
+  const code = reason && isUnavailability(reason.code) ? reason.code : fallbackCode(route)
+  const why = reason?.message ?? (code === 'unavailable' ? 'No replica answers.' : 'No replica is ready yet.')
+  return new Fault(code, `${route.name} could not answer within ${heldSeconds} s: ${why}`, {
+    retryAfterSeconds: reason?.retry_after ?? retryAfterSeconds,
+  })
+}
+
+function fallbackCode(route: Route): FaultCode {
+  if (route.phase === 'queued') return 'capacity_short'
+  return answering[route.phase] === 'yes' && route.replicas.length > 0 ? 'unavailable' : 'starting'
+}
+
+function isUnavailability(code: string): code is FaultCode {
+  return Object.hasOwn(faultTable, code) && faultTable[code as FaultCode].status === 503
+}
+
+function sentence(route: Route, what: string): string {
+  return `${route.name} ${what}${route.reason ? `: ${route.reason.message}` : '.'}`
+}

@@ -1,0 +1,205 @@
+/**
+ * The replicas as this gateway sees them: connections, requests in flight, and whether they answer. A replica that
+ * refuses or loses a connection is ejected at once and asked for its health until it answers; whoever waits for its
+ * deployment is then told.
+ */
+import { Pool } from 'undici'
+import type { Route, RouteReplica, RouteTable } from '../deployments/routes.ts'
+import type { EngineType } from '../engines/contract.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Deadlines } from '../runtime/deadlines.ts'
+import type { Log } from '../runtime/log.ts'
+import type { EngineDialect, Engines } from './admit.ts'
+import type { ReplicaState } from './pick.ts'
+
+export interface ConnectionLimits {
+  maxConnections: number
+  connectTimeoutMs: number
+}
+
+/** Below the idle timeout of the engines' servers (5 s), so that we close first. */
+const idleConnectionMs = 4_000
+/** The first probe comes at once; then the pause doubles. */
+const firstProbePauseMs = 25
+const longestProbePauseMs = 1_000
+const probeTimeoutMs = 2_000
+const probeBodyMaximumBytes = 64 * 1024
+
+/** One replica. `stop` ends its probes. */
+export class Link implements ReplicaState {
+  readonly id: string
+  readonly deploymentId: string
+  readonly authorization: string
+  readonly pool: Pool
+  readonly stop = new AbortController()
+  inFlight = 0
+  ejected = false
+  /** It left the route table: its connections close with its last request. */
+  gone = false
+
+  constructor(deploymentId: string, replica: RouteReplica, limits: ConnectionLimits) {
+    this.id = replica.id
+    this.deploymentId = deploymentId
+    this.authorization = `Bearer ${replica.key}`
+    this.pool = new Pool(originOf(replica), {
+      connections: limits.maxConnections,
+      pipelining: 1,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      keepAliveTimeout: idleConnectionMs,
+      keepAliveMaxTimeout: idleConnectionMs,
+      connect: { timeout: limits.connectTimeoutMs, noDelay: true },
+    })
+  }
+}
+
+export class Replicas {
+  readonly #routes: RouteTable
+  readonly #engines: Engines
+  readonly #limits: ConnectionLimits
+  readonly #clock: Clock
+  readonly #deadlines: Deadlines
+  readonly #log: Log
+  readonly #links = new Map<string, Link>()
+  readonly #unwatch = new Map<string, () => void>()
+  /** Links whose replica is gone while requests are still with it. */
+  readonly #leaving = new Set<Link>()
+  /** Called when a replica of this deployment answers again. */
+  onBack: (deploymentId: string) => void = () => {}
+
+  constructor(parts: {
+    routes: RouteTable
+    engines: Engines
+    limits: ConnectionLimits
+    clock: Clock
+    deadlines: Deadlines
+    log: Log
+  }) {
+    this.#routes = parts.routes
+    this.#engines = parts.engines
+    this.#limits = parts.limits
+    this.#clock = parts.clock
+    this.#deadlines = parts.deadlines
+    this.#log = parts.log
+  }
+
+  /** For decisions: what is known of a replica, which may be nothing yet. */
+  readonly stateOf = (replica: RouteReplica): ReplicaState => this.#links.get(replica.id) ?? untouched
+
+  /** Counts a request in. Every `enter` is followed by one `leave`. */
+  enter(route: Route, replica: RouteReplica): Link {
+    let link = this.#links.get(replica.id)
+    if (link === undefined) {
+      link = new Link(route.deploymentId, replica, this.#limits)
+      this.#links.set(replica.id, link)
+      this.#watch(route.deploymentId)
+    }
+    link.inFlight += 1
+    return link
+  }
+
+  leave(link: Link): void {
+    link.inFlight -= 1
+    if (link.gone && link.inFlight === 0) this.#retire(link)
+  }
+
+  /** Takes a replica out of turn until it answers its probe. */
+  eject(link: Link, why: string): void {
+    if (link.ejected || link.gone) return
+    link.ejected = true
+    this.#log.warn({ replicaId: link.id, deploymentId: link.deploymentId, why }, 'replica ejected')
+    void this.#probeBack(link)
+  }
+
+  /** Replica id → requests that are with it now. */
+  inFlight(): Record<string, number> {
+    const counts: Record<string, number> = {}
+    for (const link of [...this.#links.values(), ...this.#leaving])
+      if (link.inFlight > 0) counts[link.id] = (counts[link.id] ?? 0) + link.inFlight
+    return counts
+  }
+
+  async close(): Promise<void> {
+    for (const unwatch of this.#unwatch.values()) unwatch()
+    const links = [...this.#links.values(), ...this.#leaving]
+    for (const link of links) link.stop.abort()
+    await Promise.all(links.map((link) => link.pool.destroy()))
+  }
+
+  #watch(deploymentId: string): void {
+    if (this.#unwatch.has(deploymentId)) return
+    this.#unwatch.set(
+      deploymentId,
+      this.#routes.watch(deploymentId, () => this.#prune(deploymentId)),
+    )
+  }
+
+  #prune(deploymentId: string): void {
+    const route = this.#routes.byId(deploymentId)
+    const listed = new Set(route?.replicas.map((replica) => replica.id))
+    for (const link of this.#links.values()) {
+      if (link.deploymentId !== deploymentId || listed.has(link.id)) continue
+      this.#links.delete(link.id)
+      this.#leaving.add(link)
+      link.gone = true
+      link.stop.abort()
+      if (link.inFlight === 0) this.#retire(link)
+    }
+    if (route !== null) return
+    this.#unwatch.get(deploymentId)?.()
+    this.#unwatch.delete(deploymentId)
+  }
+
+  #retire(link: Link): void {
+    this.#leaving.delete(link)
+    void link.pool.close().catch(() => {})
+  }
+
+  async #probeBack(link: Link): Promise<void> {
+    const engine = this.#engineOf(link)
+    let pauseMs = 0
+    while (!link.stop.signal.aborted) {
+      if (pauseMs > 0) await this.#clock.sleep(pauseMs, link.stop.signal)
+      if (engine === null || (await isReady(link, engine, this.#deadlines))) break
+      pauseMs = Math.min(longestProbePauseMs, Math.max(firstProbePauseMs, pauseMs * 2))
+    }
+    if (link.gone) return
+    link.ejected = false
+    this.onBack(link.deploymentId)
+  }
+
+  #engineOf(link: Link): EngineDialect | null {
+    const type: EngineType | undefined = this.#routes.byId(link.deploymentId)?.engine
+    return (type && this.#engines.get(type)) ?? null
+  }
+}
+
+const untouched: ReplicaState = { inFlight: 0, ejected: false }
+
+function originOf(replica: RouteReplica): string {
+  const host = replica.address.includes(':') ? `[${replica.address}]` : replica.address
+  return `http://${host}:${replica.port}`
+}
+
+async function isReady(link: Link, engine: EngineDialect, deadlines: Deadlines): Promise<boolean> {
+  const late = new AbortController()
+  const deadline = deadlines.add(probeTimeoutMs, () => late.abort())
+  try {
+    const answer = await link.pool.request({
+      path: engine.healthPath,
+      method: 'GET',
+      headers: { authorization: link.authorization },
+      signal: AbortSignal.any([link.stop.signal, late.signal]),
+    })
+    let text = ''
+    for await (const chunk of answer.body) {
+      text += chunk
+      if (text.length > probeBodyMaximumBytes) return false
+    }
+    return engine.readiness(answer.statusCode, text).state === 'ready'
+  } catch {
+    return false
+  } finally {
+    deadlines.cancel(deadline)
+  }
+}

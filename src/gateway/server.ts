@@ -1,0 +1,282 @@
+/**
+ * The front door: one HTTP server that answers inference from tables in memory, passes everything else to control, and
+ * never needs the database on the way of a request.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Keyring } from '../access/keyring.ts'
+import type { RouteTable } from '../deployments/routes.ts'
+import { Fault, toFault } from '../kernel/fault.ts'
+import { never } from '../kernel/never.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { Deadlines } from '../runtime/deadlines.ts'
+import { newId } from '../runtime/ids.ts'
+import type { Log } from '../runtime/log.ts'
+import type { Config } from '../runtime/settings.ts'
+import type { Engines } from './admit.ts'
+import { ControlProxy } from './control.ts'
+import { clientRequestId, Exchange } from './exchange.ts'
+import { type Dialect, sendFault } from './fault-body.ts'
+import { makeWhoAsks } from './forwarded.ts'
+import { Holding } from './hold.ts'
+import { type InferenceParts, serveInference } from './inference.ts'
+import { listModels } from './models.ts'
+import { Replicas } from './replicas.ts'
+import { authenticate } from './resolve.ts'
+import type { OnSettle } from './settle.ts'
+import { matchTarget, type Target } from './targets.ts'
+
+export interface GatewayOptions {
+  host: string
+  /** 0 = any free one. */
+  port: number
+  tables: { keyring: Keyring; routes: RouteTable }
+  engines: Engines
+  /** Where control listens; null when this server has none. */
+  control: { socketPath: string } | null
+  settings: Config
+  clock: Clock
+  log: Log
+  onSettle: OnSettle
+}
+
+export interface Gateway {
+  port: number
+  /** Replica id → requests that are with it now; replicas with none are absent. */
+  inFlight(): Record<string, number>
+  /** Stops listening, lets requests finish for at most `drainMs`, then ends them. */
+  close(options: { drainMs: number }): Promise<void>
+}
+
+const headersTimeoutMs = 30_000
+/** Above the idle timeout of load balancers (60 s), so that they close first. */
+const idleConnectionMs = 75_000
+const headerMaximumBytes = 16 * 1024
+const drainLookMs = 10
+
+/** Rejects with the error of `listen`. */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const door = new FrontDoor(options)
+  await door.listen(options.host, options.port)
+  return door
+}
+
+class FrontDoor implements Gateway {
+  readonly #options: GatewayOptions
+  readonly #deadlines: Deadlines
+  readonly #replicas: Replicas
+  readonly #inference: InferenceParts
+  readonly #control: ControlProxy | null
+  readonly #whoAsks: ReturnType<typeof makeWhoAsks>
+  readonly #server: Server
+  /** Inference requests under way. */
+  readonly #active = new Set<Exchange>()
+  /** Requests of any kind under way. */
+  #open = 0
+  #closing = false
+
+  constructor(options: GatewayOptions) {
+    const { settings, clock, log, tables, engines, control } = options
+    this.#options = options
+    this.#deadlines = new Deadlines(clock)
+    this.#whoAsks = makeWhoAsks(settings['gateway.trusted_proxies'])
+    const deadlines = this.#deadlines
+    this.#replicas = new Replicas({
+      routes: tables.routes,
+      engines,
+      limits: {
+        maxConnections: settings['gateway.replica_connections'],
+        connectTimeoutMs: settings['gateway.connect_timeout_seconds'] * 1000,
+      },
+      clock,
+      deadlines,
+      log,
+    })
+    const holding = new Holding({
+      routes: tables.routes,
+      stateOf: this.#replicas.stateOf,
+      limits: holdLimits(settings),
+      deadlines,
+    })
+    this.#replicas.onBack = holding.wake
+    this.#inference = {
+      ...tables,
+      engines,
+      replicas: this.#replicas,
+      holding,
+      limits: requestLimits(settings),
+      clock,
+      deadlines,
+      log,
+      onSettle: options.onSettle,
+    }
+    const firstByteMs = settings['gateway.first_byte_timeout_seconds'] * 1000
+    this.#control = control && new ControlProxy({ ...control, deadlines, firstByteMs })
+    this.#server = this.#makeServer()
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  listen(host: string, port: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen({ host, port }, () => {
+        this.#server.off('error', reject)
+        resolve()
+      })
+    })
+  }
+
+  inFlight(): Record<string, number> {
+    return this.#replicas.inFlight()
+  }
+
+  async close({ drainMs }: { drainMs: number }): Promise<void> {
+    const { clock } = this.#options
+    this.#closing = true
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    const stopping = new Fault('shutting_down', 'This server is stopping.', { retryAfterSeconds: 1 })
+    // What waits for a replica will not get one any more.
+    for (const exchange of this.#active) if (exchange.replicaId === null) exchange.interrupt(stopping)
+    const until = clock.monotonicMs() + drainMs
+    while (this.#open > 0 && clock.monotonicMs() < until) await clock.sleep(drainLookMs)
+    for (const exchange of this.#active) exchange.interrupt(stopping)
+    if (this.#open > 0) await clock.sleep(drainLookMs)
+    this.#server.closeAllConnections()
+    await closed
+    this.#deadlines.close()
+    this.#control?.close()
+    await this.#replicas.close()
+  }
+
+  #makeServer(): Server {
+    const server = createServer({
+      noDelay: true,
+      keepAliveTimeout: idleConnectionMs,
+      headersTimeout: headersTimeoutMs,
+      // Bodies have a deadline of their own, which moves as they arrive.
+      requestTimeout: 0,
+      maxHeaderSize: headerMaximumBytes,
+    })
+    server.on('request', (request, response) => this.#serve(request, response, false))
+    server.on('checkContinue', (request, response) => this.#serve(request, response, true))
+    return server
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    this.#open += 1
+    if (this.#closing) response.shouldKeepAlive = false
+    response.on('close', () => this.#done(request))
+    const target = matchTarget(request.method ?? 'GET', request.url ?? '/')
+    switch (target.kind) {
+      case 'inference':
+        this.#infer(request, response, target, expectsContinue)
+        return
+      case 'models':
+        this.#answer(response, 'openai', request, () => this.#models(request, target.model))
+        return
+      case 'healthz':
+        sendJson(response, 200, { ok: true })
+        return
+      case 'readyz':
+        void this.#ready().then((state) => sendJson(response, state.ok ? 200 : 503, state))
+        return
+      case 'method_not_allowed':
+        response.setHeader('allow', target.allow)
+        this.#answer(response, target.dialect, request, () => {
+          throw new Fault('method_not_allowed', `This route has ${target.allow}, not ${request.method}.`)
+        })
+        return
+      case 'control':
+        if (expectsContinue) response.writeContinue()
+        this.#passOn(request, response)
+        return
+      default:
+        never(target, 'target of a request')
+    }
+  }
+
+  #done(request: IncomingMessage): void {
+    this.#open -= 1
+    // While closing, a connection whose answer had begun before is not told so by its head.
+    if (this.#closing) request.socket.end()
+  }
+
+  #infer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    target: Extract<Target, { kind: 'inference' }>,
+    expectsContinue: boolean,
+  ): void {
+    const { clock } = this.#options
+    const ids = { requestId: newId('req', clock), clientRequestId: clientRequestId(request.headers['x-request-id']) }
+    const times = { receivedAt: clock.now(), startedAt: clock.monotonicMs() }
+    const exchange = new Exchange(ids, request, response, target, times)
+    this.#active.add(exchange)
+    void serveInference(this.#inference, exchange, expectsContinue).then(() => this.#active.delete(exchange))
+  }
+
+  #models(request: IncomingMessage, model: string | null): object {
+    const { tables, clock } = this.#options
+    return listModels(tables.routes, authenticate(tables.keyring, request.headers, clock.now()), model)
+  }
+
+  /** Answers with what `make` gives, or with its fault. */
+  #answer(response: ServerResponse, dialect: Dialect, request: IncomingMessage, make: () => object): void {
+    const requestId = clientRequestId(request.headers['x-request-id']) ?? newId('req', this.#options.clock)
+    try {
+      const body = make()
+      response.setHeader('x-request-id', requestId)
+      sendJson(response, 200, body)
+    } catch (thrown) {
+      sendFault(response, dialect, toFault(thrown), requestId)
+    }
+  }
+
+  async #ready(): Promise<{ ok: boolean; problems: string[] }> {
+    const problems = this.#options.tables.keyring.version > 0 ? [] : ['The gateway has no keys yet.']
+    const control = await this.#control?.ready()
+    if (control && !control.ok) problems.push(...control.problems)
+    if (this.#closing) problems.push('The server is stopping.')
+    return { ok: problems.length === 0, problems }
+  }
+
+  #passOn(request: IncomingMessage, response: ServerResponse): void {
+    const requestId = clientRequestId(request.headers['x-request-id']) ?? newId('req', this.#options.clock)
+    if (this.#control !== null) {
+      this.#control.pass(request, response, this.#whoAsks(request), requestId)
+      return
+    }
+    sendFault(response, 'native', new Fault('route_not_found', 'This server answers inference only.'), requestId)
+  }
+}
+
+function holdLimits(settings: Config) {
+  return {
+    maxSeconds: settings['hold.max_seconds'],
+    maxRequests: settings['hold.max_requests'],
+    maxBytes: settings['hold.max_bytes'],
+    commentSeconds: settings['hold.comment_seconds'],
+  }
+}
+
+function requestLimits(settings: Config) {
+  return {
+    maxBytes: settings['gateway.max_body_bytes'],
+    stallMs: settings['gateway.body_timeout_seconds'] * 1000,
+    firstByteMs: settings['gateway.first_byte_timeout_seconds'] * 1000,
+    answerMs: settings['gateway.answer_timeout_seconds'] * 1000,
+    chunkMs: settings['gateway.chunk_timeout_seconds'] * 1000,
+    maxAnswerBytes: settings['gateway.max_answer_bytes'],
+  }
+}
+
+function sendJson(response: ServerResponse, status: number, value: object): void {
+  const body = JSON.stringify(value)
+  response.setHeader('content-type', 'application/json')
+  response.setHeader('content-length', Buffer.byteLength(body))
+  if (status === 503) response.setHeader('retry-after', '1')
+  response.writeHead(status).end(body)
+}
