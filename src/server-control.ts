@@ -72,6 +72,7 @@ function planSettings(config: Config) {
   return {
     startDeadlineMs: config['start.deadline_seconds'] * 1000,
     brakeAfter: config['start.brake_after'],
+    rollbackAfter: config['start.rollback_after'],
     backoffMs: config['start.backoff_seconds'] * 1000,
     backoffMaximumMs: config['start.backoff_maximum_seconds'] * 1000,
     unresponsiveMs: config['liveness.unresponsive_seconds'] * 1000,

@@ -1,34 +1,21 @@
 /** Use cases of deployments: authorise → decide → write in one transaction. The reconciler does the rest. */
 import { propagated } from '../access/gateways.ts'
 import { type Once, runOnce } from '../access/once.ts'
-import { can, type Principal, type Right } from '../access/permissions.ts'
-import type { ComputeDriver } from '../compute/contract.ts'
+import { can, type Principal } from '../access/permissions.ts'
 import type { StoredEvent } from '../events/catalogue.ts'
 import { eventsOf, record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { ReplicaId } from '../kernel/ids.ts'
 import type { ResolvedModel } from '../models/catalogue.ts'
-import type { Clock } from '../runtime/clock.ts'
 import { newId } from '../runtime/ids.ts'
-import type { Seal } from '../runtime/seal.ts'
-import type { Database, Tx } from '../store/database.ts'
+import type { Tx } from '../store/database.ts'
 import { costSoFar } from '../usage/serving.ts'
+import { allowed, type DeploymentContext, forbidden } from './context.ts'
 import { makeRoute } from './publish.ts'
 import { noStarts } from './situation.ts'
-import { type DeploymentSpec, type DeploymentWish, gpusOf, makeSpec, replicaPrice, type SpecContext } from './spec.ts'
+import { type DeploymentSpec, type DeploymentWish, gpusOf, makeSpec, replicaPrice } from './spec.ts'
 import * as store from './store.ts'
 import type { DeploymentView, Explanation, ReplicaSummary } from './view.ts'
-
-export interface DeploymentContext extends SpecContext {
-  db: Database
-  seal: Seal
-  clock: Clock
-  computes: ReadonlyMap<string, ComputeDriver>
-  /** GPUs an org may hold. */
-  quotaGpus: number
-  /** Tells the reconciler that something changed. */
-  wake(): void
-}
 
 export interface Page {
   cursor?: string
@@ -139,13 +126,13 @@ export class Deployments {
   }
 
   async get(principal: Principal, idOrName: string): Promise<DeploymentView> {
-    return this.#view(await this.#allowed(principal, idOrName, 'deployment:read'))
+    return this.#view(await allowed(this.#context, principal, idOrName, 'deployment:read'))
   }
 
   /** Tears down at once: billing stops and requests are refused before this returns. Repeating it changes nothing. */
   async remove(principal: Principal, idOrName: string, options: { onlyIfStopped: boolean }): Promise<DeploymentView> {
     const { db, clock } = this.#context
-    const row = await this.#allowed(principal, idOrName, 'deployment:write')
+    const row = await allowed(this.#context, principal, idOrName, 'deployment:write')
     const version = await db.tx(async (tx) => {
       const at = new Date(clock.now())
       if (options.onlyIfStopped) await this.#refuseUnlessStopped(tx, row.id)
@@ -176,7 +163,7 @@ export class Deployments {
 
   async explain(principal: Principal, idOrName: string): Promise<Explanation> {
     const { db } = this.#context
-    const row = await this.#allowed(principal, idOrName, 'deployment:read')
+    const row = await allowed(this.#context, principal, idOrName, 'deployment:read')
     const [deployment, replicas, events] = await Promise.all([
       this.#view(row),
       this.#summaries(row),
@@ -193,7 +180,7 @@ export class Deployments {
   }
 
   async replicas(principal: Principal, idOrName: string): Promise<ReplicaSummary[]> {
-    return this.#summaries(await this.#allowed(principal, idOrName, 'deployment:read'))
+    return this.#summaries(await allowed(this.#context, principal, idOrName, 'deployment:read'))
   }
 
   /** Newest first. */
@@ -202,7 +189,7 @@ export class Deployments {
     idOrName: string,
     page: Page,
   ): Promise<{ items: StoredEvent[]; nextCursor: string | null }> {
-    const row = await this.#allowed(principal, idOrName, 'deployment:read')
+    const row = await allowed(this.#context, principal, idOrName, 'deployment:read')
     const before = page.cursor === undefined ? null : Number(page.cursor)
     if (before !== null && !Number.isSafeInteger(before)) throw new Fault('invalid_request', 'The cursor is damaged.')
     const items = await eventsOf(this.#context.db, row.id, before, page.limit + 1)
@@ -213,7 +200,7 @@ export class Deployments {
   /** The engines' own output by replica, newest replica first; prompts and completions are never in it. */
   async logs(principal: Principal, idOrName: string, lines: number): Promise<{ replicaId: string; lines: string[] }[]> {
     const { db, computes } = this.#context
-    const row = await this.#allowed(principal, idOrName, 'deployment:logs')
+    const row = await allowed(this.#context, principal, idOrName, 'deployment:logs')
     const replicas = (await store.replicasOf(db, [row.id], replicasShownMaximum)).filter(
       (r) => r.phase !== 'gone' || r.exit,
     )
@@ -228,13 +215,6 @@ export class Deployments {
         return { replicaId: replica.id, lines: current ?? kept }
       }),
     )
-  }
-
-  async #allowed(principal: Principal, idOrName: string, right: Right): Promise<store.DeploymentRow> {
-    const row = await store.deploymentOf(this.#context.db, principal.orgId, idOrName)
-    if (!row) throw new Fault('not_found', `There is no deployment "${idOrName}" in this organisation.`)
-    if (!can(principal, right, row.id)) throw forbidden(right)
-    return row
   }
 
   async #summaries(row: store.DeploymentRow): Promise<ReplicaSummary[]> {
@@ -306,8 +286,4 @@ function toInterval(row: store.CostRow) {
     from: Number(row.from_ms),
     to: row.to_ms === null ? null : Number(row.to_ms),
   }
-}
-
-function forbidden(right: Right): Fault {
-  return new Fault('forbidden', `This API key does not have the right ${right} here.`)
 }

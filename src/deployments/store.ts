@@ -52,6 +52,7 @@ export interface ReplicaRow {
   ended_at: Date | null
   gone_at: Date | null
   unhealthy_since: Date | null
+  after_replica: string | null
   exit: Exit | null
 }
 
@@ -60,6 +61,9 @@ export interface RevisionRow {
   deployment_id: string
   number: number
   spec: DeploymentSpec
+  failed: boolean
+  failed_why: string | null
+  created_at: Date
 }
 
 type Db = Database | Tx
@@ -89,7 +93,11 @@ export async function insertDeployment(
   return rows.length > 0
 }
 
-export async function insertRevision(tx: Tx, row: RevisionRow, at: Date): Promise<void> {
+export async function insertRevision(
+  tx: Tx,
+  row: Pick<RevisionRow, 'id' | 'deployment_id' | 'number' | 'spec'>,
+  at: Date,
+): Promise<void> {
   await tx.query(
     'insert into revisions (id, deployment_id, number, spec, weight, created_at) values ($1, $2, $3, $4, 100, $5)',
     [row.id, row.deployment_id, row.number, json(row.spec), at],
@@ -183,7 +191,7 @@ export async function endReplicas(tx: Tx, deploymentId: string, at: Date): Promi
 
 export async function revisionsOf(db: Db, deploymentId: string): Promise<RevisionRow[]> {
   const rows = await db.query<RevisionRow>(
-    'select id, deployment_id, number, spec from revisions where deployment_id = $1 order by number desc limit 20',
+    'select id, deployment_id, number, spec, failed, failed_why, created_at from revisions where deployment_id = $1 order by number desc limit 20',
     [deploymentId],
   )
   return rows
@@ -191,7 +199,7 @@ export async function revisionsOf(db: Db, deploymentId: string): Promise<Revisio
 
 const replicaColumns = `id, deployment_id, revision_id, org_id, phase, provider, gpu_type, gpu_count, region, emulated,
   price_micro_usd_per_unit_hour, address, port, start_phases, created_at, started_at, ready_at, drain_at, drain_version,
-  ended_at, gone_at, unhealthy_since, exit`
+  ended_at, gone_at, unhealthy_since, after_replica, exit`
 
 export async function liveReplicasOf(db: Db, deploymentId: string): Promise<ReplicaRow[]> {
   const rows = await db.query<ReplicaRow>(
@@ -231,15 +239,15 @@ export async function servingIntervals(db: Db, deploymentIds: readonly string[])
 
 export async function insertReplica(
   tx: Tx,
-  row: Pick<ReplicaRow, 'id' | 'deployment_id' | 'revision_id' | 'org_id'>,
+  row: Pick<ReplicaRow, 'id' | 'deployment_id' | 'revision_id' | 'org_id' | 'after_replica'>,
   placement: Placement,
   price: bigint,
   at: Date,
 ): Promise<void> {
   await tx.query(
     `insert into replicas (id, deployment_id, revision_id, org_id, phase, provider, gpu_type, gpu_count, region, emulated,
-                           price_micro_usd_per_unit_hour, start_phases, created_at)
-     values ($1, $2, $3, $4, 'planned', $5, $6, $7, $8, $9, $10, $11, $12)`,
+                           price_micro_usd_per_unit_hour, start_phases, created_at, after_replica)
+     values ($1, $2, $3, $4, 'planned', $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
     [
       row.id,
       row.deployment_id,
@@ -253,6 +261,7 @@ export async function insertReplica(
       price.toString(),
       json({ hardware: at.getTime() }),
       at,
+      row.after_replica,
     ],
   )
 }
@@ -278,6 +287,8 @@ export async function patchReplica(tx: Tx, id: string, patch: ReplicaPatch): Pro
   for (const [key, value] of Object.entries(patch)) {
     const { column, value: convert } = patchColumns[key as keyof ReplicaPatch]
     values.push(convert(value as never))
+    // A drain that is called off is forgotten by the handshake too.
+    if (column === 'drain_at' && value === null) sets.push('drain_version = null')
     sets.push(
       column === 'ended_at'
         ? `ended_at = least(ended_at, $${values.length}::timestamptz)`
@@ -386,4 +397,45 @@ export async function nextLookAt(db: Db): Promise<Date | null> {
     'select min(next_at) as at from deployments where lease_until is null',
   )
   return rows[0]?.at ?? null
+}
+
+/** Gives a revision up; the one before it runs again. */
+export async function failRevision(tx: Tx, deploymentId: string, revisionId: string, why: string): Promise<void> {
+  await tx.query('update revisions set failed = true, failed_why = $2 where id = $1', [revisionId, why])
+  await tx.query(
+    `update deployments set revision = r.number, spec = r.spec
+     from (select number, spec from revisions where deployment_id = $1 and not failed order by number desc limit 1) as r
+     where id = $1`,
+    [deploymentId],
+  )
+}
+
+/** The row under lock: what is decided from it holds until the transaction ends. */
+export async function lockDeployment(tx: Tx, id: string): Promise<DeploymentRow | null> {
+  const rows = await tx.query<DeploymentRow>(`select ${deploymentColumns} from deployments where id = $1 for update`, [
+    id,
+  ])
+  return rows[0] ?? null
+}
+
+export async function setDesired(tx: Tx, id: string, desired: 'running' | 'stopped', at: Date): Promise<void> {
+  await tx.query('update deployments set desired = $2, updated_at = $3 where id = $1', [id, desired, at])
+}
+
+/** Forgets failed starts, so that what was given up is tried again. */
+export async function resetStarts(tx: Tx, id: string, desiredReplicas: number): Promise<void> {
+  await tx.query('update deployments set starts = $2, desired_replicas = $3 where id = $1', [
+    id,
+    json({ failed: 0, lastAt: 0, why: '', lastLines: [] }),
+    desiredReplicas,
+  ])
+}
+
+export async function setRevision(tx: Tx, id: string, number: number, spec: DeploymentSpec): Promise<void> {
+  await tx.query('update deployments set revision = $2, spec = $3 where id = $1', [id, number, json(spec)])
+}
+
+/** Something changed: look at it now. */
+export async function touch(tx: Tx, id: string, at: Date): Promise<void> {
+  await tx.query('update deployments set updated_at = $2, next_at = least(next_at, $2) where id = $1', [id, at])
 }

@@ -60,6 +60,11 @@ export const settings = {
   'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
   'start.deadline_seconds': setting(count(1, 86_400), 600, 'A start that takes longer counts as failed.'),
   'start.brake_after': setting(count(1, 100), 5, 'Failed starts in a row after which a deployment is failed.'),
+  'start.rollback_after': setting(
+    count(1, 100),
+    2,
+    'Failed starts in a row after which a new revision gives way to the one before it.',
+  ),
   'start.backoff_seconds': setting(
     z.coerce.number().min(0.01).max(3600),
     2,
