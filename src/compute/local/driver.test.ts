@@ -53,6 +53,21 @@ test('a killed keeper: its engine goes too, and the next look records the end', 
   }
 })
 
+test('without setpriv: an engine ends by its closed stdin, one that ignores it by the next look', async () => {
+  const fleet = fleetOf()
+  const path = process.env.PATH
+  process.env.PATH = fleet.base
+  const [heeds, ignores] = await Promise.all([fleet.answering(), fleet.answering(['--ignore-stdin'])])
+  process.env.PATH = path
+  signalProcess(heeds.keeper, 'SIGKILL')
+  signalProcess(ignores.keeper, 'SIGKILL')
+  await fleet.gone(heeds.engine)
+  assert.ok(isAlive(ignores.engine), 'the test can fail')
+  await fleet.local.sweep()
+  assert.ok(!isAlive(ignores.engine))
+  for (const { id } of [heeds, ignores]) assert.match((await fleet.exited(id)).why, /keeper was killed/)
+})
+
 test('a keeper is deaf to what a terminal sends', async () => {
   const fleet = fleetOf()
   const running = await fleet.answering()
