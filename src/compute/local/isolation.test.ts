@@ -130,7 +130,7 @@ describe('under root', { skip: needsRoot }, () => {
     const launch = closed.order().launch
     const order = closed.order([], {
       launch: (host) => {
-        const program = join(host.packageRoot, ownRoot, 'engines', 'engine.ts')
+        const program = join(host.packageRoot, ownRoot, 'engines', 'engine.mjs')
         const [node, , ...rest] = launch(host).argv
         return { ...launch(host), argv: [node!, program, ...rest] }
       },
@@ -182,7 +182,7 @@ function closedClone(fleet: TestFleet): string {
     ...['kernel', 'runtime', 'engines', 'compute'].map((name) => join(ownRoot, name)),
   ])
     cpSync(join(packageRoot, part), join(clone, part), { recursive: true })
-  cpSync(join(import.meta.dirname, 'testing', 'engine.ts'), join(clone, ownRoot, 'engines', 'engine.ts'))
+  cpSync(join(import.meta.dirname, 'testing', 'engine.mjs'), join(clone, ownRoot, 'engines', 'engine.mjs'))
   copyFileSync(process.execPath, join(clone, 'node'))
   chmodSync(join(clone, 'node'), 0o700)
   return clone
