@@ -22,8 +22,9 @@ import {
   typesOf,
 } from './schema-keywords.ts'
 
-/** Rules that one schema may grow into: bounds the work per token. */
+/** Rules that one schema may grow into, and all its repetitions added up: bound the work of reading the grammar. */
 export const rulesMaximum = 2_000
+export const repetitionsMaximum = 20_000
 const depthMaximum = 64
 
 const space = '( " " | "\\n" [ \\t]{0,20} )?'
@@ -82,6 +83,7 @@ class Builder {
   readonly #root: unknown
   readonly #byReference = new Map<string, string>()
   #names = 0
+  #repetitions = 0
 
   constructor(root: unknown) {
     this.#root = root
@@ -145,6 +147,7 @@ class Builder {
       return this.#add(body)
     }
     const repetition = range(schema, 'minLength', 'maxLength')
+    this.#spend(bound(schema, 'maxLength') ?? bound(schema, 'minLength') ?? 0)
     return repetition === '*' ? 'string' : this.#add(`"\\"" character${repetition} "\\""`)
   }
 
@@ -154,6 +157,7 @@ class Builder {
     const maximum = bound(schema, 'maxItems')
     if (maximum !== null && maximum < minimum) throw malformed('maxItems is less than minItems.')
     if (maximum === 0) return this.#add('"[" space "]"')
+    this.#spend(maximum ?? minimum)
     const rest = `{${Math.max(0, minimum - 1)},${maximum === null ? '' : maximum - 1}}`
     const items = `${item} ( "," space ${item} )${rest}`
     return this.#add(`"[" space ${minimum === 0 ? `( ${items} )?` : items} space "]"`)
@@ -234,6 +238,12 @@ class Builder {
   #put(name: string, body: string): void {
     if (this.rules.size >= rulesMaximum) throw refused(`a schema of this size (${rulesMaximum} rules at most)`)
     this.rules.set(name, body)
+  }
+
+  #spend(repetitions: number): void {
+    this.#repetitions += repetitions
+    if (this.#repetitions > repetitionsMaximum)
+      throw refused(`lengths and counts that add up to more than ${repetitionsMaximum}`)
   }
 
   #name(): string {
