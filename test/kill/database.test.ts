@@ -20,7 +20,8 @@ describe('SIGKILL of', { skip: procOnly }, () => {
   let engine: OwnProcess
 
   before(async () => {
-    server = await startServer(place)
+    // What the writers deploy beside it mostly waits for hardware.
+    server = await startServer(place, { env: { PADDOCK_COMPUTE_LOCAL_CPU_SLOTS: '2' } })
     await server.deploy('steady')
     await server.active('steady')
     engine = place.process('engine')
@@ -48,7 +49,10 @@ describe('SIGKILL of', { skip: procOnly }, () => {
     }
     await writers.verify(server)
     assert.deepEqual(talk.failures, [], 'inference needs no database')
-    assert.equal(place.process('engine').pid, engine.pid)
+    assert.ok(
+      place.processes('engine').some(({ pid }) => pid === engine.pid),
+      'the engine is untouched',
+    )
     assert.equal(place.processes('postmaster').length, 1)
   }
 
