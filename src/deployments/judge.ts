@@ -42,7 +42,9 @@ function name(situation: Situation, ready: number, short: boolean): Named {
       : ['stopping', 'stopping', 'It is being stopped.']
   if (braked) return ['failed', 'crash_loop', `${starts.failed} starts in a row failed; last: ${starts.why}`]
   if (deployment.desiredReplicas === 0) return ['asleep', 'asleep', 'It sleeps; the next request wakes it.']
-  const rolling = replicas.some((r) => isStaying(r) && r.revisionId !== situation.target?.id)
+  const rolling = replicas.some(
+    (r) => isStaying(r) && (r.revisionId !== situation.target?.id || (r.after !== null && r.phase !== 'ready')),
+  )
   if (rolling) return ['rolling', 'rolling', `Revision ${situation.target?.number} takes over.`]
   if (ready >= deployment.desiredReplicas) return ['serving', null, '']
   if (ready > 0) return partly(situation, ready, short)

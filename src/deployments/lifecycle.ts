@@ -3,6 +3,7 @@ import { propagated } from '../access/gateways.ts'
 import type { Principal } from '../access/permissions.ts'
 import type { EventData } from '../events/catalogue.ts'
 import { record } from '../events/store.ts'
+import { canonical } from '../kernel/canonical.ts'
 import { Fault } from '../kernel/fault.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
@@ -154,7 +155,7 @@ export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec'>): Deploym
 
 function changedFields(before: DeploymentSpec, after: DeploymentSpec): string[] {
   const keys = Object.keys(after) as (keyof DeploymentSpec)[]
-  return keys.filter((key) => key !== 'engineWhy' && JSON.stringify(before[key]) !== JSON.stringify(after[key]))
+  return keys.filter((key) => key !== 'engineWhy' && canonical(before[key]) !== canonical(after[key]))
 }
 
 async function event<T extends keyof EventData>(

@@ -419,7 +419,13 @@ export async function lockDeployment(tx: Tx, id: string): Promise<DeploymentRow 
 }
 
 export async function setDesired(tx: Tx, id: string, desired: 'running' | 'stopped', at: Date): Promise<void> {
-  await tx.query('update deployments set desired = $2, updated_at = $3 where id = $1', [id, desired, at])
+  // The phase follows the wish at once; the reconciler takes it from there.
+  await tx.query(
+    `update deployments set desired = $2, updated_at = $3, phase = case
+       when $2 = 'stopped' then 'stopping' when phase in ('stopping', 'stopped', 'failed') then 'starting' else phase end
+     where id = $1`,
+    [id, desired, at],
+  )
 }
 
 /** Forgets failed starts, so that what was given up is tried again. */
@@ -432,7 +438,11 @@ export async function resetStarts(tx: Tx, id: string, desiredReplicas: number): 
 }
 
 export async function setRevision(tx: Tx, id: string, number: number, spec: DeploymentSpec): Promise<void> {
-  await tx.query('update deployments set revision = $2, spec = $3 where id = $1', [id, number, json(spec)])
+  await tx.query(
+    `update deployments set revision = $2, spec = $3,
+       phase = case when phase in ('serving', 'scaling', 'degraded') then 'rolling' else phase end where id = $1`,
+    [id, number, json(spec)],
+  )
 }
 
 /** Something changed: look at it now. */
