@@ -13,6 +13,8 @@ export interface ChatOptions {
   system?: string
   temperature?: string
   stats?: boolean
+  /** Further fields of the body, "name=value". */
+  param?: string[]
 }
 
 interface Message {
@@ -47,6 +49,18 @@ function bodyOptions(options: ChatOptions): Record<string, unknown> {
   return {
     ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }),
     ...(temperature === undefined ? {} : { temperature }),
+    ...Object.fromEntries((options.param ?? []).map(bodyField)),
+  }
+}
+
+/** "seed=7" → a number, "stop=x" → a text: JSON where it is JSON. */
+export function bodyField(text: string): [name: string, value: unknown] {
+  const [, name, value] = /^([A-Za-z_]\w*)=(.*)$/s.exec(text) ?? []
+  if (name === undefined || value === undefined) throw usageFailure(`--param must be name=value; seen: "${text}".`)
+  try {
+    return [name, JSON.parse(value)]
+  } catch {
+    return [name, value]
   }
 }
 

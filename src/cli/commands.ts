@@ -178,6 +178,7 @@ function addChat(program: Command, talk: Talk): void {
     .option('--max-tokens <n>', 'longest answer')
     .option('--system <text>', 'system message')
     .option('--temperature <number>', '0 to 2')
+    .option('--param <name=value>', 'a further field of the request, such as seed=7; may be repeated', collected)
     .option('--stats', 'time to first token and speed, on stderr')
     .action(
       talk(async (session, name: string, prompt: string | undefined, own: ChatOptions) =>
@@ -263,6 +264,10 @@ function addCatalogue(program: Command, talk: Talk): void {
     .description('list models that can be deployed')
     .action(talk(async (session) => (await import('./catalogue.ts')).models(session)))
   examples(models, [['paddock models', '']])
+}
+
+function collected(value: string, before: string[] = []): string[] {
+  return [...before, value]
 }
 
 function examples(command: Command, list: [line: string, about: string][]): void {

@@ -64,6 +64,7 @@ const systemWords: Record<string, string> = {
   ENOTFOUND: 'the name is unknown',
   EAI_AGAIN: 'the name cannot be looked up',
   ECONNRESET: 'the connection was cut',
+  UND_ERR_SOCKET: 'the connection was cut',
   ETIMEDOUT: 'no answer in time',
   EHOSTUNREACH: 'the host cannot be reached',
   ENETUNREACH: 'the network cannot be reached',

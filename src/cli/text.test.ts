@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Explanation } from '../wire/native/explanation.ts'
+import { bodyField } from './chat.ts'
 import { readableLog } from './demo/log-text.ts'
 import { shellWord } from './demo/page.ts'
 import { type DeployOptions, deployBody, nameFor } from './deploy.ts'
@@ -70,6 +71,18 @@ test('only flags that were typed reach the server', () => {
       'log.level': 'warn',
     },
   )
+})
+
+test('further fields of a request are JSON where they are JSON', () => {
+  const fields = ['seed=7', 'stop=a=b', 'ignore_eos=true', 'stop=["a"]', 'user='].map(bodyField)
+  assert.deepEqual(fields, [
+    ['seed', 7],
+    ['stop', 'a=b'],
+    ['ignore_eos', true],
+    ['stop', ['a']],
+    ['user', ''],
+  ])
+  for (const wrong of ['seed', '=7', 'a b=1']) assert.throws(() => bodyField(wrong), Failure)
 })
 
 test('following prints every line once while the window moves', () => {

@@ -99,6 +99,11 @@ export class Exchange {
     return this.clientRequestId ?? this.requestId
   }
 
+  /** The first thing a person would see is here. */
+  contentCame(now: number): void {
+    this.ttftMs = now - this.startedAt
+  }
+
   #closed(): void {
     if (this.response.writableEnded) return
     this.gone = true

@@ -44,6 +44,8 @@ export interface Gateway {
   port: number
   /** Replica id → requests that are with it now; replicas with none are absent. */
   inFlight(): Record<string, number>
+  /** Deployment id → requests that wait for a replica of it; deployments with none are absent. */
+  held(): Record<string, number>
   /** Stops listening, lets requests finish for at most `drainMs`, then ends them. */
   close(options: { drainMs: number }): Promise<void>
 }
@@ -131,6 +133,10 @@ class FrontDoor implements Gateway {
 
   inFlight(): Record<string, number> {
     return this.#replicas.inFlight()
+  }
+
+  held(): Record<string, number> {
+    return this.#inference.holding.counts()
   }
 
   async close({ drainMs }: { drainMs: number }): Promise<void> {

@@ -11,7 +11,7 @@ import type { Deployment } from '../../wire/native/deployment.ts'
 import type { StreamedAnswer } from '../answer-stream.ts'
 import { statsText } from '../chat.ts'
 import { hardwareText } from '../deployment-text.ts'
-import { exitStatus, failureText, Interrupted, toFailure } from '../failure.ts'
+import { exitStatus, Failure, failureText, Interrupted, toFailure } from '../failure.ts'
 import { type Interruption, onInterrupt } from '../interrupt.ts'
 import type { Screen } from '../screen.ts'
 import { fromApi } from '../session.ts'
@@ -106,7 +106,7 @@ async function startServer({ story, wantedPort, running, interruption }: Telling
   await story.step(
     'database',
     () => server.databaseReady(signal),
-    () => `Postgres, embedded, in ${place.folder}`,
+    () => `Postgres, embedded; data in ${place.folder}`,
   )
   await story.step(
     'server',
@@ -128,13 +128,15 @@ async function tellQuestion({ screen, story }: Telling, talk: Talk, deployment: 
 }
 
 /** Until Ctrl-C, or until the server ends by itself. */
-async function stay({ interruption }: Telling, server: DemoServer): Promise<number> {
+async function stay({ screen, interruption }: Telling, server: DemoServer): Promise<number> {
   const asked = new Promise<'asked'>((resolve) => {
     if (interruption.signal.aborted) resolve('asked')
     interruption.signal.addEventListener('abort', () => resolve('asked'), { once: true })
   })
-  if ((await Promise.race([asked, server.ended])) === 'asked') return exitStatus.ok
-  throw server.failure()
+  if ((await Promise.race([asked, server.ended])) !== 'asked') throw server.failure()
+  // The terminal has written "^C".
+  if (screen.live) screen.write('\n')
+  return exitStatus.ok
 }
 
 function createdText({ deployment, found }: { deployment: Deployment; found: boolean }): string {
@@ -169,7 +171,7 @@ function makeReport({ story, running, wish }: Telling, deployment: Deployment, a
 /** The sentence, where the log is, and its last lines. */
 function sayFailure(screen: Screen, running: Running, error: unknown): number {
   if (error instanceof Interrupted) return error.status
-  const failure = error instanceof ApiError ? fromApi(error) : toFailure(error)
+  const failure = inWords(error)
   const { server, place } = running
   if (screen.json || server === null || place === null) {
     screen.fail(failure)
@@ -180,6 +182,12 @@ function sayFailure(screen: Screen, running: Running, error: unknown): number {
   screen.note(`The server’s log is ${keepLog(place)}${lines.length > 0 ? '; it ends with:' : ', and it is empty.'}`)
   for (const line of lines) screen.note(`  ${line}`)
   return failure.status
+}
+
+function inWords(error: unknown): Failure {
+  if (!(error instanceof ApiError)) return toFailure(error)
+  if (error.code !== 'unreachable') return fromApi(error)
+  return new Failure(exitStatus.failed, error.code, 'The demo’s server does not answer any more.', '', { cause: error })
 }
 
 /** Stops the server and removes what was only for this run. */

@@ -10,7 +10,7 @@ import { environment } from '../../runtime/environment.ts'
 import { readIfThere, readJsonIfThere } from '../../runtime/files.ts'
 import { listProcesses, processTree } from '../../runtime/process-table.ts'
 import { childEnv, endProcess, identify, type ProcessIdentity, signalProcess } from '../../runtime/processes.ts'
-import { modulePath } from '../../runtime/self.ts'
+import { modulePath, packageRoot } from '../../runtime/self.ts'
 import { NativeClient } from '../../wire/native/client.ts'
 import { exitStatus, Failure } from '../failure.ts'
 import { readableLog } from './log-text.ts'
@@ -109,10 +109,7 @@ export class DemoServer {
     late.abort()
     if (!inTime) this.kill()
     await this.ended
-    // Nothing after a clean stop. A server that was killed leaves its engines to their leases; here nobody adopts them.
-    const left = this.#leftBehind()
-    await Promise.all(left.map((identity) => endProcess(identity, leftGraceMs, 'SIGTERM', this.#clock)))
-    return inTime && left.length === 0
+    return (await this.#endLeftBehind()) && inTime
   }
 
   /** Ends it and everything below it at once. */
@@ -122,14 +119,42 @@ export class DemoServer {
     for (const identity of processTree(pid)) signalProcess(identity, 'SIGKILL')
   }
 
+  /**
+   * Nothing to do after a clean stop. A server that was killed leaves parts that are about to end, and engines to their
+   * leases; here nobody will adopt them. True when there was nothing.
+   */
+  async #endLeftBehind(): Promise<boolean> {
+    const engines = this.#marked()
+    await Promise.all(engines.map((identity) => endProcess(identity, leftGraceMs, 'SIGTERM', this.#clock)))
+    const deadline = this.#clock.monotonicMs() + leftGraceMs
+    let alone = !this.#signalGroup(0)
+    if (alone) return engines.length === 0
+    while (!alone && this.#clock.monotonicMs() < deadline) {
+      await this.#clock.sleep(everyMs)
+      alone = !this.#signalGroup(0)
+    }
+    if (!alone) this.#signalGroup('SIGKILL')
+    return false
+  }
+
   /** Keepers and database processes carry the instance's id, 16 random digits, in their command lines. */
-  #leftBehind(): ProcessIdentity[] {
+  #marked(): ProcessIdentity[] {
     const id = this.#place.instanceId()
     if (id === null) return []
     const ours = listProcesses().filter(
       ({ command }) => command.includes(` paddock:${id}:`) || command.startsWith(`postgres: paddock-${id}`),
     )
     return ours.map(({ pid }) => identify(pid)).filter((identity) => identity !== null)
+  }
+
+  /** The server's parts are in its process group, which is not used for another one while one of them lives. */
+  #signalGroup(signal: NodeJS.Signals | 0): boolean {
+    const { pid } = this.#child
+    try {
+      return pid !== undefined && process.kill(-pid, signal)
+    } catch {
+      return false
+    }
   }
 
   async #until(signal: AbortSignal, probe: () => boolean | Promise<boolean>): Promise<void> {
@@ -150,14 +175,26 @@ function serveArguments(folder: string, port: number): string[] {
 }
 
 /** Settings of the environment that are about the machine; all others are about another server than the demo's. */
-const passedOn = ['PADDOCK_SYSTEM_FOLDER', 'PADDOCK_ISOLATION_UID_BASE', 'PADDOCK_LOG_LEVEL', 'HOME', 'XDG_RUNTIME_DIR']
+const passedOn = [
+  'PADDOCK_SYSTEM_FOLDER',
+  'PADDOCK_ISOLATION_UID_BASE',
+  'PADDOCK_LOG_LEVEL',
+  'NODE_COMPILE_CACHE',
+  'HOME',
+  'XDG_RUNTIME_DIR',
+]
 
 function serveEnvironment(): Record<string, string> {
   const given = passedOn.flatMap((name) => {
     const value = environment()[name]
     return value === undefined ? [] : [[name, value] as const]
   })
-  return childEnv({ ...Object.fromEntries(given), PADDOCK_COMPUTE_LOCAL_LEASE_SECONDS: String(leaseSeconds) })
+  return childEnv({
+    // Where bin/paddock.mjs keeps compiled code as well; the second start is then faster.
+    NODE_COMPILE_CACHE: join(packageRoot, 'node_modules', '.cache', 'paddock'),
+    ...Object.fromEntries(given),
+    PADDOCK_COMPUTE_LOCAL_LEASE_SECONDS: String(leaseSeconds),
+  })
 }
 
 /** Postgres writes its state into the eighth line of its pid file. */

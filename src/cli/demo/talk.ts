@@ -107,14 +107,19 @@ export async function tellAnswer(
   const body = {
     messages: [{ role: 'user', content: question }],
     max_tokens: answerTokens,
-    // The weights are random: the same words each time are easier to believe than others each time.
-    seed: 1,
+    // Random weights end an answer anywhere; a few words say nothing about speed.
+    ignore_eos: true,
     stream: true,
     stream_options: { include_usage: true },
   }
   const sent = clock.monotonicMs()
   const response = await client.chatCompletions(deployment.id, body, signal)
-  return readAnswer(response, clock, sent, (text) => show(harmless(text)))
+  let begun = false
+  return readAnswer(response, clock, sent, (text) => {
+    const shown = harmless(begun ? text : text.trimStart()).replaceAll('\n', '\n         ')
+    begun ||= shown !== ''
+    show(shown)
+  })
 }
 
 /** Tears the deployment down; resolves when it is gone, with what was last known of it. */

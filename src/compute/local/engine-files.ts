@@ -3,8 +3,9 @@
  * another uid, so root copies what an engine needs (never data) below the system folder, once per content.
  */
 import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { makeFolder } from '../../runtime/files.ts'
 import { type Account, placeReadable, reachableBy } from '../../runtime/isolation.ts'
 import { runsFromSource } from '../../runtime/self.ts'
 import { namesIn } from './run-folder.ts'
@@ -39,26 +40,13 @@ export function placeEngineFiles(
   claim(copy)
   const target = join(folder, copy)
   const place = (source: string, part: string) => {
-    openFolders(dirname(folder), dirname(join(target, part)))
+    // Whatever our umask is, other uids get through.
+    makeFolder(dirname(join(target, part)), 0o755)
     return placeReadable(source, join(target, part))
   }
   for (const part of parts) place(join(files.packageRoot, part), part)
   const node = place(realpathSync(files.node), join('bin', 'node'))
   return { node, packageRoot: target }
-}
-
-/** Makes the folders from `top` down to `bottom` so that every uid may enter them, whatever our umask is. */
-export function openFolders(top: string, bottom: string): void {
-  for (const folder of [...parents(top, bottom), bottom]) {
-    if (existsSync(folder)) continue
-    mkdirSync(folder, { recursive: true })
-    chmodSync(folder, 0o755)
-  }
-}
-
-function parents(top: string, bottom: string): string[] {
-  const above = dirname(bottom)
-  return bottom === top || above === bottom ? [] : [...parents(top, above), above]
 }
 
 /** What npm installed is known by name and version, the Node binary by its size and time, ours by its content. */

@@ -1,0 +1,226 @@
+/** The command line against the real server: every command, for people and for programs, and every exit status. */
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { after, before, describe, test } from 'node:test'
+import { modulePath } from '../../src/runtime/self.ts'
+import { Command, type CommandOptions, paddock, type Spoken } from './command.ts'
+import { type Server, startServer } from './harness.ts'
+import { Place } from './place.ts'
+
+const place = new Place()
+let server: Server
+
+/** The command for this test's server, with the operator's key from the data folder. */
+function run(args: string[], options: CommandOptions = {}): Promise<Spoken> {
+  return paddock(place, [...args, '--port', String(server.port)], options)
+}
+
+async function ok(args: string[], options: CommandOptions = {}): Promise<Spoken> {
+  const spoken = await run(args, options)
+  assert.equal(spoken.status, 0, JSON.stringify(spoken))
+  return spoken
+}
+
+async function json(args: string[]): Promise<never> {
+  const { stdout, stderr } = await ok([...args, '--json'])
+  assert.equal(stderr, '')
+  return JSON.parse(stdout) as never
+}
+
+describe('command line', { concurrency: false }, () => {
+  before(async () => {
+    server = await startServer(place, { args: ['--fleet', 'emulated'] })
+  })
+  after(async () => {
+    await server?.stop()
+    await place.remove()
+  })
+
+  test('an empty server has a header and a hint', async () => {
+    const { stdout, stderr } = await ok(['ls'])
+    assert.match(stdout, /^NAME +STATUS +PHASE +MODEL +HARDWARE +READY +\$\/HOUR +COST +AGE\n$/)
+    assert.match(stderr, /paddock deploy paddock\/starter --wait/)
+  })
+
+  test('deploy --wait shows progress line by line and ends when it answers', async () => {
+    const { stdout, stderr } = await ok(['deploy', 'paddock/starter', '--gpu', 'h100', '--wait', '--timeout', '90s'])
+    assert.match(stderr, /starter is (queued|starting): paddock\/starter on 1 × h100 \(emulated\), \$4\.41\/hour\./)
+    assert.match(stderr, /^starter {2}(queued|starting)/m)
+    assert.match(stdout, /^starter answers after \d+\.\d s\.$/m)
+    assert.match(stdout, /paddock chat starter "Hello"/)
+  })
+
+  test('ls and get show it, to people and to programs', async () => {
+    const { stdout } = await ok(['ls'])
+    assert.match(
+      stdout,
+      /^starter +active +serving +paddock\/starter +1 × h100 \(emulated\) +1\/1 +\$4\.41 +\$0\.\d+ +\d+s$/m,
+    )
+    const list: { data: { name: string; status: string }[]; next_cursor: null } = await json(['ls'])
+    assert.deepEqual(
+      list.data.map(({ name, status }) => [name, status]),
+      [['starter', 'active']],
+    )
+    const page = await ok(['get', 'starter'])
+    assert.match(page.stdout, /^status +serving \(active\)$/m)
+    const one: { id: string; hourly_cost_usd: number; emulated: boolean } = await json(['get', 'starter'])
+    assert.deepEqual([one.hourly_cost_usd, one.emulated], [4.41, true])
+    assert.equal(((await json(['get', one.id])) as { name: string }).name, 'starter')
+  })
+
+  test('chat streams the answer as it comes and tells what it took', async () => {
+    const command = new Command(place, [
+      'chat',
+      'starter',
+      'Hello',
+      '--max-tokens',
+      '200',
+      '--stats',
+      '--port',
+      String(server.port),
+    ])
+    const { status, stdout, stderr } = await command.ended
+    assert.equal(status, 0, stderr)
+    assert.ok(stdout.length > 1 && stdout.endsWith('\n'))
+    assert.ok(command.pieces > 1, `the answer came in ${command.pieces} piece`)
+    assert.match(stderr, /^first token (\d+ ms|\d+\.\d s) · \d+ tokens\/s · \d+ tokens$/m)
+  })
+
+  test('chat takes its prompt from a pipe, and is one document with --json', async () => {
+    assert.ok((await ok(['chat', 'starter', '--max-tokens', '5'], { input: 'Hello from a pipe\n' })).stdout.length > 0)
+    const answer: { content: string; usage: { completion_tokens: number }; finish_reason: string; ttft_ms: number } =
+      await json(['chat', 'starter', 'Hello', '--max-tokens', '5', '--system', 'Be short.', '--temperature', '0'])
+    assert.ok(answer.usage.completion_tokens >= 1 && answer.usage.completion_tokens <= 5)
+    assert.ok(answer.ttft_ms > 0)
+    assert.equal((await run(['chat', 'starter'], { input: '' })).status, 2)
+  })
+
+  test('Ctrl-C during an answer ends with 130, at once and without a word', async () => {
+    const port = String(server.port)
+    const long = ['--max-tokens', '4000', '--param', 'ignore_eos=true']
+    const command = new Command(place, ['chat', 'starter', 'Hello', ...long, '--port', port])
+    await command.says(/./)
+    command.child.kill('SIGINT')
+    const { status, stdout, stderr } = await command.ended
+    assert.deepEqual([status, stderr], [130, ''])
+    assert.ok(stdout.endsWith('\n'))
+  })
+
+  test('explain tells why, how it started, and what happened', async () => {
+    const { stdout } = await ok(['explain', 'starter'])
+    assert.match(stdout, /^Why\n {2}\S/m)
+    assert.match(stdout, /Engine: llamacpp, because/)
+    assert.match(
+      stdout,
+      /^ {2}rep_[a-z0-9]+ {2}ready {2}1 × h100 \(emulated\) in \w+ {2}revision 1\n {4}start: .*ready after \d+\.\d s$/m,
+    )
+    assert.match(stdout, /^Recent events\n( {2}.*deployment\..*\n)+/m)
+    const document: { why: string[]; replicas: unknown[] } = await json(['explain', 'starter'])
+    assert.ok(document.why.length > 0 && document.replicas.length === 1)
+  })
+
+  test('logs: the last lines, one document, or on and on until Ctrl-C', async () => {
+    const { stdout } = await ok(['logs', 'starter', '-n', '3'])
+    const lines = stdout.trim().split('\n')
+    assert.ok(lines.length >= 1 && lines.length <= 3, stdout)
+    const document: { data: { replica_id: string; lines: string[] }[] } = await json(['logs', 'starter'])
+    assert.equal(document.data.length, 1)
+    const command = new Command(place, ['logs', 'starter', '--follow', '--port', String(server.port)])
+    await command.says(/./)
+    command.child.kill('SIGINT')
+    assert.equal((await command.ended).status, 130)
+    assert.equal((await run(['logs', 'starter', '--follow', '--json'])).status, 2)
+  })
+
+  test('keys: the secret is printed once and alone; a revoked key is refused', async () => {
+    const created = await ok(['keys', 'create', '--name', 'for tests', '--role', 'developer', '--expires-in', '1h'])
+    assert.match(created.stdout, /^sk_\S+\n$/)
+    assert.match(created.stderr, /shown this once/)
+    const key = created.stdout.trim()
+    assert.ok(!created.stderr.includes(key))
+    assert.equal((await run(['ls', '--key', key])).status, 0)
+    assert.equal((await run(['ls'], { env: { PADDOCK_API_KEY: key } })).status, 0)
+    const { stdout } = await ok(['keys', 'ls'])
+    assert.ok(!stdout.includes(key))
+    const [, id] = /^(key_\S+) +for tests +developer .* valid for \d+m$/m.exec(stdout) ?? []
+    assert.ok(id, stdout)
+    const forbidden = await run(['keys', 'revoke', id, '--key', key])
+    assert.deepEqual([forbidden.status, forbidden.stdout], [5, ''])
+    assert.match((await ok(['keys', 'revoke', id])).stdout, /is revoked: no gateway accepts it any more/)
+    assert.equal((await run(['ls', '--key', key])).status, 5)
+    assert.ok(!(await ok(['keys', 'ls'])).stdout.includes(id))
+    assert.equal((await run(['keys', 'revoke', 'key_none'])).status, 3)
+  })
+
+  test('another organisation sees nothing of ours', async () => {
+    const org: { id: string } = await json(['orgs', 'create', 'Acme 日本'])
+    const listed = await ok(['orgs', 'ls'])
+    assert.match(listed.stdout, new RegExp(`^${org.id} +Acme 日本 `, 'm'))
+    const { secret }: { secret: string } = await json([
+      'keys',
+      'create',
+      '--name',
+      'first',
+      '--role',
+      'owner',
+      '--org',
+      org.id,
+    ])
+    const theirs = await run(['get', 'starter', '--key', secret])
+    assert.equal(theirs.status, 3)
+    assert.match(theirs.stderr, /^Error: There is no deployment "starter"\. List yours with "paddock ls"\.\n$/)
+    assert.deepEqual(((await json(['ls', '--org', org.id])) as { data: unknown[] }).data, [])
+  })
+
+  test('what can be deployed is listed with prices', async () => {
+    assert.match((await ok(['gpus'])).stdout, /^h100 .*\$4\.41/m)
+    assert.match((await ok(['models'])).stdout, /^paddock\/starter /m)
+  })
+
+  test('every way to fail has its status and one or two sentences', async () => {
+    const cases: [string[], number, RegExp][] = [
+      [['get', 'nobody'], 3, /There is no deployment "nobody"/],
+      [['chat', 'nobody', 'Hello'], 3, /There is no deployment "nobody"/],
+      [['rm', 'nobody'], 3, /There is no deployment "nobody"/],
+      [['ls', '--key', 'sk_wrong_but_well_formed'], 5, /key/],
+      [['deploy', 'paddock/starter'], 1, /already/],
+      [['deploy', 'no-such-model'], 1, /no-such-model/],
+      [['deploy', 'paddock/starter', '--name', 'Not A Name'], 1, /name/],
+      [['deploy', 'paddock/starter', '--name', 'x', '--gpu', 'abacus'], 1, /abacus/],
+      [['deploy', 'paddock/starter', '--name', 'slow', '--wait', '--timeout', '0.001s'], 4, /did not answer within/],
+      [['rm', 'slow', '--wait', '--timeout', 'soon'], 2, /--timeout/],
+    ]
+    for (const [args, status, said] of cases) {
+      const spoken = await run(args)
+      assert.equal(spoken.status, status, JSON.stringify({ args, ...spoken }))
+      assert.match(spoken.stderr, said)
+      assert.match(spoken.stderr.trim().split('\n').at(-1)!, /^Error: \S.*\.$/)
+    }
+    const failed = await run(['get', 'nobody', '--json'])
+    assert.deepEqual([failed.status, failed.stdout], [3, ''])
+    assert.equal((JSON.parse(failed.stderr) as { error: { code: string } }).error.code, 'not_found')
+  })
+
+  test('rm --wait ends when it is gone, with what it cost', async () => {
+    assert.equal((await run(['rm', 'slow'])).status, 0)
+    const { stdout } = await ok(['rm', 'starter', '--wait'])
+    assert.match(stdout, /^starter is gone after \d+\.\d s\. It cost \$0\.\d+\.$/m)
+    assert.equal((await run(['get', 'starter'])).status, 3)
+    assert.match((await ok(['ls', '--deleted'])).stdout, /^starter .* deleted /m)
+  })
+
+  test('a reader who had enough ends the command quietly', async () => {
+    const shell = spawn(
+      'sh',
+      ['-c', `"$0" "$1" ls --deleted --port ${server.port} | true; echo done`, process.execPath, modulePath('main')],
+      {
+        env: { PADDOCK_DATA: place.dataFolder, PATH: process.env.PATH ?? '' },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    )
+    let said = ''
+    for (const stream of [shell.stdout, shell.stderr]) stream.on('data', (piece) => (said += piece))
+    await new Promise((resolve) => shell.once('close', resolve))
+    assert.equal(said, 'done\n')
+  })
+})
