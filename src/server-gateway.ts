@@ -16,6 +16,7 @@ import { currentVersions, tablesChannel } from './store/tables.ts'
 
 const reportEveryMs = 1_000
 const usedEveryMs = 5_000
+const saveEveryMs = 30_000
 const drainMs = 3_000
 
 runPart<GatewaySetup>(async (setup, tell) => {
@@ -60,6 +61,7 @@ class Feed {
   #reported = ''
   #reportedAt = 0
   #savedUsedAt = 0
+  #savedAt = 0
   #wake: () => void = () => {}
   inFlight: () => Record<string, number> = () => ({})
 
@@ -122,12 +124,19 @@ class Feed {
     keyring.version = Math.max(keyring.version, newest.keyring)
     routes.version = Math.max(routes.version, newest.routes)
     await this.#report()
-    if (changed)
-      await saveSnapshot(this.#setup.snapshotPath, {
-        keyring: keyring.entries(),
-        routes: routes.entries(),
-        savedAt: clock.now(),
-      })
+    await this.#save(changed)
+  }
+
+  /** Also without changes, so that the snapshot's age says since when the database is away. */
+  async #save(changed: boolean): Promise<void> {
+    const { keyring, routes } = this.#tables
+    const now = clock.now()
+    if (!changed && now - this.#savedAt < saveEveryMs) return
+    this.#savedAt = now
+    const snapshot = { keyring: keyring.entries(), routes: routes.entries(), savedAt: now }
+    await saveSnapshot(this.#setup.snapshotPath, snapshot).catch((error: Error) =>
+      this.#log.warn({ error: error.message }, 'the snapshot of the tables could not be saved'),
+    )
   }
 
   #apply<E>(table: { apply(entries: readonly E[]): void }, entries: E[]): boolean {

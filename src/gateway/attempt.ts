@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import type { InferenceRoute } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
+import type { Clock } from '../runtime/clock.ts'
 import type { Deadline, Deadlines } from '../runtime/deadlines.ts'
 import type { EventStream } from './event-stream.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
@@ -38,6 +39,7 @@ export interface AttemptParts {
   /** Called when the engine's event stream begins; what it gives reads the stream. null: a plain answer is expected. */
   begin: (() => EventStream) | null
   limits: AttemptLimits
+  clock: Clock
   deadlines: Deadlines
 }
 
@@ -137,6 +139,8 @@ class Relay implements Dispatcher.DispatchHandler {
       this.#fail(new Fault('engine_failed', 'The engine sent an event that is too large.', { cause: error }))
       return
     }
+    if (stream.contentSeen && this.#exchange.ttftMs === null)
+      this.#exchange.contentCame(this.#parts.clock.monotonicMs())
     if (out.length > 0) this.#write(out)
     if (stream.done) this.#end({ kind: 'streamed' })
     else if (!this.#paused) this.#watchdog.at = this.#deadlines.now + this.#parts.limits.chunkMs

@@ -5,6 +5,7 @@ import type { Route } from '../deployments/routes.ts'
 import type { InferenceRoute } from '../engines/contract.ts'
 import type { Fault } from '../kernel/fault.ts'
 import type { FaultCode } from '../kernel/fault-table.ts'
+import type { Rostered } from '../kernel/roster.ts'
 import type { Ask } from './parse.ts'
 import type { Usage } from './usage.ts'
 
@@ -48,7 +49,8 @@ export class ClientGone extends Error {
   }
 }
 
-export class Exchange {
+export class Exchange implements Rostered {
+  slot = -1
   readonly requestId: string
   readonly clientRequestId: string | null
   readonly request: IncomingMessage
@@ -97,6 +99,11 @@ export class Exchange {
   /** The id that the client sees. */
   get shownId(): string {
     return this.clientRequestId ?? this.requestId
+  }
+
+  /** The first thing a person would see is here. */
+  contentCame(now: number): void {
+    this.ttftMs = now - this.startedAt
   }
 
   #closed(): void {

@@ -14,6 +14,7 @@ export function faultBody(dialect: Dialect, fault: Fault, requestId: string): st
 /** `retry_after` and, where it matters, whether the official SDKs should try again by themselves. */
 export function faultHeaders(fault: Fault, requestId: string): string[] {
   const headers = ['content-type', 'application/json', 'x-request-id', requestId]
+  if (fault.status === 401) headers.push('www-authenticate', 'Bearer')
   if (fault.retryAfterSeconds !== undefined) headers.push('retry-after', String(retryAfter(fault)))
   if (fault.status === 503) headers.push('x-should-retry', String(isRetryable(fault)))
   return headers

@@ -128,6 +128,7 @@ async function send(
     body,
     begin: ask.stream ? begin : null,
     limits: parts.limits,
+    clock: parts.clock,
     deadlines: parts.deadlines,
   })
   return conclude(parts, exchange, outcome, stream, model)
@@ -176,7 +177,7 @@ function endPlain(
   const found = findUsage(text)
   const usage = found === null ? null : readUsage(text.slice(found.valueStart, found.valueEnd))
   const now = parts.clock.monotonicMs()
-  exchange.ttftMs = now - exchange.startedAt
+  exchange.contentCame(now)
   if (exchange.gone) return end(parts, exchange, { status: 499, code: 'client_closed', usage })
   end(parts, exchange, { status: 200, code: null, usage })
   const shown = model === null ? text : edited(text, model, null, 'keep')

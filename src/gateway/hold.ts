@@ -40,6 +40,11 @@ export class Holding {
     this.#deadlines = parts.deadlines
   }
 
+  /** Deployment id → requests that wait for a replica of it. */
+  counts(): Record<string, number> {
+    return Object.fromEntries([...this.#held].map(([id, held]) => [id, held.requests.size]))
+  }
+
   /** Looks again at what waits for this deployment: its route or one of its replicas changed. */
   readonly wake = (deploymentId: string): void => {
     for (const look of this.#held.get(deploymentId)?.requests ?? []) look()

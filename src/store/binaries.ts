@@ -2,11 +2,12 @@
  * Finds the Postgres programs that npm installed, and puts them where the account of Postgres can run them. Programs
  * may be copied anywhere; data never is (see location.ts).
  */
-import { accessSync, constants, existsSync, lstatSync, readFileSync, symlinkSync } from 'node:fs'
+import { accessSync, constants, existsSync, lstatSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { makeFolder } from '../runtime/files.ts'
 import { type Account, placeReadable, reachableBy } from '../runtime/isolation.ts'
+import { identify } from '../runtime/processes.ts'
 
 export interface Binaries {
   initdb: string
@@ -65,9 +66,19 @@ function programsReachable(native: string, account: Account | null): boolean {
 function placedCopy(installed: Installed, placeFolder: string): string {
   const target = join(placeFolder, installed.version)
   makeFolder(placeFolder, 0o755)
+  removeDeadCopies(placeFolder)
   placeReadable(installed.native, target, { links: 'keep' })
   if (!linkLibraries(target)) throw new Error(`The libraries of Postgres in ${target} cannot be linked.`)
   return target
+}
+
+/** What a copying process left that was killed; the name ends in its number. */
+function removeDeadCopies(placeFolder: string): void {
+  for (const name of readdirSync(placeFolder)) {
+    const [, pid] = /\.partial-(\d+)$/.exec(name) ?? []
+    if (pid !== undefined && identify(Number(pid)) === null)
+      rmSync(join(placeFolder, name), { recursive: true, force: true })
+  }
 }
 
 /**

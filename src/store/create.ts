@@ -74,9 +74,11 @@ async function runInitdb(input: CreateInput, work: string): Promise<void> {
   if (input.initAccount) lchownSync(passwordFile, input.initAccount.uid, input.initAccount.gid)
   const output = openSync(outputPath, 'w', 0o600)
   const argv = initdbLine(input, join(work, 'data'), passwordFile)
-  const { code } = await startTied({ argv, endSignal: 'TERM', account: input.initAccount, output, cwd: work }).ended
+  const tied = { argv, endSignal: 'TERM', account: input.initAccount, output, cwd: work } as const
+  const { code, notStarted } = await startTied(tied).ended
   closeSync(output)
-  if (code !== 0) throw new Error(`The database could not be created: ${explain(readFileSync(outputPath, 'utf8'))}`)
+  if (code === 0) return
+  throw new Error(`The database could not be created: ${notStarted || explain(readFileSync(outputPath, 'utf8'))}`)
 }
 
 function initdbLine(input: CreateInput, folder: string, passwordFile: string): [string, ...string[]] {

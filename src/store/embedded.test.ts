@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, describe, it } from 'node:test'
+import { after, before, describe, it } from 'node:test'
 import pg from 'pg'
 import { systemClock, until } from '../runtime/clock.ts'
 import { instanceId } from '../runtime/instance.ts'
+import { engineAccount } from '../runtime/isolation.ts'
 import { isAlive } from '../runtime/processes.ts'
 import { type Connection, clientConfig } from './connection.ts'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded.ts'
+import { type EmbeddedOptions, type EmbeddedPostgres, startEmbeddedPostgres } from './embedded.ts'
 import { byTitle, postgresProcesses } from './orphans.ts'
 import { socketPathBytes } from './socket-folder.ts'
-import { testFolders } from './testing.ts'
+import { type TestFolders, testFolders } from './testing.ts'
 
 const root = process.getuid?.() === 0
 const onlyRoot = { skip: root ? false : 'only root has other users to give the database to' }
@@ -27,7 +29,7 @@ async function ask(connection: Connection, sql: string): Promise<Record<string, 
   }
 }
 
-async function using(options: Parameters<typeof startEmbeddedPostgres>[0], fn: (p: EmbeddedPostgres) => Promise<void>) {
+async function using(options: EmbeddedOptions, fn: (p: EmbeddedPostgres) => Promise<void>) {
   const postgres = await startEmbeddedPostgres(options)
   try {
     await fn(postgres)
@@ -39,9 +41,13 @@ async function using(options: Parameters<typeof startEmbeddedPostgres>[0], fn: (
 }
 
 describe('embedded Postgres', () => {
-  const folders = testFolders()
-  after(folders.remove)
-  const options = { ...folders, durable: false }
+  let folders: TestFolders
+  let options: EmbeddedOptions
+  before(() => {
+    folders = testFolders()
+    options = { ...folders, durable: false }
+  })
+  after(() => folders.remove())
 
   it('keeps data over a stop and a start, and says clearly that a folder is in use', async () => {
     await using(options, async (postgres) => {
@@ -82,6 +88,10 @@ describe('embedded Postgres', () => {
       assert.equal(statSync(folder).mode & 0o777, 0o700)
       assert.equal(statSync(connection.host).mode & 0o777, 0o700)
       assert.equal(statSync(join(options.dataFolder, 'postgres-password')).mode & 0o777, 0o600)
+      const looks = (path: string) => spawnSync('ls', [path], { ...engineAccount(0), cwd: '/' }).status
+      assert.equal(looks('/'), 0)
+      for (const path of [folder, connection.host, join(connection.host, '.s.PGSQL.5432'), options.dataFolder])
+        assert.notEqual(looks(path), 0, `an engine sees ${path}`)
     })
   })
 
@@ -111,64 +121,50 @@ describe('embedded Postgres', () => {
 })
 
 describe('folders of every kind', () => {
-  for (const [what, name] of [
-    ['spaces, quotes and unicode', `Daten "für" mich's, 数据`],
-    ['a path far too long for a socket', join(...Array.from({ length: 6 }, () => 'x'.repeat(60)))],
-  ] as const) {
-    it(what, async () => {
-      const folders = testFolders()
-      after(folders.remove)
-      const options = {
-        dataFolder: join(folders.root, name),
-        systemFolder: join(folders.root, 'system', name),
-        durable: false,
-      }
-      await startAndStop(options)
-      let host = ''
-      await using(options, async ({ connection }) => {
-        assert.ok('host' in connection)
-        host = connection.host
-        assert.ok(Buffer.byteLength(join(host, '.s.PGSQL.5432')) <= socketPathBytes)
-        await ask(connection, 'select 1')
-      })
-      assert.equal(existsSync(host), false, 'the socket folder is gone after a clean stop')
+  let folders: TestFolders
+  before(() => {
+    folders = testFolders()
+  })
+  after(() => folders.remove())
+
+  it('a name with spaces, quotes and unicode; the database is in it where every user may enter', async () => {
+    const dataFolder = join(folders.root, `Daten "für" mich's, 数据`)
+    mkdirSync(dataFolder)
+    const options = { dataFolder, systemFolder: folders.systemFolder, durable: false }
+    assert.equal((await startAndStop(options)).folder, join(dataFolder, 'postgres'))
+    await using(options, async ({ connection }) => void (await ask(connection, 'select 1')))
+  })
+
+  it('below a folder that only its owner may enter, and far too long for a socket; moved; copied', async () => {
+    const long = join(...Array.from({ length: 6 }, () => 'x'.repeat(60)))
+    const closed = join(folders.root, 'closed')
+    mkdirSync(closed, { mode: 0o700 })
+    const options = { dataFolder: join(closed, long), systemFolder: join(folders.root, long), durable: false }
+    const { folder } = await startAndStop(options)
+    let host = ''
+    await using(options, async ({ connection }) => {
+      assert.ok('host' in connection)
+      host = connection.host
+      assert.ok(Buffer.byteLength(join(host, '.s.PGSQL.5432')) <= socketPathBytes)
+      await ask(connection, 'select 1')
     })
-  }
-
-  it(
-    'below a folder that only its owner can enter; found again after a move; a copy is refused',
-    onlyRoot,
-    async () => {
-      const folders = testFolders()
-      after(folders.remove)
-      const closed = join(folders.root, 'closed')
-      mkdirSync(closed, { mode: 0o700 })
-      const options = { dataFolder: join(closed, 'data'), systemFolder: folders.systemFolder, durable: false }
-      const { folder } = await startAndStop(options)
-      assert.ok(folder.startsWith(folders.systemFolder))
-      const location = JSON.parse(readFileSync(join(options.dataFolder, 'postgres-location.json'), 'utf8'))
-      assert.deepEqual(location, { folder, created: true })
-      const moved = { ...options, dataFolder: join(closed, 'moved') }
-      renameSync(options.dataFolder, moved.dataFolder)
-      assert.equal((await startAndStop(moved)).folder, folder)
-      const copy = join(closed, 'copy')
-      mkdirSync(copy, { mode: 0o700 })
-      for (const name of ['instance.json', 'postgres-location.json', 'postgres-password'])
-        writeFileSync(join(copy, name), readFileSync(join(moved.dataFolder, name)))
-      await assert.rejects(startEmbeddedPostgres({ ...options, dataFolder: copy }), /is a copy of .*moved/)
-    },
-  )
-
-  it('in the data folder itself where every user may enter it', async () => {
-    const folders = testFolders()
-    after(folders.remove)
-    chmodSync(folders.dataFolder, 0o755)
-    const { folder } = await startAndStop({ ...folders, durable: false })
-    assert.equal(folder, join(folders.dataFolder, 'postgres'))
+    assert.equal(existsSync(host), false, 'the socket folder is gone after a clean stop')
+    if (!root) return
+    assert.ok(folder.startsWith(options.systemFolder))
+    const location = JSON.parse(readFileSync(join(options.dataFolder, 'postgres-location.json'), 'utf8'))
+    assert.deepEqual(location, { folder, created: true })
+    const moved = { ...options, dataFolder: join(closed, 'moved') }
+    renameSync(options.dataFolder, moved.dataFolder)
+    assert.equal((await startAndStop(moved)).folder, folder)
+    const copy = join(closed, 'copy')
+    mkdirSync(copy, { mode: 0o700 })
+    for (const name of ['instance.json', 'postgres-location.json', 'postgres-password'])
+      writeFileSync(join(copy, name), readFileSync(join(moved.dataFolder, name)))
+    await assert.rejects(startEmbeddedPostgres({ ...options, dataFolder: copy }), /is a copy of .*moved/)
   })
 })
 
-async function startAndStop(options: Parameters<typeof startEmbeddedPostgres>[0]): Promise<EmbeddedPostgres> {
+async function startAndStop(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
   const postgres = await startEmbeddedPostgres(options)
   await postgres.stop()
   await until(systemClock, 'ended', 1_000, () => !isAlive(postgres.identity))

@@ -4,8 +4,9 @@
  *
  * A row is due when `next_at` has come and nobody holds it, or when its holder's time is over (the holder died). A claim
  * takes `next_at` away if it has come; whoever wants another look meanwhile writes it again (`wake`), and the holder's
- * release keeps the earlier of both. So after every wake some claim begins that is later than the wake and not before
- * the time it named. The token fences: a holder that was too slow finds another token and writes nothing.
+ * release keeps the earlier of both. So after every wake a claim begins, and what it loads includes what the waker wrote.
+ * Wakes carry no data: a look that comes earlier than a wake asked for stands for it, and whoever decides computes the
+ * next time from the state. The token fences: a holder that was too slow finds another token and writes nothing.
  */
 import { randomToken } from '../runtime/ids.ts'
 import type { Querier, Tx } from './querier.ts'

@@ -32,6 +32,8 @@ export function serverSettings({ socketFolder, clusterName, durable }: ServerSet
     max_parallel_workers_per_gather: '0',
     max_logical_replication_workers: '0',
     autovacuum_max_workers: '2',
+    // A statement whose client was killed ends, and its locks with it, instead of running on for nobody.
+    client_connection_check_interval: process.platform === 'linux' ? '1s' : '0',
     // Nothing replicates from here, so the log carries only what recovery needs.
     wal_level: 'minimal',
     max_wal_senders: '0',
@@ -42,7 +44,8 @@ export function serverSettings({ socketFolder, clusterName, durable }: ServerSet
     log_line_prefix: '%m [%p] ',
     log_timezone: 'UTC',
     timezone: 'UTC',
-    ...(durable ? {} : { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off' }),
+    // Commits still reach the system's cache, so that what was acknowledged survives a SIGKILL in tests too.
+    ...(durable ? {} : { fsync: 'off', full_page_writes: 'off' }),
   }
   return Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
 }

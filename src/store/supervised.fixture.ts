@@ -9,9 +9,9 @@ const postgres = await startEmbeddedPostgres({
   log: (line) => process.stderr.write(`${line}\n`),
 })
 const { connection, identity, folder, account } = postgres
-process.stdout.write(`${JSON.stringify({ connection, identity, folder, account })}\n`)
 process.stdin.on('end', () => process.exit(0)).resume()
 process.once('SIGTERM', async () => {
   await postgres.stop()
   process.exit(0)
 })
+process.stdout.write(`${JSON.stringify({ connection, identity, folder, account })}\n`)

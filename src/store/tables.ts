@@ -60,7 +60,7 @@ export async function readSince<Row extends { version: number }>(
   )
   const published = found[0]?.published
   if (published === undefined) throw new Error(`table_versions has no row for ${name}`)
-  const rows = found.filter(({ version }) => version !== null)
+  const rows = found.filter(({ version }) => version !== null).map(({ published: _, ...row }) => row as unknown as Row)
   const more = rows.length >= limit
   return { version: more ? rows.at(-1)!.version : published, rows, more }
 }

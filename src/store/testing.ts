@@ -1,13 +1,14 @@
 /**
  * Databases for tests: one embedded Postgres per test process, started when the first is asked for and gone with its
- * folder when the last is closed. Each database is a fresh copy of a migrated template.
+ * folder when the last is closed; or one for a whole run, when `testing-server.ts` is its global setup. Each database
+ * is a fresh copy of a migrated template.
  */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { withDatabase } from './connection.ts'
 import { type Connection, type Database, openDatabase } from './database.ts'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded.ts'
+import { startEmbeddedPostgres } from './embedded.ts'
 import { migrate } from './migrate.ts'
 
 export interface TestDatabase extends Database {
@@ -15,24 +16,31 @@ export interface TestDatabase extends Database {
   connection: Connection
 }
 
-interface Server {
-  postgres: EmbeddedPostgres
-  admin: Database
-  remove: () => void
+/** A migrated Postgres for tests. */
+export interface TestServer {
+  connection: Connection
+  stop(): Promise<void>
 }
 
-let running: Promise<Server> | null = null
+/** Names the server of a whole run to its test processes (Connection as JSON). */
+export const serverVariable = 'PADDOCK_TEST_POSTGRES'
+
+interface Shared extends TestServer {
+  admin: Database
+}
+
+let running: Promise<Shared> | null = null
 let open = 0
 let made = 0
 
 /** Use it so: `const db = await testDatabase()`, then `after(() => db.close())`. `migrated: false` gives an empty one. */
 export async function testDatabase({ migrated = true }: { migrated?: boolean } = {}): Promise<TestDatabase> {
   open += 1
-  running ??= startServer()
-  const { postgres, admin } = await running
-  const name = `test_${(made += 1)}`
-  await admin.run(`create database ${name} template ${migrated ? 'paddock' : 'template1'}`)
-  const connection = withDatabase(postgres.connection, name)
+  running ??= share()
+  const shared = await running
+  const name = `test_${process.pid}_${(made += 1)}`
+  await shared.admin.run(`create database ${name} template ${migrated ? 'paddock' : 'template1'}`)
+  const connection = withDatabase(shared.connection, name)
   const db = openDatabase({ connection, name: 'test' })
   let closing: Promise<void> | null = null
   return {
@@ -41,8 +49,42 @@ export async function testDatabase({ migrated = true }: { migrated?: boolean } =
     run: (sql, params) => db.run(sql, params),
     tx: (fn, options) => db.tx(fn, options),
     listen: (channel, onNotify) => db.listen(channel, onNotify),
-    close: () => (closing ??= closeOne(db, name)),
+    close: () => (closing ??= closeOne(shared, db, name)),
   }
+}
+
+/** Starts one; nothing of it is left after `stop`. */
+export async function startTestServer(): Promise<TestServer> {
+  const folders = testFolders()
+  try {
+    const postgres = await startEmbeddedPostgres({ ...folders, durable: false })
+    await migrate({ connection: postgres.connection })
+    const stop = async () => {
+      await postgres.stop()
+      folders.remove()
+    }
+    return { connection: postgres.connection, stop }
+  } catch (error) {
+    folders.remove()
+    throw error
+  }
+}
+
+async function share(): Promise<Shared> {
+  const given = process.env[serverVariable]
+  const server = given ? { connection: JSON.parse(given) as Connection, stop: async () => {} } : await startTestServer()
+  const admin = openDatabase({ connection: withDatabase(server.connection, 'postgres'), poolSize: 1 })
+  return { ...server, admin }
+}
+
+async function closeOne(shared: Shared, db: Database, name: string): Promise<void> {
+  await db.close()
+  await shared.admin.run(`drop database ${name} with (force)`)
+  open -= 1
+  if (open > 0) return
+  running = null
+  await shared.admin.close()
+  await shared.stop()
 }
 
 export interface TestFolders {
@@ -71,29 +113,4 @@ export function testFolders(name = 'paddock-test-'): {
     systemFolder,
     remove: () => rmSync(root, { recursive: true, force: true, maxRetries: 10 }),
   }
-}
-
-async function startServer(): Promise<Server> {
-  const folders = testFolders()
-  try {
-    const postgres = await startEmbeddedPostgres({ ...folders, durable: false })
-    await migrate({ connection: postgres.connection })
-    const admin = openDatabase({ connection: withDatabase(postgres.connection, 'postgres'), poolSize: 1 })
-    return { postgres, admin, remove: folders.remove }
-  } catch (error) {
-    folders.remove()
-    throw error
-  }
-}
-
-async function closeOne(db: Database, name: string): Promise<void> {
-  await db.close()
-  const server = await running!
-  await server.admin.run(`drop database ${name} with (force)`)
-  open -= 1
-  if (open > 0) return
-  running = null
-  await server.admin.close()
-  await server.postgres.stop()
-  server.remove()
 }

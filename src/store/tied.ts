@@ -39,8 +39,10 @@ export interface TiedOptions {
 }
 
 export interface Ended {
-  /** Exit status of the program; 128 + n when signal n ended it; null when the shell itself was killed. */
+  /** Exit status of the program; 128 + n when signal n ended it; null when the shell itself was killed or not started. */
   code: number | null
+  /** Why the shell could not be started; '' when it was. */
+  notStarted: string
 }
 
 export interface Tied {
@@ -49,7 +51,7 @@ export interface Tied {
   end(): void
 }
 
-/** Never throws; a shell that cannot be started counts as ended with code 127. */
+/** Never throws; a shell that cannot be started (as that account) counts as ended. */
 export function startTied(options: TiedOptions): Tied {
   const child = spawn('/bin/sh', ['-c', script, 'sh', options.endSignal, ...options.argv], {
     cwd: options.cwd ?? '/',
@@ -65,7 +67,7 @@ export function startTied(options: TiedOptions): Tied {
 
 function endOf(child: ChildProcess): Promise<Ended> {
   return new Promise((resolve) => {
-    child.once('exit', (code) => resolve({ code }))
-    child.once('error', () => resolve({ code: 127 }))
+    child.once('exit', (code) => resolve({ code, notStarted: '' }))
+    child.once('error', (error) => resolve({ code: null, notStarted: error.message }))
   })
 }

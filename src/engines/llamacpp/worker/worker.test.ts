@@ -229,7 +229,7 @@ test('it ends when its stdin closes, and says why when it cannot load', async ()
 test('what closure.ts lists is all that a worker needs', async () => {
   const root = mkdtempSync(join(tmpdir(), 'paddock-closure-'))
   try {
-    const wanted = ['package.json', 'src/kernel', 'src/runtime', 'src/engines', ...runtimePackages(packageRoot)]
+    const wanted = ['package.json', 'src/kernel', 'src/runtime', 'src/engines', ...runtimePackages()]
     for (const path of wanted) {
       mkdirSync(dirname(join(root, path)), { recursive: true })
       cpSync(join(packageRoot, path), join(root, path), { recursive: true, dereference: true })

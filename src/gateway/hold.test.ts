@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict'
+import { afterEach, test } from 'node:test'
+import type { RouteReplica } from '../deployments/routes.ts'
+import { systemClock, until } from '../runtime/clock.ts'
+import type { Config } from '../runtime/settings.ts'
+import { answerWell, type Bench, MockEngine, replicaOf, routeOf, startBench } from './testing.ts'
+
+const ends: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end()
+})
+async function engine(port = 0): Promise<MockEngine> {
+  const one = await new MockEngine().listen(port)
+  ends.push(() => one.close())
+  return one
+}
+async function bench(replicas: RouteReplica[], over: Partial<Config> = {}, phase = 'serving' as const): Promise<Bench> {
+  const one = await startBench({ routes: [routeOf({ replicas, phase })], over })
+  ends.push(() => one.gateway.close({ drainMs: 0 }))
+  return one
+}
+const settle = (b: Bench, replicas: RouteReplica[]) => b.routes.apply([routeOf({ replicas })])
+const held = (b: Bench, count: number, id = 'dep_1') =>
+  until(systemClock, `${count} are held`, 2_000, () => b.gateway.held()[id] === count)
+const codeOf = async (response: Response) => ((await response.json()) as { error: { code: string } }).error.code
+
+test('held while it starts, answered when a replica is ready', async () => {
+  const up = await engine()
+  const b = await bench([], {}, 'starting' as never)
+  const plain = b.chat({})
+  const stream = b.chat({ stream: true })
+  await held(b, 2)
+  settle(b, [replicaOf(up.port)])
+  assert.equal((await plain).status, 200)
+  assert.match(await (await stream).text(), /"content":"Hel"[\s\S]*\[DONE\]/)
+  assert.equal((await plain).headers.get('x-should-retry'), null)
+  assert.ok(b.settled.every((one) => one.status === 200 && one.timings.queue > 0))
+})
+
+test('a held stream gets comments, and then its answer', async () => {
+  const up = await engine()
+  const b = await bench([], { 'hold.comment_seconds': 0.1 }, 'asleep' as never)
+  const response = await b.chat({ stream: true })
+  assert.equal(response.status, 200)
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
+  assert.match((await reader.read()).value!, /^: /)
+  settle(b, [replicaOf(up.port)])
+  let text = ''
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) text += piece.value
+  assert.match(text, /"content":"Hel"[\s\S]*\[DONE\]/)
+})
+
+test('past the bound: 503 with its reason, or the last event of a stream that has begun', async () => {
+  const b = await bench([], { 'hold.max_seconds': 1, 'hold.comment_seconds': 0.3 }, 'starting' as never)
+  const [plain, stream] = await Promise.all([b.chat({}), b.chat({ stream: true })])
+  assert.equal(plain.status, 503)
+  assert.equal(plain.headers.get('x-should-retry'), 'true')
+  assert.ok(Number(plain.headers.get('retry-after')) <= 60)
+  assert.equal(await codeOf(plain), 'starting')
+  const text = await stream.text()
+  assert.match(text, /"code":"starting"[\s\S]*"retry_after":15/)
+  assert.ok(text.endsWith('data: [DONE]\n\n'))
+  assert.deepEqual(
+    b.settled.map((one) => [one.status, one.usage]),
+    [
+      [503, null],
+      [503, null],
+    ],
+  )
+})
+
+test('the hold is bounded in number and bytes', async () => {
+  const b = await bench([], { 'hold.max_requests': 1, 'hold.max_seconds': 1 }, 'starting' as never)
+  const first = b.chat({})
+  await held(b, 1)
+  assert.equal(await codeOf(await b.chat({})), 'hold_full')
+  assert.equal(await codeOf(await first), 'starting')
+  const tight = await bench([], { 'hold.max_bytes': 10 }, 'starting' as never)
+  assert.equal(await codeOf(await tight.chat({})), 'hold_full')
+})
+
+test('what becomes of the deployment while a request is held', async () => {
+  for (const [over, status, code, retry] of [
+    [{ phase: 'stopped' }, 503, 'stopped', 'false'],
+    [{ phase: 'failed' }, 503, 'failed', 'false'],
+    [{ phase: 'stopping' }, 503, 'stopping', 'true'],
+    [{ phase: 'deleted', removed: true }, 404, 'not_found', null],
+  ] as const) {
+    const b = await bench([], {}, 'starting' as never)
+    const waiting = b.chat({})
+    await held(b, 1)
+    b.routes.apply([routeOf(over)])
+    const response = await waiting
+    assert.deepEqual([response.status, response.headers.get('x-should-retry')], [status, retry])
+    assert.equal(await codeOf(response), code)
+  }
+})
+
+test('a client that leaves while it is held', async () => {
+  const b = await bench([], {}, 'starting' as never)
+  const leaving = new AbortController()
+  const waiting = b.chat({}, { signal: leaving.signal })
+  await held(b, 1)
+  leaving.abort()
+  await assert.rejects(waiting)
+  const [record] = await b.settledUntil(1)
+  assert.deepEqual([record!.status, record!.usage, record!.replicaId], [499, null, null])
+})
+
+test('refused by one replica, answered by the other; the first comes back when it answers its probe', async () => {
+  const up = await engine()
+  const gone = await engine()
+  await gone.close()
+  const b = await bench([replicaOf(gone.port), replicaOf(up.port)])
+  for (let i = 0; i < 4; i++) assert.equal((await b.chat({})).status, 200)
+  assert.equal(up.asked.length, 4)
+  const back = await engine(gone.port)
+  await until(systemClock, 'the first is asked again', 5_000, async () => {
+    await (await b.chat({})).text()
+    return back.asked.length > 0
+  })
+  assert.ok(b.settled.every((one) => one.status === 200))
+})
+
+test('all refuse: held, and answered when one is back', async () => {
+  const away = await engine()
+  const { port } = away
+  await away.close()
+  const b = await bench([replicaOf(port)])
+  const waiting = b.chat({})
+  await held(b, 1)
+  await engine(port)
+  assert.equal((await waiting).status, 200)
+})
+
+test('a connection that is lost before the answer began is tried elsewhere', async () => {
+  const bad = await engine()
+  const good = await engine()
+  bad.behave = (_asked, _response, request) => {
+    request.socket.resetAndDestroy()
+  }
+  const b = await bench([replicaOf(bad.port), replicaOf(good.port)])
+  for (let i = 0; i < 3; i++) assert.equal((await b.chat({ stream: i === 1 })).status, 200)
+  assert.equal(good.asked.length, 3)
+  assert.ok(bad.asked.length >= 1)
+})
+
+test('a request that kills every engine does not go round for ever', async () => {
+  const bad = await engine()
+  bad.behave = (_asked, _response, request) => {
+    request.socket.resetAndDestroy()
+  }
+  const b = await bench([replicaOf(bad.port)])
+  const response = await b.chat({})
+  assert.deepEqual([response.status, await codeOf(response)], [500, 'engine_failed'])
+  assert.equal(bad.asked.length, 3)
+  assert.equal(b.settled.length, 1)
+})
+
+test('an engine that is not ready after all (503) is passed over until its probe says so', async () => {
+  const late = await engine()
+  late.healthy = false
+  late.behave = (_asked, response) => {
+    response.writeHead(503).end('{"error":{"message":"Loading model"}}')
+  }
+  const b = await bench([replicaOf(late.port)])
+  const waiting = b.chat({})
+  await held(b, 1)
+  assert.equal(late.asked.length, 1)
+  late.behave = answerWell
+  late.healthy = true
+  assert.equal((await waiting).status, 200)
+})
+
+test('a draining replica gets nothing new and finishes what it has', async () => {
+  const old = await engine()
+  const fresh = await engine()
+  let finish = () => {}
+  old.behave = (asked, response) => {
+    finish = () => void answerWell(asked, response, undefined as never)
+  }
+  const b = await bench([replicaOf(old.port)])
+  const first = b.chat({})
+  await until(systemClock, 'the old one works', 2_000, () => old.asked.length === 1)
+  settle(b, [replicaOf(old.port, { state: 'draining' }), replicaOf(fresh.port)])
+  assert.equal((await b.chat({})).headers.get('x-paddock-replica'), `rep_${fresh.port}`)
+  assert.deepEqual(b.gateway.inFlight(), { [`rep_${old.port}`]: 1 })
+  settle(b, [replicaOf(fresh.port)])
+  assert.deepEqual(b.gateway.inFlight(), { [`rep_${old.port}`]: 1 })
+  finish()
+  assert.equal((await first).status, 200)
+  await b.settledUntil(2)
+  assert.deepEqual(b.gateway.inFlight(), {})
+})
+
+test('no answer begins in time: 504', async () => {
+  const mute = await engine()
+  mute.behave = () => {}
+  const b = await bench([replicaOf(mute.port)], {
+    'gateway.answer_timeout_seconds': 1,
+    'gateway.first_byte_timeout_seconds': 1,
+  })
+  const [plain, stream] = await Promise.all([b.chat({}), b.chat({ stream: true })])
+  assert.deepEqual([plain.status, stream.status], [504, 504])
+  assert.deepEqual([await codeOf(plain), await codeOf(stream)], ['upstream_timeout', 'upstream_timeout'])
+  await until(systemClock, 'the engine is let go', 2_000, () => mute.asked.every((one) => one.aborted))
+})
+
+test('closing: what is under way finishes, what is held is refused, and then nothing is open', async () => {
+  const up = await engine()
+  let finish = () => {}
+  up.behave = (asked, response) => {
+    finish = () => void answerWell(asked, response, undefined as never)
+  }
+  const b = await startBench({
+    routes: [
+      routeOf({ replicas: [replicaOf(up.port)] }),
+      routeOf({ deploymentId: 'dep_2', name: 'cold', phase: 'starting' }),
+    ],
+  })
+  const running = b.chat({})
+  const waiting = b.chat({ model: 'cold' })
+  await until(systemClock, 'the engine works', 2_000, () => up.asked.length === 1)
+  await held(b, 1, 'dep_2')
+  const closed = b.gateway.close({ drainMs: 3_000 })
+  const refused = await waiting
+  assert.deepEqual([refused.status, await codeOf(refused)], [503, 'shutting_down'])
+  await assert.rejects(fetch(b.url))
+  finish()
+  assert.equal((await running).status, 200)
+  await closed
+  assert.equal(b.settled.length, 2)
+})
+
+test('closing ends what does not finish in time, and says so', async () => {
+  const up = await engine()
+  up.behave = (_asked, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': begun\n\n')
+  }
+  const b = await startBench({ routes: [routeOf({ replicas: [replicaOf(up.port)] })] })
+  const response = await b.chat({ stream: true })
+  const text = response.text()
+  const from = performance.now()
+  await b.gateway.close({ drainMs: 100 })
+  assert.ok(performance.now() - from < 1_000)
+  assert.match(await text, /shutting_down[\s\S]*\[DONE\]/)
+  assert.deepEqual(
+    b.settled.map((one) => one.status),
+    [503],
+  )
+})
