@@ -10,12 +10,15 @@ import type { ListOf } from '../../src/wire/native/fields.ts'
 import type { Server } from '../e2e/harness.ts'
 import { Random } from '../paper/random.ts'
 
-const liveDeploymentsMaximum = 5
+/** So few that a machine with two cores can start them; as many again wait for hardware that is not there. */
+const liveDeploymentsMaximum = { cpu: 2, h100: 2 }
+type Hardware = keyof typeof liveDeploymentsMaximum
 const pageItems = 100
 const outagePauseMs = 20
 
 interface Thing {
   kind: 'key' | 'deployment'
+  hardware: Hardware
   name: string
   /** null until it was acknowledged. */
   id: string | null
@@ -59,12 +62,17 @@ export class Writers {
     const roll = this.#random.float()
     const victim = living.length === 0 ? undefined : living[Math.floor(this.#random.float() * living.length)]
     if (roll < 0.25 && victim) return this.#attempt(victim, () => this.#end(native, victim))
-    const deployments = this.things.filter(({ kind, end }) => kind === 'deployment' && end === 'none').length
-    const kind = roll < 0.4 && deployments < liveDeploymentsMaximum ? 'deployment' : 'key'
+    const hardware: Hardware = this.#random.chance(0.5) ? 'cpu' : 'h100'
+    const kind = roll < 0.4 && this.#live(hardware) < liveDeploymentsMaximum[hardware] ? 'deployment' : 'key'
     const name = `${kind}-${(this.#made += 1)}`
-    const thing: Thing = { kind, name, id: null, secret: null, end: 'none', busy: false }
+    const thing: Thing = { kind, hardware, name, id: null, secret: null, end: 'none', busy: false }
     this.things.push(thing)
     await this.#attempt(thing, () => this.#create(native, thing))
+  }
+
+  #live(hardware: Hardware): number {
+    return this.things.filter((one) => one.kind === 'deployment' && one.hardware === hardware && one.end === 'none')
+      .length
   }
 
   async #attempt(thing: Thing, act: () => Promise<void>): Promise<void> {
@@ -89,7 +97,7 @@ export class Writers {
       thing.secret = made.secret
       thing.id = made.id
     } else {
-      const wish = { name: thing.name, model_id: 'paddock/starter', gpu_type: 'cpu' }
+      const wish = { name: thing.name, model_id: 'paddock/starter', gpu_type: thing.hardware }
       thing.id = (await native.createDeployment(wish, once)).id
     }
   }

@@ -62,12 +62,8 @@ async function makeScratch(host: Host, order: ReplicaOrder, { account }: Intent)
 async function placeFiles(host: Host, order: ReplicaOrder, intent: Intent): Promise<LaunchHost> {
   const { account, gpuIds } = intent
   const { node, packageRoot, runtimePackages } = host.options
-  const files = placeEngineFiles(
-    { node, packageRoot },
-    runtimePackages?.(packageRoot) ?? [],
-    account,
-    host.codeFolder,
-    (copy) => host.claims.take([`code-${copy}-${order.id}`], 1, host.run(order.id).path),
+  const files = placeEngineFiles({ node, packageRoot }, runtimePackages?.() ?? [], account, host.codeFolder, (copy) =>
+    host.claims.take([`code-${copy}-${order.id}`], 1, host.run(order.id).path),
   )
   const { path } = order.model
   const modelPath =

@@ -66,6 +66,12 @@ export class WorkerServer {
       })
   }
 
+  /** Stops listening and cuts what is open. */
+  close(): void {
+    this.#server.close()
+    this.#server.closeAllConnections()
+  }
+
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url?.split('?', 1)[0] ?? '/'
     try {
