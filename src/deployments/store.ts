@@ -5,6 +5,7 @@ import type { Database, Tx } from '../store/database.ts'
 import { nextVersion, notify } from '../store/tables.ts'
 import { json } from './replica-store.ts'
 import type { Route } from './routes.ts'
+import type { ScalingPolicy } from './scaling.ts'
 import type { Starts } from './situation.ts'
 import type { DeploymentSpec } from './spec.ts'
 
@@ -15,6 +16,8 @@ export interface DeploymentRow {
   org_id: string
   name: string
   spec: DeploymentSpec
+  /** The scaling policy as wished; empty for what was made before there were policies. */
+  scaling: Partial<ScalingPolicy>
   desired: 'running' | 'stopped' | 'deleted'
   desired_replicas: number
   revision: number
@@ -44,13 +47,16 @@ type Db = Database | Tx
 
 export async function insertDeployment(
   tx: Tx,
-  row: Pick<DeploymentRow, 'id' | 'org_id' | 'name' | 'spec' | 'desired_replicas' | 'reason' | 'emulated' | 'starts'>,
+  row: Pick<
+    DeploymentRow,
+    'id' | 'org_id' | 'name' | 'spec' | 'scaling' | 'desired_replicas' | 'reason' | 'emulated' | 'starts'
+  >,
   at: Date,
 ): Promise<boolean> {
   const rows = await tx.query(
     `insert into deployments (id, org_id, name, spec, desired, desired_replicas, revision, phase, reason, ready_replicas,
-                              starts, plan_why, emulated, created_at, updated_at, next_at)
-     values ($1, $2, $3, $4, 'running', $5, 1, 'starting', $6, 0, $7, '[]', $8, $9, $9, $9)
+                              starts, plan_why, emulated, created_at, updated_at, next_at, scaling)
+     values ($1, $2, $3, $4, 'running', $5, 1, 'starting', $6, 0, $7, '[]', $8, $9, $9, $9, $10)
      on conflict (org_id, name) where deleted_at is null do nothing returning id`,
     [
       row.id,
@@ -62,6 +68,7 @@ export async function insertDeployment(
       json(row.starts),
       row.emulated,
       at,
+      json(row.scaling),
     ],
   )
   return rows.length > 0
@@ -78,7 +85,7 @@ export async function insertRevision(
   )
 }
 
-const deploymentColumns = `id, org_id, name, spec, desired, desired_replicas, revision, phase, reason, ready_replicas, starts,
+const deploymentColumns = `id, org_id, name, spec, scaling, desired, desired_replicas, revision, phase, reason, ready_replicas, starts,
   plan_why, emulated, created_at, updated_at, deleted_at, next_at`
 
 /** By id (deleted ones too) or by name among the live ones, in one org only. */
@@ -115,9 +122,9 @@ export async function deploymentById(db: Db, id: string): Promise<DeploymentRow 
 export async function liveSpecsOf(
   db: Db,
   orgId: string,
-): Promise<Pick<DeploymentRow, 'id' | 'spec' | 'desired_replicas'>[]> {
-  const rows = await db.query<Pick<DeploymentRow, 'id' | 'spec' | 'desired_replicas'>>(
-    `select id, spec, desired_replicas from deployments where org_id = $1 and desired = 'running' and phase <> 'failed'`,
+): Promise<Pick<DeploymentRow, 'id' | 'spec' | 'scaling' | 'desired_replicas'>[]> {
+  const rows = await db.query<Pick<DeploymentRow, 'id' | 'spec' | 'scaling' | 'desired_replicas'>>(
+    `select id, spec, scaling, desired_replicas from deployments where org_id = $1 and desired = 'running' and phase <> 'failed'`,
     [orgId],
   )
   return rows
@@ -260,13 +267,12 @@ export async function setDesired(tx: Tx, id: string, desired: 'running' | 'stopp
   )
 }
 
-/** Forgets failed starts, so that what was given up is tried again. */
-export async function resetStarts(tx: Tx, id: string, desiredReplicas: number): Promise<void> {
-  await tx.query('update deployments set starts = $2, desired_replicas = $3 where id = $1', [
-    id,
-    json({ failed: 0, lastAt: 0, why: '', lastLines: [] }),
-    desiredReplicas,
-  ])
+/** Forgets failed starts, so that what was given up is tried again, with `replicas` wanted at least. */
+export async function resetStarts(tx: Tx, id: string, replicas: number): Promise<void> {
+  await tx.query(
+    'update deployments set starts = $2, desired_replicas = greatest(desired_replicas, $3) where id = $1',
+    [id, json({ failed: 0, lastAt: 0, why: '', lastLines: [] }), replicas],
+  )
 }
 
 export async function setRevision(tx: Tx, id: string, number: number, spec: DeploymentSpec): Promise<void> {
