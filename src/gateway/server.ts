@@ -39,6 +39,8 @@ export interface GatewayOptions {
   clock: Clock
   log: Log
   onSettle: OnSettle
+  /** A request is the first that waits for a replica of this deployment. */
+  onHold?(deploymentId: string): void
 }
 
 export interface Gateway {
@@ -100,6 +102,7 @@ class FrontDoor implements Gateway {
       stateOf: this.#replicas.stateOf,
       limits: holdLimits(settings),
       deadlines,
+      onHold: options.onHold ?? (() => {}),
     })
     this.#replicas.onBack = holding.wake
     this.#inference = {
