@@ -1,8 +1,7 @@
 /**
- * Makes the package of a release. It carries its JavaScript dependencies with it (bundled), exactly the versions that
- * were tested, and names the platform's binaries as optional packages. That is also what keeps the GPU builds of
- * llama.cpp out: npm does not fetch optional packages of what is bundled, while the `overrides` that keep them out of a
- * clone mean nothing once the package is a dependency. docs/decisions/0010 has the numbers.
+ * Makes the package of a release. It carries its JavaScript dependencies with it (bundled): exactly the versions that
+ * were tested, and what the `overrides` of the clone replace stays replaced, which npm would not heed in a dependency.
+ * The platform's binaries (Node, Postgres, llama.cpp) are optional packages that npm fetches at install.
  */
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -10,21 +9,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findNpm } from './npm.mjs'
 
-/** Found by node-llama-cpp at run time; on a GPU its build is installed beside them (see README). */
-const engineBuilds = ['linux-x64', 'linux-arm64', 'mac-arm64-metal', 'mac-x64']
-/** 34 MB of llama.cpp sources for compiling it oneself, which nobody does here. */
-const leftOut = /node-llama-cpp\/llama\/gitRelease\.bundle$/
-
 interface LockEntry {
   version: string
   name?: string
   dev?: boolean
   devOptional?: boolean
-  optional?: boolean
   os?: string[]
   cpu?: string[]
   dependencies?: Record<string, string>
-  optionalDependencies?: Record<string, string>
 }
 type Lock = Record<string, LockEntry>
 
@@ -37,7 +29,7 @@ export function pack(root: string, into: string): string {
       if (existsSync(join(root, name))) cpSync(join(root, name), join(stage, name), { recursive: true, filter: isPart })
     const lock: Lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages
     const bundled = bundle(root, stage, lock)
-    writeFileSync(join(stage, 'package.json'), `${JSON.stringify(releaseManifest(manifest, lock, bundled), null, 2)}\n`)
+    writeFileSync(join(stage, 'package.json'), `${JSON.stringify(releaseManifest(manifest, bundled), null, 2)}\n`)
     mkdirSync(into, { recursive: true })
     return join(into, runNpmPack(stage, into))
   } finally {
@@ -50,10 +42,8 @@ function bundle(root: string, stage: string, lock: Lock): string[] {
   const names: string[] = []
   for (const [path, entry] of Object.entries(lock)) {
     if (path === '' || entry.dev || entry.devOptional || entry.os || entry.cpu) continue
-    const replaced = entry.name === 'empty-npm-package'
-    // An optional package that we replaced by nothing is left out here, for a person to add; others demand their place.
-    if (replaced && entry.optional) continue
-    if (replaced) writeEmpty(join(stage, path), nameOf(path), wantedVersion(nameOf(path), lock))
+    if (entry.name === 'empty-npm-package')
+      writeEmpty(join(stage, path), nameOf(path), wantedVersion(nameOf(path), lock))
     else copyPackage(join(root, path), join(stage, path))
     if (path.lastIndexOf('node_modules/') === 0) names.push(nameOf(path))
   }
@@ -62,7 +52,7 @@ function bundle(root: string, stage: string, lock: Lock): string[] {
 
 function copyPackage(from: string, to: string): void {
   if (!existsSync(from)) return
-  const ownFiles = (path: string) => !path.slice(from.length).includes('/node_modules') && !leftOut.test(path)
+  const ownFiles = (path: string) => !path.slice(from.length).includes('/node_modules')
   cpSync(from, to, { recursive: true, filter: ownFiles })
 }
 
@@ -80,14 +70,8 @@ function wantedVersion(name: string, lock: Lock): string {
   return (range ?? '1.0.0').replace(/^[^\d]*/, '')
 }
 
-function releaseManifest(manifest: Record<string, unknown>, lock: Lock, bundled: string[]): Record<string, unknown> {
-  const { name, version, description, license, type, bin, engines, dependencies } = manifest
-  const engine = lock['node_modules/node-llama-cpp']!
-  const builds = engineBuilds.map((build) => [
-    `@node-llama-cpp/${build}`,
-    engine.optionalDependencies?.[`@node-llama-cpp/${build}`],
-  ])
-  const optionalDependencies = { ...(manifest.optionalDependencies as object), ...Object.fromEntries(builds) }
+function releaseManifest(manifest: Record<string, unknown>, bundled: string[]): Record<string, unknown> {
+  const { name, version, description, license, type, bin, engines, dependencies, optionalDependencies } = manifest
   const all = { name, version, description, license, type, bin, engines, dependencies, optionalDependencies }
   return { ...all, bundleDependencies: bundled }
 }

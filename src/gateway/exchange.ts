@@ -5,6 +5,7 @@ import type { Route } from '../deployments/routes.ts'
 import type { InferenceRoute } from '../engines/contract.ts'
 import type { Fault } from '../kernel/fault.ts'
 import type { FaultCode } from '../kernel/fault-table.ts'
+import type { Rostered } from '../kernel/roster.ts'
 import type { Ask } from './parse.ts'
 import type { Usage } from './usage.ts'
 
@@ -48,7 +49,8 @@ export class ClientGone extends Error {
   }
 }
 
-export class Exchange {
+export class Exchange implements Rostered {
+  slot = -1
   readonly requestId: string
   readonly clientRequestId: string | null
   readonly request: IncomingMessage

@@ -8,6 +8,7 @@ import type { Keyring } from '../access/keyring.ts'
 import type { RouteTable } from '../deployments/routes.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
 import { never } from '../kernel/never.ts'
+import { Roster } from '../kernel/roster.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { Deadlines } from '../runtime/deadlines.ts'
 import { newId } from '../runtime/ids.ts'
@@ -72,7 +73,7 @@ class FrontDoor implements Gateway {
   readonly #whoAsks: ReturnType<typeof makeWhoAsks>
   readonly #server: Server
   /** Inference requests under way. */
-  readonly #active = new Set<Exchange>()
+  readonly #active = new Roster<Exchange>()
   /** Requests of any kind under way. */
   #open = 0
   #closing = false
@@ -145,10 +146,10 @@ class FrontDoor implements Gateway {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     const stopping = new Fault('shutting_down', 'This server is stopping.', { retryAfterSeconds: 1 })
     // What waits for a replica will not get one any more.
-    for (const exchange of this.#active) if (exchange.replicaId === null) exchange.interrupt(stopping)
+    for (const exchange of this.#active.list()) if (exchange.replicaId === null) exchange.interrupt(stopping)
     const until = clock.monotonicMs() + drainMs
     while (this.#open > 0 && clock.monotonicMs() < until) await clock.sleep(drainLookMs)
-    for (const exchange of this.#active) exchange.interrupt(stopping)
+    for (const exchange of this.#active.list()) exchange.interrupt(stopping)
     if (this.#open > 0) await clock.sleep(drainLookMs)
     this.#server.closeAllConnections()
     await closed
@@ -221,7 +222,7 @@ class FrontDoor implements Gateway {
     const times = { receivedAt: clock.now(), startedAt: clock.monotonicMs() }
     const exchange = new Exchange(ids, request, response, target, times)
     this.#active.add(exchange)
-    void serveInference(this.#inference, exchange, expectsContinue).then(() => this.#active.delete(exchange))
+    void serveInference(this.#inference, exchange, expectsContinue).then(() => this.#active.remove(exchange))
   }
 
   #models(request: IncomingMessage, model: string | null): object {

@@ -13,6 +13,8 @@ import { compile } from '../../scripts/compile.ts'
 import { findNpm } from '../../scripts/npm.mjs'
 import { pack } from '../../scripts/release.ts'
 import { findProgram } from '../../src/runtime/processes.ts'
+import { startServer } from './harness.ts'
+import { Place } from './place.ts'
 
 const root = resolve(import.meta.dirname, '..', '..')
 const folder = mkdtempSync(join(tmpdir(), 'release-'))
@@ -78,6 +80,22 @@ test('and on whatever other Node the host has', { skip }, () => {
   })
   assert.equal(status, 0, stderr)
   assert.match(stdout, new RegExp(version.replaceAll('.', '\\.')))
+})
+
+test('it serves: a deployment answers a chat, and nothing is left behind', async () => {
+  const place = new Place()
+  try {
+    const server = await startServer(place, { program: [process.execPath, join(app, 'bin', 'paddock.mjs')] })
+    await server.deploy('packed')
+    await server.active('packed')
+    const messages = [{ role: 'user' as const, content: 'Hello' }]
+    const answer = await server.openai().chat.completions.create({ model: 'packed', messages, max_tokens: 8 })
+    assert.ok(answer.usage!.completion_tokens > 0)
+    assert.equal((await fetch(`${server.url}/docs/api/swagger-ui.css`)).status, 200)
+    await server.stop()
+  } finally {
+    await place.remove()
+  }
 })
 
 function bytesBelow(path: string): number {

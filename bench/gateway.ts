@@ -1,0 +1,96 @@
+/**
+ * What a request costs our gateway in CPU, against nginx with `proxy_pass` in the same run, on the same upstream, with
+ * the same clients, in turns. nginx only passes bytes on; the gateway also authenticates, resolves, rewrites and meters.
+ */
+import { existsSync } from 'node:fs'
+import type { Load, Loaded } from './gateway/load.ts'
+import { findNginx, type Nginx, startNginx } from './gateway/nginx.ts'
+import { cpuMicroseconds, type Helper, startHelper } from './gateway/process.ts'
+import { median } from './median.ts'
+
+const rounds = 5
+const plain = { connections: 16, requests: 4_000, stream: false }
+const streams = { connections: 40, requests: 80, stream: true }
+const warmUp = { ...plain, requests: 2_000 }
+const targetRatio = 5
+
+interface Figure {
+  name: string
+  value: number | null
+  unit: string
+  target?: number
+  /** Why it could not be measured. */
+  why?: string
+}
+
+interface Front {
+  pid: number
+  port: number
+}
+
+export const bench = {
+  name: 'gateway',
+  about: 'CPU per request of the gateway ÷ nginx proxy_pass (medians of 5 rounds in turns)',
+  run: async (report: (figure: Figure) => void): Promise<void> => {
+    const program = findNginx()
+    const why = program === null ? 'nginx is not installed' : existsSync('/proc/self/schedstat') ? null : 'needs Linux'
+    if (program === null || why !== null) {
+      report({ name: 'plain request ÷ nginx', value: null, unit: '×', target: targetRatio, why: why ?? '' })
+      return
+    }
+    const ends: (() => Promise<void>)[] = []
+    try {
+      await measure(program, report, ends)
+    } finally {
+      for (const end of ends.reverse()) await end()
+    }
+  },
+}
+
+async function measure(
+  program: string,
+  report: (figure: Figure) => void,
+  ends: (() => Promise<void>)[],
+): Promise<void> {
+  const upstream = await startHelper<Front>('./upstream.ts')
+  ends.push(upstream.helper.end)
+  const load = await startHelper('./load.ts')
+  ends.push(load.helper.end)
+  const nginx: Nginx = await startNginx(program, upstream.started.port)
+  ends.push(nginx.end)
+  const own = await startHelper<Front>('./front.ts', { upstreamPort: upstream.started.port })
+  ends.push(own.helper.end)
+  const gateway: Front = { pid: own.helper.pid, port: own.started.port }
+  for (const front of [nginx, gateway]) await cost(load.helper, front, warmUp)
+  const requests = await inTurns(load.helper, nginx, gateway, plain)
+  report({ name: 'nginx: CPU per plain request', value: requests.nginx, unit: 'µs' })
+  report({ name: 'gateway: CPU per plain request', value: requests.gateway, unit: 'µs' })
+  report({ name: 'plain request ÷ nginx', value: requests.ratio, unit: '×', target: targetRatio })
+  const chunks = await inTurns(load.helper, nginx, gateway, streams)
+  report({ name: 'nginx: CPU per streamed chunk', value: chunks.nginx, unit: 'µs' })
+  report({ name: 'gateway: CPU per streamed chunk', value: chunks.gateway, unit: 'µs' })
+  report({ name: 'streamed chunk ÷ nginx', value: chunks.ratio, unit: '×' })
+}
+
+async function inTurns(load: Helper, nginx: Front, gateway: Front, what: Omit<Load, 'port'>) {
+  const costs: { nginx: number[]; gateway: number[] } = { nginx: [], gateway: [] }
+  for (let round = 0; round < rounds; round++) {
+    costs.nginx.push(await cost(load, nginx, what))
+    costs.gateway.push(await cost(load, gateway, what))
+  }
+  return {
+    nginx: median(costs.nginx),
+    gateway: median(costs.gateway),
+    ratio: median(costs.gateway.map((one, round) => one / costs.nginx[round]!)),
+  }
+}
+
+/** Microseconds of CPU per request, or per event of streams. */
+async function cost(load: Helper, front: Front, what: Omit<Load, 'port'>): Promise<number> {
+  const before = cpuMicroseconds(front.pid)
+  const loaded = await load.ask<Loaded>({ ...what, port: front.port })
+  const used = cpuMicroseconds(front.pid) - before
+  if (loaded.answered !== what.requests)
+    throw new Error(`${loaded.answered} of ${what.requests} requests were answered with 200`)
+  return used / (what.stream ? loaded.events : loaded.answered)
+}

@@ -1,0 +1,59 @@
+/** The gateway as the bench measures it: everything that it does for a request, tables in memory. */
+import { hashKey, Keyring } from '../../src/access/keyring.ts'
+import { RouteTable } from '../../src/deployments/routes.ts'
+import { availableEngines } from '../../src/engines/registry.ts'
+import { startGateway } from '../../src/gateway/server.ts'
+import { systemClock } from '../../src/runtime/clock.ts'
+import { readConfig } from '../../src/runtime/config.ts'
+import { silentLog } from '../../src/runtime/log.ts'
+
+const { upstreamPort } = JSON.parse(process.argv[2]!) as { upstreamPort: number }
+const keyring = new Keyring()
+keyring.apply([
+  {
+    keyId: 'key_bench',
+    hash: hashKey('bench-key'),
+    orgId: 'org_bench',
+    role: 'developer',
+    grants: {},
+    operator: false,
+    expiresAt: null,
+    removed: false,
+    version: 1,
+  },
+])
+const routes = new RouteTable()
+routes.apply([
+  {
+    deploymentId: 'dep_bench',
+    orgId: 'org_bench',
+    name: 'bench',
+    modelId: 'bench',
+    servedName: 'served',
+    engine: 'llamacpp',
+    phase: 'serving',
+    reason: null,
+    replicas: [{ id: 'rep_bench', address: '127.0.0.1', port: upstreamPort, key: 'k', state: 'ready', weight: 100 }],
+    contextTokens: 4096,
+    emulated: false,
+    created: 1,
+    removed: false,
+    version: 1,
+  },
+])
+const used = new Map<string, number>()
+const gateway = await startGateway({
+  host: '127.0.0.1',
+  port: 0,
+  tables: { keyring, routes },
+  engines: availableEngines(),
+  control: null,
+  settings: readConfig({ flags: {}, env: {}, file: undefined }),
+  clock: systemClock,
+  log: silentLog,
+  onSettle: (settled) => {
+    if (settled.keyId !== null) used.set(settled.keyId, settled.receivedAt)
+  },
+})
+process.on('disconnect', () => process.exit(0))
+process.send!({ port: gateway.port })

@@ -1,0 +1,48 @@
+/** Processes of a bench, and what they cost. */
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+
+export interface Helper {
+  pid: number
+  /** Sends a message and resolves with the next one that comes back. */
+  ask<T>(message: object): Promise<T>
+  end(): Promise<void>
+}
+
+/** Starts a module beside this one; its first message is what `started` gets. */
+export async function startHelper<T>(module: string, setup: object = {}): Promise<{ helper: Helper; started: T }> {
+  const child: ChildProcess = fork(new URL(module, import.meta.url), [JSON.stringify(setup)], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  const next = async <M>(): Promise<M> => {
+    const failed = once(child, 'exit').then(() => Promise.reject(new Error(`${module} ended`)))
+    failed.catch(() => {})
+    const [message] = (await Promise.race([once(child, 'message'), failed])) as [M]
+    return message
+  }
+  const helper: Helper = {
+    pid: child.pid!,
+    ask: (message) => {
+      child.send(message)
+      return next()
+    },
+    end: async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return
+      const gone = once(child, 'exit')
+      child.disconnect()
+      await gone
+    },
+  }
+  return { helper, started: await next<T>() }
+}
+
+/** CPU time that all threads of a process have used, in microseconds. Linux. */
+export function cpuMicroseconds(pid: number): number {
+  let total = 0
+  for (const task of readdirSync(`/proc/${pid}/task`)) {
+    const [ns] = readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')
+    total += Number(ns) / 1000
+  }
+  return total
+}
