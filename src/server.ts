@@ -11,7 +11,13 @@ import { type Log, makeLog } from './runtime/log.ts'
 import { modulePath } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import { Part } from './server-child.ts'
-import { type ControlSetup, controlSocketPath, type GatewaySetup, localCompute } from './server-parts.ts'
+import {
+  type ControlSetup,
+  controlSocketPath,
+  type GatewaySetup,
+  localCompute,
+  removeControlSocket,
+} from './server-parts.ts'
 import { prepare, readSettings, type ServeFlags, type Setup, StartRefused } from './server-setup.ts'
 import type { Connection } from './store/connection.ts'
 import { startEmbeddedPostgres } from './store/embedded.ts'
@@ -46,6 +52,7 @@ class Supervisor {
   readonly #stop = new AbortController()
   #postgres: Promise<Postgres>
   #port: number
+  readonly #controlSocket: string
   readonly #control: Part<ControlSetup>
   readonly #gateway: Part<GatewaySetup>
 
@@ -54,6 +61,7 @@ class Supervisor {
     this.#config = setup.config
     this.#port = setup.config.port
     this.#log = makeLog(setup.config['log.level'], 'supervisor')
+    this.#controlSocket = controlSocketPath(setup.dataFolder, setup.instanceId)
     this.#postgres = this.#startPostgres()
     this.#postgres.catch(() => {})
     const part = { clock, log: this.#log, cacheFolder: join(setup.dataFolder, 'compile-cache') }
@@ -137,7 +145,7 @@ class Supervisor {
       instanceId,
       operatorKey: operatorKey.secret,
       secretKey,
-      socketPath: controlSocketPath(dataFolder, instanceId),
+      socketPath: this.#controlSocket,
       publicUrl: this.#publicUrl(),
     }
   }
@@ -151,7 +159,7 @@ class Supervisor {
       connection,
       id: `gw_${instanceId}`,
       port: this.#port,
-      controlSocketPath: controlSocketPath(dataFolder, instanceId),
+      controlSocketPath: this.#controlSocket,
       snapshotPath: join(dataFolder, 'gateway-snapshot.json'),
     }
   }
@@ -211,6 +219,7 @@ class Supervisor {
         .endAll({ graceSeconds: enginesStopSeconds })
         .catch((error: Error) => this.#log.error({ error: error.message }, 'engines could not be ended'))
     await this.#postgres.then((postgres) => postgres.stop()).catch(() => {})
+    removeControlSocket(this.#controlSocket, this.#setup.dataFolder)
     this.#setup.lock.release()
   }
 }
