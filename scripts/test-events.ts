@@ -20,7 +20,11 @@ export type FileEvent =
       why: string
       line: number
     }
+  /** Said every `beatMs` while the process turns; it does not while a test blocks it. */
+  | { type: 'beat' }
   | { type: 'over' }
+
+export const beatMs = 500
 
 /** `nested` = failed only because something inside it failed, which is told by itself. */
 export type Outcome = 'passed' | 'failed' | 'skipped' | 'nested'
@@ -39,6 +43,7 @@ type NodeFailure = Error & { failureType?: string }
 
 export default async function* report(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   endWithListener()
+  setInterval(() => tell({ type: 'beat' }), beatMs).unref()
   const names = new Map<number, string>()
   for await (const event of source) {
     const data = event.data as unknown as EventData

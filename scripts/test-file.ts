@@ -9,11 +9,11 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FileEvent } from './test-events.ts'
+import { beatMs, type FileEvent } from './test-events.ts'
 import { endSession, type Member, sessionMembers } from './test-leftovers.ts'
 
 export const fileTimeoutSecondsDefault = 300
-/** No test is running, nothing was said for so long: something keeps the process alive. */
+/** The process turns, but no test is running for so long: something keeps it alive. */
 const quietSeconds = 60
 const leftoversMayTakeMs = 3_000
 const outputKeptChars = 64_000
@@ -97,12 +97,16 @@ function follow(child: ChildProcess, options: FileOptions, result: FileResult, s
   }
   child.stdout!.on('data', keep)
   child.stderr!.on('data', keep)
-  let heardAt = performance.now()
+  const quiet = (options.quietSeconds ?? quietSeconds) * 1000
+  let idleBeats = 0
   const lines = createInterface({ input: child.stdio[3] as Readable })
   const allHeard = new Promise<void>((resolve) => lines.once('close', resolve))
   lines.on('line', (line) => {
-    heardAt = performance.now()
-    note(JSON.parse(line) as FileEvent, state, result)
+    const event = JSON.parse(line) as FileEvent
+    idleBeats = event.type === 'beat' && state.running.size === 0 ? idleBeats + 1 : 0
+    note(event, state, result)
+    if (idleBeats * beatMs > quiet)
+      end('no test is running, but something that the file opened keeps its process alive')
   })
   const end = (why: string) => {
     state.ended ||= why
@@ -110,11 +114,6 @@ function follow(child: ChildProcess, options: FileOptions, result: FileResult, s
   }
   const limit = options.timeoutSeconds ?? timeoutOf(join(options.root, options.file))
   const timer = setTimeout(() => end(`not finished within ${limit} s`), limit * 1000)
-  const quiet = (options.quietSeconds ?? quietSeconds) * 1000
-  const watch = setInterval(() => {
-    if (state.running.size === 0 && performance.now() - heardAt > quiet)
-      end('no test is running, but something that the file opened keeps its process alive')
-  }, 500)
   const abort = () => end('interrupted')
   signal?.addEventListener('abort', abort, { once: true })
   const exited = new Promise<void>((resolve) => {
@@ -123,7 +122,6 @@ function follow(child: ChildProcess, options: FileOptions, result: FileResult, s
     child.on('exit', () => Promise.race([allHeard, sleep(500)]).then(() => resolve()))
   }).finally(() => {
     clearTimeout(timer)
-    clearInterval(watch)
     signal?.removeEventListener('abort', abort)
   })
   return { state, exited }

@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import type { Clock } from './runtime/clock.ts'
+import { environment } from './runtime/environment.ts'
 import type { Log } from './runtime/log.ts'
 
 export type ToParent = { kind: 'ready'; port?: number } | { kind: 'fatal'; message: string }
@@ -17,6 +18,7 @@ const steadyMs = 30_000
 export class Part<S> {
   readonly #name: string
   readonly #module: string
+  readonly #cacheFolder: string
   readonly #setup: () => Promise<S>
   readonly #clock: Clock
   readonly #log: Log
@@ -28,9 +30,17 @@ export class Part<S> {
   /** Port of the first start, kept over restarts. */
   port: number | null = null
 
-  constructor(options: { name: string; module: string; setup: () => Promise<S>; clock: Clock; log: Log }) {
+  constructor(options: {
+    name: string
+    module: string
+    cacheFolder: string
+    setup: () => Promise<S>
+    clock: Clock
+    log: Log
+  }) {
     this.#name = options.name
     this.#module = options.module
+    this.#cacheFolder = options.cacheFolder
     this.#setup = options.setup
     this.#clock = options.clock
     this.#log = options.log
@@ -47,6 +57,8 @@ export class Part<S> {
       const child = fork(this.#module, [], {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
         execArgv: process.execArgv,
+        // Compiled code is kept beside the data: a start that compiles nothing takes half the time.
+        env: { ...environment(), NODE_COMPILE_CACHE: this.#cacheFolder },
       })
       this.#child = child
       child.on('message', (message: ToParent) => {

@@ -10,7 +10,6 @@ import { Secret } from './kernel/secret.ts'
 import { loadCatalogue } from './models/catalogue.ts'
 import { loadHardware } from './models/hardware.ts'
 import { systemClock as clock } from './runtime/clock.ts'
-import { newId } from './runtime/ids.ts'
 import { makeLog } from './runtime/log.ts'
 import { Seal } from './runtime/seal.ts'
 import { version } from './runtime/self.ts'
@@ -38,7 +37,8 @@ runPart<ControlSetup>(async (setup, tell) => {
   await access.ensureOperator(setup.operatorKey)
   const loop = new DeploymentLoop(
     { ...parts, settings: planSettings(config), stopGraceSeconds: config['compute.local.stop_grace_seconds'] },
-    newId('tok'),
+    // The same after every start, so that what a killed control had claimed is taken over at once.
+    `control-${setup.instanceId}`,
   )
   const deployments = new Deployments({
     ...parts,

@@ -56,7 +56,7 @@ class Supervisor {
     this.#log = makeLog(setup.config['log.level'], 'supervisor')
     this.#postgres = this.#startPostgres()
     this.#postgres.catch(() => {})
-    const part = { clock, log: this.#log }
+    const part = { clock, log: this.#log, cacheFolder: join(setup.dataFolder, 'compile-cache') }
     this.#control = new Part({
       ...part,
       name: 'control',

@@ -29,6 +29,7 @@ const readable: Record<string, number> = {
   '-': -2,
 }
 const digitLoudness = -2.5
+const startLoudness = -3
 const endLoudness = 2
 
 export const controlTokens = ['<|im_start|>', '<|im_end|>', '<|endoftext|>'] as const
@@ -36,7 +37,7 @@ export const controlTokens = ['<|im_start|>', '<|im_end|>', '<|endoftext|>'] as 
 export function starterVocabulary(): StarterToken[] {
   const bytes = Array.from({ length: 256 }, (_, byte) => token(byteText(byte), loudnessOfByte(byte)))
   const pieces = merges.map(([left, right]) => token(left + right, silent))
-  const words = spoken.map((word) => token(shown(word), 0))
+  const words = spoken.map(({ text, inside }) => token(shown(text), inside ? 0 : startLoudness))
   const controls = controlTokens.map(
     (text): StarterToken => ({ text, kind: 'control', loudness: text === '<|im_end|>' ? endLoudness : silent }),
   )

@@ -20,11 +20,17 @@ café naïve über señor jalapeño façade smörgåsbord piñata déjà crème 
 `
 const starts = `The A It There When They We Some Every One Each If Then Now Here Before After Where River Stone Winter`
 
-/** Distinct, in order. Most are said with a space before them, sentence starts also without. */
-export const spoken: string[] = distinct([
-  ...split(words).map((word) => ` ${word}`),
-  ...split(starts).flatMap((word) => [word, ` ${word}`]),
-])
+export interface Word {
+  text: string
+  /** Said in the middle of a line: with a space before it. */
+  inside: boolean
+}
+
+/** Distinct, in order. Words that begin a sentence also stand without a space before them. */
+export const spoken: Word[] = [
+  ...distinct([...split(words), ...split(starts)]).map((word) => ({ text: ` ${word}`, inside: true })),
+  ...distinct(split(starts)).map((word) => ({ text: word, inside: false })),
+]
 
 /** Pairs that let unknown words be read in fewer pieces; the model never says them. */
 export const merges: ReadonlyArray<readonly [string, string]> = split(

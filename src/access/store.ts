@@ -62,7 +62,7 @@ export async function insertKey(tx: Tx, row: Omit<KeyRow, 'version' | 'last_used
       version,
     ],
   )
-  await notify(tx, 'tables')
+  await notify(tx)
   return version
 }
 
@@ -77,7 +77,7 @@ export async function revokeKey(tx: Tx, orgId: string, id: string, at: Date): Pr
   if (row.revoked_at !== null) return Number(row.version)
   const version = await nextVersion(tx, 'keyring')
   await tx.query('update api_keys set revoked_at = $2, version = $3 where id = $1', [id, at, version])
-  await notify(tx, 'tables')
+  await notify(tx)
   return version
 }
 

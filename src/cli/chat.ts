@@ -1,6 +1,7 @@
 /** `paddock chat`: one question with its answer streamed, or a conversation when nothing is asked on a terminal. */
 import { createInterface } from 'node:readline/promises'
 import { ApiError } from '../wire/native/client.ts'
+import type { Deployment } from '../wire/native/deployment.ts'
 import { readAnswer, type StreamedAnswer } from './answer-stream.ts'
 import { wholeOption } from './deploy.ts'
 import { type Failure, usageFailure } from './failure.ts'
@@ -33,12 +34,14 @@ export async function chat(
 ): Promise<void> {
   const body = bodyOptions(options)
   const messages: Message[] = options.system === undefined ? [] : [{ role: 'system', content: options.system }]
-  if (prompt === undefined && process.stdin.isTTY === true) {
-    if (session.screen.json) throw usageFailure('--json needs a prompt.', 'Give one as an argument or through a pipe.')
-    return converse(session, name, messages, body, options)
-  }
-  const content = prompt ?? (await pipedPrompt())
-  await aboutDeployment(name, ask(session, name, [...messages, { role: 'user', content }], body, options))
+  const talks = prompt === undefined && process.stdin.isTTY === true
+  if (talks && session.screen.json)
+    throw usageFailure('--json needs a prompt.', 'Give one as an argument or through a pipe.')
+  const content = talks ? '' : (prompt ?? (await pipedPrompt()))
+  // Inference has ids in its paths, people have names in their heads.
+  const deployment = await aboutDeployment(name, session.client.getDeployment(name, session.interruption.signal))
+  if (talks) return converse(session, deployment, messages, body, options)
+  await ask(session, deployment, [...messages, { role: 'user', content }], body, options)
 }
 
 function bodyOptions(options: ChatOptions): Record<string, unknown> {
@@ -78,13 +81,12 @@ async function pipedPrompt(): Promise<string> {
 /** Questions and answers until the end of input (Ctrl-D) or Ctrl-C. A failed answer is said and the talk goes on. */
 async function converse(
   session: Session,
-  name: string,
+  deployment: Deployment,
   messages: Message[],
   body: Record<string, unknown>,
   options: ChatOptions,
 ): Promise<void> {
-  const { screen, client, interruption } = session
-  const deployment = await aboutDeployment(name, client.getDeployment(name))
+  const { screen, interruption } = session
   screen.note(screen.paint('dim', `Talking to ${deployment.name} (${deployment.model_id}). Ctrl-D ends.`))
   for (;;) {
     const content = await question(screen.paint('cyan', 'you › '), interruption.signal)
@@ -92,7 +94,7 @@ async function converse(
     if (content.trim() === '') continue
     messages.push({ role: 'user', content })
     try {
-      const answer = await ask(session, name, messages, body, options)
+      const answer = await ask(session, deployment, messages, body, options)
       messages.push({ role: 'assistant', content: answer.text })
     } catch (error) {
       messages.pop()
@@ -127,7 +129,7 @@ async function question(prompt: string, signal: AbortSignal): Promise<string | n
 
 async function ask(
   session: Session,
-  name: string,
+  deployment: Deployment,
   messages: Message[],
   options: Record<string, unknown>,
   shown: ChatOptions,
@@ -137,14 +139,14 @@ async function ask(
   const sent = clock.monotonicMs()
   let column = 0
   try {
-    const response = await client.chatCompletions(name, body, interruption.signal)
+    const response = await client.chatCompletions(deployment.id, body, interruption.signal)
     const answer = await readAnswer(response, clock, sent, (text, kind) => {
       const safe = screen.live ? harmless(text) : text
       screen.write(kind === 'thought' ? screen.paint('dim', safe) : safe)
       column = text.endsWith('\n') ? 0 : 1
     })
     endLine(session, column)
-    if (screen.json) screen.answer(answerDocument(name, answer), () => '')
+    if (screen.json) screen.answer(answerDocument(deployment.name, answer), () => '')
     if (shown.stats) screen.note(screen.paint('dim', statsText(answer)))
     return answer
   } catch (error) {

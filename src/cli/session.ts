@@ -78,14 +78,12 @@ function whyUnreachable(error: ApiError): string {
   return ''
 }
 
-const noSuchThing = new Set(['not_found', 'model_not_found'])
-
 /** `call`, with "there is no such deployment" said about the name that was typed. */
 export async function aboutDeployment<T>(name: string, call: Promise<T>): Promise<T> {
   try {
     return await call
   } catch (error) {
-    if (!(error instanceof ApiError) || !noSuchThing.has(error.code)) throw error
+    if (!(error instanceof ApiError) || error.code !== 'not_found') throw error
     const message = `There is no deployment "${name}".`
     throw new Failure(exitStatus.notFound, 'not_found', message, 'List yours with "paddock ls".', { cause: error })
   }

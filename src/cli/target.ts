@@ -2,8 +2,8 @@
  * Which server, with which key. Flags win over the environment, the environment over defaults; a data folder named by
  * flag therefore also wins over a key in the environment, which may belong to another server.
  */
-import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { homeFolder } from '../runtime/environment.ts'
 import { readIfThere } from '../runtime/files.ts'
 import { exitStatus, Failure, usageFailure } from './failure.ts'
 
@@ -25,7 +25,7 @@ export interface Target {
 export const defaultUrl = 'http://127.0.0.1:8080'
 
 export function dataFolder(options: TargetOptions, env: NodeJS.ProcessEnv): string {
-  return resolve(options.data ?? env.PADDOCK_DATA ?? join(homedir(), '.paddock'))
+  return resolve(options.data ?? env.PADDOCK_DATA ?? join(homeFolder(), '.paddock'))
 }
 
 export function serverUrl(options: TargetOptions, env: NodeJS.ProcessEnv): string {

@@ -78,4 +78,6 @@ export interface ComputeDriver {
   logs(id: ReplicaId, lines: number): Promise<string[]>
   /** Keeps replicas alive for another lease period; called every few seconds by whoever lives. */
   renew(ids: ReplicaId[]): Promise<void>
+  /** Clears up what a crash left that is no replica (stray processes, unused copies); at a start and now and then. */
+  sweep?(): Promise<unknown>
 }

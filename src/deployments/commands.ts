@@ -89,7 +89,16 @@ export class Deployments {
     const data = { name, model_id: spec.modelId, by: principal.keyId }
     await record(tx, { orgId: principal.orgId, deploymentId: id, type: 'deployment.created', data, at })
     const route = makeRoute({
-      deployment: { id, orgId: row.org_id, name, modelId: spec.modelId, emulated, createdAt: at, desired: 'running' },
+      deployment: {
+        id,
+        orgId: row.org_id,
+        name,
+        modelId: spec.modelId,
+        emulated,
+        servedBy: this.#context.models.standIn(spec.modelId),
+        createdAt: at,
+        desired: 'running',
+      },
       engine: spec.engine.type,
       contextTokens: spec.engine.maxModelLen ?? model.files.contextSize,
       phase: 'starting',
@@ -263,19 +272,20 @@ export class Deployments {
   }
 
   async #views(rows: store.DeploymentRow[]): Promise<DeploymentView[]> {
-    const { db, clock, hardware } = this.#context
+    const { db, clock, hardware, models } = this.#context
     const ids = rows.map((row) => row.id)
     const intervals = ids.length === 0 ? [] : await store.servingIntervals(db, ids)
     return rows.map((row) => {
       const mine = intervals.filter((interval) => interval.deployment_id === row.id)
-      return render(row, replicaPrice(row.spec, hardware), costSoFar(mine.map(toInterval), clock.now()))
+      const cost = costSoFar(mine.map(toInterval), clock.now())
+      return render(row, replicaPrice(row.spec, hardware), cost, models.standIn(row.spec.modelId))
     })
   }
 }
 
 const costsNothing = new Set(['queued', 'asleep', 'stopping', 'stopped', 'failed', 'deleted'])
 
-function render(row: store.DeploymentRow, price: bigint, cost: bigint): DeploymentView {
+function render(row: store.DeploymentRow, price: bigint, cost: bigint, servedBy: string | null): DeploymentView {
   const hourly = row.desired === 'running' && !costsNothing.has(row.phase) ? price * BigInt(row.desired_replicas) : 0n
   return {
     id: row.id,
@@ -292,7 +302,7 @@ function render(row: store.DeploymentRow, price: bigint, cost: bigint): Deployme
     hourlyCostMax: price * BigInt(row.spec.replicas),
     cost,
     emulated: row.emulated,
-    servedBy: row.emulated ? 'paddock/starter' : null,
+    servedBy,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     deletedAt: row.deleted_at,

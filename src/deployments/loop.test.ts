@@ -37,7 +37,7 @@ const engine: EngineDriver = {
   launch: ({ host, apiKey }) => ({
     argv: [
       host.node,
-      join(host.packageRoot, 'src/compute/local/testing/engine.ts'),
+      join(host.packageRoot, 'src/compute/local/testing/engine.mjs'),
       '--port',
       String(host.port),
       ...flags,

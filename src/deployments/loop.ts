@@ -97,6 +97,7 @@ export class DeploymentLoop {
   async sweep(): Promise<void> {
     const { db, computes, log } = this.#world
     for (const driver of computes.values()) {
+      await driver.sweep?.()
       const ids = await driver.list()
       const owned = await store.ownedReplicas(db, ids)
       for (const id of ids.filter((candidate) => !owned.has(candidate))) {

@@ -10,6 +10,8 @@ export interface RouteSource {
     name: string
     modelId: string
     emulated: boolean
+    /** The model that really answers, when it is another one. */
+    servedBy: string | null
     createdAt: Date
     desired: string
   }
@@ -39,6 +41,7 @@ export function makeRoute(source: RouteSource): Route {
     replicas: replicas.sort((a, b) => (a.id < b.id ? -1 : 1)),
     contextTokens: source.contextTokens,
     emulated: deployment.emulated,
+    servedBy: deployment.servedBy,
     created: Math.floor(deployment.createdAt.getTime() / 1000),
     removed: deployment.desired === 'deleted',
     version: 0,

@@ -328,7 +328,7 @@ export async function publishRoute(tx: Tx, route: Route): Promise<number> {
      on conflict (deployment_id) do update set document = $3, version = $4`,
     [route.deploymentId, route.orgId, json(route), version],
   )
-  await notify(tx, 'tables')
+  await notify(tx)
   return version
 }
 

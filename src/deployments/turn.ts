@@ -174,6 +174,7 @@ async function recordRoute(world: TurnWorld, tx: Tx, snapshot: Snapshot, result:
       name: deployment.name,
       modelId: deployment.spec.modelId,
       emulated: deployment.emulated,
+      servedBy: world.models.standIn(deployment.spec.modelId),
       createdAt: deployment.created_at,
       desired: deployment.desired,
     },

@@ -13,7 +13,7 @@ export function availableEngines(drivers: readonly EngineDriver[] = engineDriver
   return new Map(usable.map((driver) => [driver.type, driver]))
 }
 
-/** Folders below the package root that shipped engines import beside our own. */
-export function runtimePackages(packageRoot: string): string[] {
-  return llamacppPackages(packageRoot)
+/** Packages that shipped engines import beside our own, as folders seen from the package root. */
+export function runtimePackages(): string[] {
+  return llamacppPackages()
 }

@@ -38,7 +38,9 @@ function byModel(routes: RouteTable, principal: Principal, model: string | null)
 function byPath(routes: RouteTable, principal: Principal, meant: Meant): Route {
   const orgId = meant.orgId ?? principal.orgId
   const member = principal.operator || principal.orgId === orgId
-  const route = member ? routes.byId(meant.deploymentId ?? '') : null
+  // By id or by name, as on every other route of a deployment; a name cannot look like an id.
+  const asked = meant.deploymentId ?? ''
+  const route = member ? (routes.byId(asked) ?? routes.byName(orgId, asked)) : null
   if (route === null || route.orgId !== orgId)
     throw new Fault('not_found', `There is no deployment ${meant.deploymentId}.`)
   // Whether its model was named rightly is told to those only who may call it.

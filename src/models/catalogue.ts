@@ -54,6 +54,12 @@ export class ModelCatalogue {
     return `The weights of ${model.sourceRepo} are not on this server.`
   }
 
+  /** Id of the model that answers in the place of this one here; null = it answers itself. */
+  standIn(modelId: string): string | null {
+    const model = this.#models.get(modelId)
+    return model && model.source.kind !== 'shipped' && this.#policy.starterStandsIn ? starterModelId : null
+  }
+
   /**
    * Weights for a `model_id`: catalogue id or absolute path of an allowed local GGUF. Throws Fault
    * `model_not_supported`, `model_path_not_allowed` or `model_file_unreadable`.

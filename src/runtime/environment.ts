@@ -1,3 +1,5 @@
+import { homedir } from 'node:os'
+
 /** The one door to the environment outside of configuration: what a command line reads of it. */
 export function environment(): NodeJS.ProcessEnv {
   return process.env
@@ -11,4 +13,13 @@ export function takeFromEnvironment(name: string): string | undefined {
   const value = process.env[name]
   delete process.env[name]
   return value === '' ? undefined : value
+}
+
+/** The home folder; "/" for a user who has none, which then is said to be not writable. */
+export function homeFolder(): string {
+  try {
+    return homedir()
+  } catch {
+    return '/'
+  }
 }

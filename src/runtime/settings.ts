@@ -2,9 +2,9 @@
  * Every setting of the server: name, default, meaning. `a.b_c` in the file is `PADDOCK_A_B_C` in the environment and,
  * for the few that have one, a flag of `serve`. docs/operate/settings.md is generated from this list.
  */
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { homeFolder } from './environment.ts'
 
 export interface Setting<T = unknown> {
   schema: z.ZodType<T>
@@ -31,7 +31,7 @@ const prices = z.record(z.string(), z.string().regex(/^\d{1,9}(\.\d{1,6})?$/, 'a
 export const settings = {
   port: setting(count(0, 65_535), 8080, 'Public port. 0 picks a free one.'),
   host: setting(text, '127.0.0.1', 'Address to listen on.'),
-  data: setting(text, join(homedir(), '.paddock'), 'Data folder; only its owner can enter it.'),
+  data: setting(text, join(homeFolder(), '.paddock'), 'Data folder; only its owner can enter it.'),
   fleet: setting(
     z.enum(['local', 'emulated']),
     'local',

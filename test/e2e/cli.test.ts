@@ -99,7 +99,7 @@ describe('command line', { concurrency: false }, () => {
     const port = String(server.port)
     const long = ['--max-tokens', '4000', '--param', 'ignore_eos=true']
     const command = new Command(place, ['chat', 'starter', 'Hello', ...long, '--port', port])
-    await command.says(/./)
+    await command.says(/\S/)
     command.child.kill('SIGINT')
     const { status, stdout, stderr } = await command.ended
     assert.deepEqual([status, stderr], [130, ''])

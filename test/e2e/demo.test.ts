@@ -132,9 +132,9 @@ function shell(place: Place, line: string) {
   })
 }
 
-for (const [signal, status] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
+for (const [signal, status, moment] of [
+  ['SIGINT', 130, /✓ deployment/],
+  ['SIGTERM', 143, /random weights/],
 ] as const)
   test(`${signal} in the middle of demo --exit leaves nothing`, { skip: procOnly }, () =>
     inPlace({}, async (place) => {

@@ -1,6 +1,6 @@
 /** Wherever it runs: any user, any folder, its own Postgres or somebody else's, through the command or directly. */
 import assert from 'node:assert/strict'
-import { chownSync, cpSync, linkSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { chownSync, cpSync, linkSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { reachableBy, runsAsRoot } from '../../src/runtime/isolation.ts'
@@ -9,6 +9,8 @@ import { startEmbeddedPostgres } from '../../src/store/embedded.ts'
 import { mainModule, type Server, type StartOptions, startServer } from './harness.ts'
 import { inNewPlace, Place } from './place.ts'
 
+/** A user without rights that every system has; Postgres wants one that has a name. */
+const stranger = accountOf('nobody')
 const rootOnly = runsAsRoot() ? false : 'only root can act as another user'
 
 /** Serves, deploys, answers and stops. */
@@ -64,9 +66,9 @@ describe('surroundings', () => {
     })
   })
 
-  it('a user that is not root', { skip: rootOnly || unreachable() }, async () => {
+  it('a user that is not root', { skip: rootOnly || noStranger() }, async () => {
     await inNewPlace(async (place) => {
-      const account = { uid: place.uidBase + 700, gid: place.uidBase + 700 }
+      const account = stranger!
       chownSync(place.root, account.uid, account.gid)
       await doesTheMainJob(place, { account }, () => {
         for (const one of place.processes()) assert.equal(statSync(`/proc/${one.pid}`).uid, account.uid, one.command)
@@ -94,8 +96,13 @@ describe('surroundings', () => {
   })
 })
 
-function unreachable(): string | false {
-  const stranger = { uid: 65_000, gid: 65_000 }
+function accountOf(name: string): { uid: number; gid: number } | null {
+  const found = new RegExp(`^${name}:[^:]*:(\\d+):(\\d+):`, 'm').exec(readFileSync('/etc/passwd', 'utf8'))
+  return found === null ? null : { uid: Number(found[1]), gid: Number(found[2]) }
+}
+
+function noStranger(): string | false {
+  if (stranger === null) return 'there is no user "nobody"'
   const closed = [mainModule, process.execPath, join(packageRoot, 'node_modules')].find(
     (path) => !reachableBy(stranger, path),
   )

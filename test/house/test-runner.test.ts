@@ -73,6 +73,12 @@ test('an open handle ends with the name of the file, not never', async () => {
   assert.match(whys(result), /planted-.*no test is running, but something/)
 })
 
+test('a test that blocks its process is not taken for one that is over', async () => {
+  const block = 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2500)'
+  const result = await run(`test('first', () => {})\ntest('blocks', () => { ${block} })`, { quietSeconds: 1 })
+  assert.deepEqual([result.passed, whys(result)], [2, ''])
+})
+
 test('a test that hangs ends at the limit and is named', async () => {
   const result = await run("test('hangs', () => new Promise((done) => setTimeout(done, 60_000)))", {
     timeoutSeconds: 1,

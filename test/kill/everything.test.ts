@@ -5,12 +5,12 @@
  */
 // test timeout: 7200 s
 import assert from 'node:assert/strict'
-import { after, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { systemClock, until } from '../../src/runtime/clock.ts'
 import { signalProcess } from '../../src/runtime/processes.ts'
 import { Run, type Server, startServer } from '../e2e/harness.ts'
-import { Place, shown } from '../e2e/place.ts'
-import { procOnly } from '../e2e/processes.ts'
+import { inNewPlace, type Place, shown } from '../e2e/place.ts'
+import { type OwnProcess, procOnly } from '../e2e/processes.ts'
 import { Random } from '../paper/random.ts'
 import { Writers } from './writers.ts'
 
@@ -22,111 +22,130 @@ const killsMinimum = 15
 const writingMsMaximum = 500
 const startingMsMaximum = 1_500
 
-/** Two run at once, so that the others wait for hardware, and starts and waits are killed as well. */
-const env = { PADDOCK_COMPUTE_LOCAL_CPU_SLOTS: '3', PADDOCK_LOG_LEVEL: 'warn' }
+const env = { PADDOCK_LOG_LEVEL: 'warn' }
 
 type Moment = 'starting' | 'writing'
 type Victims = 'its process group' | 'all but engines' | 'engines too'
 
-describe('SIGKILL of everything', { skip: procOnly }, () => {
-  const place = new Place()
-  const random = new Random(seed)
-  const writers = new Writers(seed)
+class Rounds {
+  readonly #place: Place
+  readonly #random = new Random(seed)
+  readonly #writers = new Writers(seed)
   /** Chosen by the first start; a client's address stays. */
-  let port = 0
-  let anchorEngine: { pid: number; start: string } | null = null
+  #port = 0
+  #anchorEngine: OwnProcess | null = null
 
-  after(() => place.remove())
+  constructor(place: Place) {
+    this.#place = place
+  }
 
-  it(`${kills} times (SEED=${seed})`, async (t) => {
+  /** Gives a sentence about what happened. */
+  async run(): Promise<string> {
     const began = performance.now()
-    let made = 0
-    const first = await start()
+    const first = await this.#start()
     await first.deploy('anchor')
     await first.active('anchor')
-    await writeAndKill(first, 'its process group')
-    for (made = 1; made < kills; made++) {
+    await this.#writeAndKill(first, 'its process group')
+    let made = 1
+    for (; made < kills; made++) {
       if (process.env.KILLS === undefined && performance.now() - began > usualMs && made >= killsMinimum) break
-      await round(made)
+      await this.#round(made)
     }
-    const last = await start()
-    await check(last, 'at the end')
-    await writers.clear(last.native)
-    await last.native.deleteDeployment('anchor')
-    await until(systemClock, 'no engine is left', 20_000, () => place.processes('engine', 'keeper').length === 0)
-    await last.stop()
-    const outages = [...writers.outages].map(([code, times]) => `${times} × ${code}`).join(', ')
-    t.diagnostic(`${made} kills, ${writers.acknowledged} writes acknowledged, not answered: ${outages}`)
-  })
+    await this.#end()
+    const { acknowledged, outages } = this.#writers
+    const unanswered = [...outages].map(([code, times]) => `${times} × ${code}`).join(', ')
+    return `${made} kills, ${acknowledged} writes acknowledged, not answered: ${unanswered}`
+  }
 
-  async function round(number: number): Promise<void> {
-    const moment: Moment = random.chance(0.4) ? 'starting' : 'writing'
-    const victims = random.weighted<Victims>({ 'its process group': 5, 'all but engines': 4, 'engines too': 1 })
-    const what = `kill ${number}, ${moment}, ${victims}`
+  async #round(number: number): Promise<void> {
+    const moment: Moment = this.#random.chance(0.4) ? 'starting' : 'writing'
+    const victims = this.#random.weighted<Victims>({ 'its process group': 5, 'all but engines': 4, 'engines too': 1 })
     try {
-      if (moment === 'starting') return await startAndKill(victims)
-      const server = await start()
-      await check(server, what)
-      await writeAndKill(server, victims)
+      if (moment === 'starting') return await this.#startAndKill(victims)
+      const server = await this.#start()
+      await this.#check(server)
+      await this.#writeAndKill(server, victims)
     } catch (error) {
-      throw new Error(`${what} (SEED=${seed}): ${(error as Error).message}`, { cause: error })
+      throw new Error(`kill ${number}, ${moment}, ${victims} (SEED=${seed}): ${(error as Error).message}`, {
+        cause: error,
+      })
     }
   }
 
-  async function start(): Promise<Server> {
-    const server = await startServer(place, { port, env, ownGroup: true })
-    port = server.port
+  async #start(): Promise<Server> {
+    const server = await startServer(this.#place, { port: this.#port, env, ownGroup: true })
+    this.#port = server.port
     return server
   }
 
-  async function startAndKill(victims: Victims): Promise<void> {
-    const run = new Run(place, { port, env, ownGroup: true })
-    await systemClock.sleep(random.int(0, startingMsMaximum))
+  async #startAndKill(victims: Victims): Promise<void> {
+    const run = new Run(this.#place, { port: this.#port, env, ownGroup: true })
+    await systemClock.sleep(this.#random.int(0, startingMsMaximum))
     assert.ok(!run.isOver, `it refused to start: ${run.output}`)
-    await kill(run, victims)
+    await this.#kill(run, victims)
   }
 
-  async function writeAndKill(server: Server, victims: Victims): Promise<void> {
-    const writing = writers.write(server, 3)
-    await systemClock.sleep(random.int(0, writingMsMaximum))
-    await kill(server.run, victims)
+  async #writeAndKill(server: Server, victims: Victims): Promise<void> {
+    const writing = this.#writers.write(server, 3)
+    await systemClock.sleep(this.#random.int(0, writingMsMaximum))
+    await this.#kill(server.run, victims)
     await writing.end()
   }
 
-  async function kill(run: Run, victims: Victims): Promise<void> {
+  async #kill(run: Run, victims: Victims): Promise<void> {
     process.kill(-run.child.pid!, 'SIGKILL')
     const spared = victims === 'engines too' ? [] : ['engine', 'keeper']
     if (victims !== 'its process group')
-      for (const one of place.processes()) if (!spared.includes(one.role)) signalProcess(one, 'SIGKILL')
-    if (victims === 'engines too') anchorEngine = null
+      for (const one of this.#place.processes()) if (!spared.includes(one.role)) signalProcess(one, 'SIGKILL')
+    if (victims === 'engines too') this.#anchorEngine = null
     await run.ended
   }
 
   /** One of each part, nothing that nobody owns, all that was acknowledged, and the anchor answers. */
-  async function check(server: Server, what: string): Promise<void> {
-    for (const role of ['supervisor', 'control', 'gateway', 'postmaster'] as const) place.process(role)
-    await writers.verify(server)
-    const answer = await server.openai().chat.completions.create({
-      model: 'anchor',
-      messages: [{ role: 'user', content: 'Still there?' }],
-      max_tokens: 2,
-    })
-    assert.equal(answer.object, 'chat.completion', what)
-    await until(systemClock, 'every engine belongs to a deployment', 20_000, () => everyEngineIsOwned(server))
+  async #check(server: Server): Promise<void> {
+    for (const role of ['supervisor', 'control', 'gateway', 'postmaster'] as const) this.#place.process(role)
+    await this.#writers.verify(server)
+    await this.#anchorAnswers(server)
+    await until(systemClock, 'every engine belongs to a deployment', 20_000, () => this.#everyEngineIsOwned(server))
     const [replica] = (await server.native.listReplicas('anchor')).data.filter(({ phase }) => phase === 'ready')
-    const engine = place.processes('engine').find(({ replicaId }) => replicaId === replica!.id)
-    assert.ok(engine, `the anchor's engine is among: ${shown(place.processes('engine'))}`)
-    if (anchorEngine !== null) assert.equal(engine.pid, anchorEngine.pid, 'a kill of the server touches no engine')
-    anchorEngine = engine
+    const engines = this.#place.processes('engine')
+    const engine = engines.find(({ replicaId }) => replicaId === replica!.id)
+    assert.ok(engine, `the anchor's engine is among: ${shown(engines)}`)
+    if (this.#anchorEngine !== null)
+      assert.equal(engine.pid, this.#anchorEngine.pid, 'a kill of the server touches no engine')
+    this.#anchorEngine = engine
   }
 
-  async function everyEngineIsOwned(server: Server): Promise<boolean> {
+  async #anchorAnswers(server: Server): Promise<void> {
+    const ask = { messages: [{ role: 'user' as const, content: 'Still there?' }], max_tokens: 2 }
+    try {
+      await server.openai().chat.completions.create({ model: 'anchor', ...ask }, { timeout: 30_000 })
+    } catch (error) {
+      const state = JSON.stringify(await server.native.explainDeployment('anchor'))
+      throw new Error(`the anchor does not answer: ${(error as Error).message}\n${state}\n${server.run.output}`)
+    }
+  }
+
+  async #everyEngineIsOwned(server: Server): Promise<boolean> {
     const owned = new Set<string>()
     for (const { id } of (await server.native.listDeployments()).data)
       for (const { id: replicaId, phase } of (await server.native.listReplicas(id)).data)
         if (phase !== 'gone') owned.add(replicaId)
-    const kept = place.processes('keeper').map(({ replicaId }) => replicaId!)
-    const running = place.processes('engine').map(({ replicaId }) => replicaId!)
+    const kept = this.#place.processes('keeper').map(({ replicaId }) => replicaId!)
+    const running = this.#place.processes('engine').map(({ replicaId }) => replicaId!)
     return new Set(kept).size === kept.length && [...kept, ...running].every((id) => owned.has(id))
   }
+
+  async #end(): Promise<void> {
+    const last = await this.#start()
+    await this.#check(last)
+    await this.#writers.clear(last.native)
+    await last.native.deleteDeployment('anchor')
+    await until(systemClock, 'no engine is left', 20_000, () => this.#place.processes('engine', 'keeper').length === 0)
+    await last.stop()
+  }
+}
+
+describe('SIGKILL of everything', { skip: procOnly }, () => {
+  it(`${kills} times (SEED=${seed})`, (t) => inNewPlace(async (place) => t.diagnostic(await new Rounds(place).run())))
 })

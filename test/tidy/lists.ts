@@ -9,7 +9,6 @@ export const packages: PackageList = {
   '@hono/zod-openapi': ['src/api/'],
   commander: ['src/cli/', 'src/main.ts'],
   hono: ['src/api/'],
-  'node-llama-cpp': ['src/engines/llamacpp/'],
   pg: ['src/store/'],
   pino: ['src/runtime/'],
   'prom-client': ['src/api/', 'src/gateway/', 'src/engines/llamacpp/', 'src/runtime/'],

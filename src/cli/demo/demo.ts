@@ -106,7 +106,7 @@ async function startServer({ story, wantedPort, running, interruption }: Telling
   await story.step(
     'database',
     () => server.databaseReady(signal),
-    () => `Postgres, embedded, in ${place.folder}`,
+    () => `Postgres, embedded; data in ${place.folder}`,
   )
   await story.step(
     'server',
@@ -128,13 +128,15 @@ async function tellQuestion({ screen, story }: Telling, talk: Talk, deployment: 
 }
 
 /** Until Ctrl-C, or until the server ends by itself. */
-async function stay({ interruption }: Telling, server: DemoServer): Promise<number> {
+async function stay({ screen, interruption }: Telling, server: DemoServer): Promise<number> {
   const asked = new Promise<'asked'>((resolve) => {
     if (interruption.signal.aborted) resolve('asked')
     interruption.signal.addEventListener('abort', () => resolve('asked'), { once: true })
   })
-  if ((await Promise.race([asked, server.ended])) === 'asked') return exitStatus.ok
-  throw server.failure()
+  if ((await Promise.race([asked, server.ended])) !== 'asked') throw server.failure()
+  // The terminal has written "^C".
+  if (screen.live) screen.write('\n')
+  return exitStatus.ok
 }
 
 function createdText({ deployment, found }: { deployment: Deployment; found: boolean }): string {

@@ -1,6 +1,6 @@
 /** The first and the last words of the demo. Pure. */
-import { homedir } from 'node:os'
 import { sep } from 'node:path'
+import { homeFolder } from '../../runtime/environment.ts'
 import type { Paint } from '../deployment-text.ts'
 import type { Place } from './place.ts'
 import { demoName } from './talk.ts'
@@ -45,7 +45,7 @@ export function nextSteps({ url, place, key, usualPort, paint }: Next): string[]
 
 /** "~/…" for what is in the home folder. */
 function shortened(path: string): string {
-  const home = homedir()
+  const home = homeFolder()
   return path.startsWith(home + sep) ? `~${path.slice(home.length)}` : path
 }
 

@@ -1,7 +1,8 @@
 /** Where the demo keeps its data, and what is left there. */
 import { accessSync, constants, copyFileSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
-import { homedir, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
+import { homeFolder } from '../../runtime/environment.ts'
 import { readJsonIfThere } from '../../runtime/files.ts'
 import { exitStatus, Failure } from '../failure.ts'
 
@@ -17,7 +18,7 @@ export interface Place {
 
 /** Throws Failure when no folder can be made. */
 export function choosePlace(wish: { data: string | undefined; exit: boolean }): Place {
-  const kept = wish.data ?? (wish.exit ? undefined : join(homedir(), '.paddock-demo'))
+  const kept = wish.data ?? (wish.exit ? undefined : join(homeFolder(), '.paddock-demo'))
   const folder = kept === undefined ? null : madeFolder(resolve(kept), wish.data !== undefined)
   if (folder !== null) return place(folder, false)
   // Nothing is to be kept, or there is no home to keep it in.

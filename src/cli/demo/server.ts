@@ -10,7 +10,7 @@ import { environment } from '../../runtime/environment.ts'
 import { readIfThere, readJsonIfThere } from '../../runtime/files.ts'
 import { listProcesses, processTree } from '../../runtime/process-table.ts'
 import { childEnv, endProcess, identify, type ProcessIdentity, signalProcess } from '../../runtime/processes.ts'
-import { modulePath } from '../../runtime/self.ts'
+import { modulePath, packageRoot } from '../../runtime/self.ts'
 import { NativeClient } from '../../wire/native/client.ts'
 import { exitStatus, Failure } from '../failure.ts'
 import { readableLog } from './log-text.ts'
@@ -175,14 +175,26 @@ function serveArguments(folder: string, port: number): string[] {
 }
 
 /** Settings of the environment that are about the machine; all others are about another server than the demo's. */
-const passedOn = ['PADDOCK_SYSTEM_FOLDER', 'PADDOCK_ISOLATION_UID_BASE', 'PADDOCK_LOG_LEVEL', 'HOME', 'XDG_RUNTIME_DIR']
+const passedOn = [
+  'PADDOCK_SYSTEM_FOLDER',
+  'PADDOCK_ISOLATION_UID_BASE',
+  'PADDOCK_LOG_LEVEL',
+  'NODE_COMPILE_CACHE',
+  'HOME',
+  'XDG_RUNTIME_DIR',
+]
 
 function serveEnvironment(): Record<string, string> {
   const given = passedOn.flatMap((name) => {
     const value = environment()[name]
     return value === undefined ? [] : [[name, value] as const]
   })
-  return childEnv({ ...Object.fromEntries(given), PADDOCK_COMPUTE_LOCAL_LEASE_SECONDS: String(leaseSeconds) })
+  return childEnv({
+    // Where bin/paddock.mjs keeps compiled code as well; the second start is then faster.
+    NODE_COMPILE_CACHE: join(packageRoot, 'node_modules', '.cache', 'paddock'),
+    ...Object.fromEntries(given),
+    PADDOCK_COMPUTE_LOCAL_LEASE_SECONDS: String(leaseSeconds),
+  })
 }
 
 /** Postgres writes its state into the eighth line of its pid file. */

@@ -3,9 +3,9 @@
  * machine's, so that two Paddocks on it never give one uid or one GPU to two engines; else it is the instance's own.
  * A claim is a file, made in one step, that names its run folder; once that folder is gone the claim means nothing.
  */
-import { existsSync, linkSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, linkSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { createFileOnce, readJsonIfThere } from '../../runtime/files.ts'
+import { createFileOnce, makeFolder, readJsonIfThere } from '../../runtime/files.ts'
 import { randomToken } from '../../runtime/ids.ts'
 import { namesIn } from './run-folder.ts'
 
@@ -32,7 +32,7 @@ export class Claims {
 
   /** `count` of these names for this run folder, what it holds already first; null (and nothing new) when too few. */
   take(names: Iterable<string>, count: number, folder: string): string[] | null {
-    mkdirSync(this.#folder, { recursive: true, mode: 0o755 })
+    makeFolder(this.#folder, 0o755)
     const wanted = [...names]
     const mine = wanted.filter((name) => this.#read(name)?.folder === folder).slice(0, count)
     const fresh: string[] = []

@@ -108,9 +108,10 @@ export class LocalCompute implements ComputeDriver {
   async #create(order: ReplicaOrder): Promise<void> {
     const run = this.#run(order.id)
     try {
+      if (run.exit() !== null) return
       const keeper = run.keeper()
       if (keeper?.pid === 0) throw new ComputeError('rejected', `${order.id} is being removed.`)
-      if (keeper !== null || run.exit() !== null) return
+      if (keeper !== null) return
       const intent = await this.#alone(() => admit(this.#host, order))
       await startKeeper(this.#host, run, await writeOrder(this.#host, order, intent))
     } catch (error) {

@@ -59,11 +59,13 @@ export async function settle(host: Host, run: RunFolder, keeper: KeeperRecord): 
     code: null,
     signal: 'SIGKILL',
     lastLines: tail(run.file('log'), lastLinesMaximum),
-    why: keeper.pid === 0 ? 'It was removed before it started.' : 'Its keeper was killed, and the engine with it.',
+    why: keeper.pid === 0 ? neverKept : 'Its keeper was killed, and the engine with it.',
   }
   createFileOnce(run.file('exit.json'), JSON.stringify(exit))
   return run.exit() ?? exit
 }
+
+const neverKept = 'It was removed before it started, or this machine crashed while it was starting.'
 
 function lastSignOfLife(run: RunFolder, keeper: KeeperRecord): number {
   return Math.round(Math.max(keeper.startedAt, run.changedAt('keeper.json'), run.changedAt('log')))

@@ -3,8 +3,9 @@
  * another uid, so root copies what an engine needs (never data) below the system folder, once per content.
  */
 import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { makeFolder } from '../../runtime/files.ts'
 import { type Account, placeReadable, reachableBy } from '../../runtime/isolation.ts'
 import { runsFromSource } from '../../runtime/self.ts'
 import { namesIn } from './run-folder.ts'
@@ -19,9 +20,9 @@ const ownParts = ['kernel', 'runtime', 'engines']
 const ownRoot = runsFromSource ? 'src' : 'dist'
 
 /**
- * `files` themselves when `account` can read them, else their copy below `folder`. `packages`: folders below
- * `packageRoot`, e.g. `node_modules/node-llama-cpp`. `claim` is told the name of the copy before it is used. Throws
- * what the file system throws.
+ * `files` themselves when `account` can read them, else their copy below `folder`. `packages`: folders such as
+ * `node_modules/pkg`, looked for at `packageRoot` and above it, where npm puts them when we are somebody's dependency.
+ * `claim` is told the name of the copy before it is used. Throws what the file system throws.
  */
 export function placeEngineFiles(
   files: EngineFiles,
@@ -30,48 +31,43 @@ export function placeEngineFiles(
   folder: string,
   claim: (copy: string) => void,
 ): EngineFiles {
-  const parts = ['package.json', ...ownParts.map((part) => join(ownRoot, part)), ...packages].filter((part) =>
-    existsSync(join(files.packageRoot, part)),
-  )
-  const needed = [files.node, ...parts.map((part) => join(files.packageRoot, part))]
+  const own = ['package.json', ...ownParts.map((part) => join(ownRoot, part))]
+  const parts = [...own, ...packages].flatMap((part) => {
+    const source = packages.includes(part) ? findAbove(files.packageRoot, part) : join(files.packageRoot, part)
+    return source !== null && existsSync(source) ? [{ part, source }] : []
+  })
+  const needed = [files.node, ...parts.map(({ source }) => source)]
   if (needed.every((path) => reachableBy(account, path))) return files
-  const copy = contentHash(files, parts)
+  const copy = contentHash(files.node, parts)
   claim(copy)
   const target = join(folder, copy)
   const place = (source: string, part: string) => {
-    openFolders(dirname(folder), dirname(join(target, part)))
+    // Whatever our umask is, other uids get through.
+    makeFolder(dirname(join(target, part)), 0o755)
     return placeReadable(source, join(target, part))
   }
-  for (const part of parts) place(join(files.packageRoot, part), part)
+  for (const { source, part } of parts) place(source, part)
   const node = place(realpathSync(files.node), join('bin', 'node'))
   return { node, packageRoot: target }
 }
 
-/** Makes the folders from `top` down to `bottom` so that every uid may enter them, whatever our umask is. */
-export function openFolders(top: string, bottom: string): void {
-  for (const folder of [...parents(top, bottom), bottom]) {
-    if (existsSync(folder)) continue
-    mkdirSync(folder, { recursive: true })
-    chmodSync(folder, 0o755)
-  }
-}
-
-function parents(top: string, bottom: string): string[] {
-  const above = dirname(bottom)
-  return bottom === top || above === bottom ? [] : [...parents(top, above), above]
+/** `part` below `folder` or the nearest folder above it that has one, as Node looks for packages. */
+function findAbove(folder: string, part: string): string | null {
+  const found = join(folder, part)
+  if (existsSync(found)) return found
+  return dirname(folder) === folder ? null : findAbove(dirname(folder), part)
 }
 
 /** What npm installed is known by name and version, the Node binary by its size and time, ours by its content. */
-function contentHash({ node, packageRoot }: EngineFiles, parts: readonly string[]): string {
+function contentHash(node: string, parts: readonly { part: string; source: string }[]): string {
   const hash = createHash('sha256')
   const { size, mtimeMs } = statSync(node)
   hash.update(JSON.stringify([size, mtimeMs]))
-  for (const part of parts) {
-    const path = join(packageRoot, part)
+  for (const { part, source } of parts) {
     hash.update(part)
-    if (!statSync(path).isDirectory()) hash.update(readFileSync(path))
-    else if (part.startsWith('node_modules')) hash.update(readFileSync(join(path, 'package.json')))
-    else hashTree(hash, path)
+    if (!statSync(source).isDirectory()) hash.update(readFileSync(source))
+    else if (part.startsWith('node_modules')) hash.update(readFileSync(join(source, 'package.json')))
+    else hashTree(hash, source)
   }
   return hash.digest('hex').slice(0, 24)
 }

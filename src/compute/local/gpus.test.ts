@@ -1,7 +1,6 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import { parseNvidia, parseRocm, slugOf } from './gpus.ts'
-import { TestFleet } from './testing/fleet.ts'
 
 test('nvidia-smi: one GPU a line; what is no line of its table is passed over', () => {
   const text =
@@ -35,27 +34,4 @@ test('rocm-smi: cards in JSON, warnings before it, nothing when it is none', () 
 test('a laptop’s RTX 4090 is another product', () => {
   assert.equal(slugOf('NVIDIA GeForce RTX 4090'), 'rtx4090')
   assert.notEqual(slugOf('NVIDIA GeForce RTX 4090 Laptop GPU'), 'rtx4090')
-})
-
-test('the emulated fleet: eight GPUs’ worth of every type in each of its regions, marked', async () => {
-  const gpuTypes = [
-    { slug: 'h100', gpusPerUnit: 1, regions: ['nyc2', 'tor1'] },
-    { slug: 'mi300x_8', gpusPerUnit: 8, regions: ['nyc2'] },
-  ]
-  const fleet = new TestFleet({ fleet: 'emulated', gpuTypes, cpuSlots: 2 })
-  const offers = await fleet.local.offers()
-  const shown = offers.map(({ gpuType, region, totalUnits, freeUnits, emulated }) => [
-    gpuType,
-    region,
-    totalUnits,
-    freeUnits,
-    emulated,
-  ])
-  assert.deepEqual(shown, [
-    ['cpu', 'local', 2, 2, false],
-    ['h100', 'nyc2', 8, 8, true],
-    ['h100', 'tor1', 8, 8, true],
-    ['mi300x_8', 'nyc2', 1, 1, true],
-  ])
-  await fleet.dispose()
 })

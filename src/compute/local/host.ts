@@ -23,8 +23,6 @@ export class Host {
   readonly uidBase: number
   readonly leaseSeconds: number
   readonly threads: number
-  /** Where other uids find what they must read; under root only, shared with other Paddocks on this machine. */
-  readonly systemFolder: string
   /** What this instance keeps where other uids can reach; under root only. */
   readonly instanceFolder: string
   /** Copies of our own program, shared with other Paddocks on this machine; under root only. */
@@ -37,7 +35,6 @@ export class Host {
   constructor(options: LocalOptions) {
     if (!/^[a-z0-9-]+$/.test(options.instanceId)) throw new Error(`bad instance id: ${options.instanceId}`)
     const system = options.systemFolder ?? systemFolder
-    this.systemFolder = system
     this.options = options
     this.clock = options.clock ?? systemClock
     this.uidBase = options.uidBase ?? defaultUidBase
@@ -70,13 +67,25 @@ export class Host {
     return this.#types
   }
 
+  /** As last seen; asked anew now and then, and nobody waits for that but the first. */
   gpus(): Promise<Gpu[]> {
     const now = this.clock.monotonicMs()
-    if (this.#gpus === null || now - this.#gpus.at > gpusFreshMs) {
-      const probe = this.options.probeGpus ?? probeGpus
-      this.#gpus = { at: now, found: probe((message) => this.options.log?.warn({}, message)) }
+    if (this.#gpus === null) {
+      this.#gpus = { at: now, found: this.#probeGpus() }
+    } else if (now - this.#gpus.at > gpusFreshMs) {
+      this.#gpus.at = now
+      void this.#probeGpus().then((gpus) => (this.#gpus = { at: now, found: Promise.resolve(gpus) }))
     }
     return this.#gpus.found
+  }
+
+  /** A probe that fails is no GPUs. */
+  #probeGpus(): Promise<Gpu[]> {
+    const warn = (message: string) => this.options.log?.warn({}, message)
+    return (this.options.probeGpus ?? probeGpus)(warn).catch((error: Error) => {
+      warn(`GPUs could not be looked up: ${error.message}`)
+      return []
+    })
   }
 
   /** `except`: this replica's own share counts as free. */

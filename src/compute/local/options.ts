@@ -21,8 +21,8 @@ export interface LocalOptions {
   packageRoot: string
   /** The pinned Node binary. */
   node: string
-  /** Folders below `packageRoot` that engines import beside our own, e.g. `node_modules/node-llama-cpp`. */
-  runtimePackages?(packageRoot: string): string[]
+  /** Folders at or above `packageRoot` that engines import beside our own, e.g. `node_modules/@node-llama-cpp/linux-x64`. */
+  runtimePackages?(): string[]
   log?: Log
   /** Threads that one engine is told to use. Default: half of the cores, at least one. */
   threadsPerReplica?: number

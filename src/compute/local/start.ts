@@ -9,13 +9,13 @@ import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import type { Launch, LaunchHost } from '../../engines/contract.ts'
 import { until } from '../../runtime/clock.ts'
-import { createFileOnce } from '../../runtime/files.ts'
+import { createFileOnce, makeFolder } from '../../runtime/files.ts'
 import { randomToken } from '../../runtime/ids.ts'
 import { reachableBy } from '../../runtime/isolation.ts'
 import { childEnv } from '../../runtime/processes.ts'
 import { modulePath } from '../../runtime/self.ts'
 import { ComputeError, type ReplicaOrder } from '../contract.ts'
-import { openFolders, placeEngineFiles } from './engine-files.ts'
+import { placeEngineFiles } from './engine-files.ts'
 import { visibleDevices } from './gpus.ts'
 import { guarded } from './guard.ts'
 import type { Host } from './host.ts'
@@ -47,7 +47,7 @@ export async function writeOrder(host: Host, order: ReplicaOrder, intent: Intent
 async function makeScratch(host: Host, order: ReplicaOrder, { account }: Intent): Promise<string> {
   const own = host.replicaFolder(order.id)
   const scratch = join(own, 'scratch')
-  if (account !== null) openFolders(host.systemFolder, dirname(own))
+  if (account !== null) makeFolder(dirname(own), 0o755)
   await mkdir(scratch, { recursive: true, mode: 0o700 })
   if (account === null) return scratch
   await chown(own, 0, account.gid)
@@ -62,12 +62,8 @@ async function makeScratch(host: Host, order: ReplicaOrder, { account }: Intent)
 async function placeFiles(host: Host, order: ReplicaOrder, intent: Intent): Promise<LaunchHost> {
   const { account, gpuIds } = intent
   const { node, packageRoot, runtimePackages } = host.options
-  const files = placeEngineFiles(
-    { node, packageRoot },
-    runtimePackages?.(packageRoot) ?? [],
-    account,
-    host.codeFolder,
-    (copy) => host.claims.take([`code-${copy}-${order.id}`], 1, host.run(order.id).path),
+  const files = placeEngineFiles({ node, packageRoot }, runtimePackages?.() ?? [], account, host.codeFolder, (copy) =>
+    host.claims.take([`code-${copy}-${order.id}`], 1, host.run(order.id).path),
   )
   const { path } = order.model
   const modelPath =

@@ -7,7 +7,7 @@ import { type ProcessIdentity, signalProcess } from '../../runtime/processes.ts'
 import { remove, removedPrefix, settle } from './end.ts'
 import { removeUnusedFiles } from './engine-files.ts'
 import type { Host } from './host.ts'
-import { isKept, type KeeperRecord, namesIn } from './run-folder.ts'
+import { isKept, type KeeperRecord, namesIn, type RunFolder } from './run-folder.ts'
 import { endRemains, type MarkedProcess, markedProcesses, processesOf } from './strays.ts'
 import { removeUnusedWeights } from './weights.ts'
 
@@ -42,20 +42,32 @@ export async function sweep(host: Host, busy: ReadonlySet<ReplicaId>): Promise<S
   const report: SweepReport = { endedProcesses: [], removedFolders: [], removedWeights: [] }
   report.endedProcesses.push(...endStrays(host))
   for (const run of host.runs()) {
-    const keeper = run.keeper()
-    if (keeper !== null && !isKept(keeper)) {
-      if (run.exit() === null) await settle(host, run, keeper)
-      else await endRemains(run, host.clock)
-    }
-    if (!busy.has(run.id) && isHalfMade(host, run.id)) {
-      remove(host, run)
-      report.removedFolders.push(run.id)
-    }
+    // One that cannot be cleared up must not keep the others from it.
+    await sweepRun(host, run, busy, report).catch((error: Error) => complain(host, run.id, error))
   }
   report.removedFolders.push(...removeOrphanFolders(host))
   freeStaleClaims(host)
   if (runsAsRoot()) await removeUnused(host, report)
+  if (Object.values(report).some((found) => found.length > 0))
+    host.options.log?.warn(report, 'cleared up what a crash left behind')
   return report
+}
+
+async function sweepRun(host: Host, run: RunFolder, busy: ReadonlySet<ReplicaId>, report: SweepReport): Promise<void> {
+  const keeper = run.keeper()
+  if (keeper !== null && !isKept(keeper)) {
+    if (run.exit() === null) await settle(host, run, keeper)
+    else await endRemains(run, host.clock)
+  }
+  if (busy.has(run.id) || !isHalfMade(host, run)) return
+  remove(host, run)
+  report.removedFolders.push(run.id)
+}
+
+function complain(host: Host, id: ReplicaId, error: Error): void {
+  // Somebody else removed it meanwhile: fine.
+  if (host.run(id).exists())
+    host.options.log?.warn({ replica: id, error: error.message }, 'a replica cannot be cleared up')
 }
 
 function endStrays(host: Host): number[] {
@@ -70,8 +82,7 @@ function endStrays(host: Host): number[] {
   return strays.map((stray) => stray.identity.pid)
 }
 
-function isHalfMade(host: Host, id: ReplicaId): boolean {
-  const run = host.run(id)
+function isHalfMade(host: Host, run: RunFolder): boolean {
   if (run.order() !== null || run.keeper() !== null) return false
   const at = Math.max(run.changedAt('intent.json'), run.changedAt('.'))
   return host.clock.now() - at > (host.options.halfMadeSeconds ?? 600) * 1000

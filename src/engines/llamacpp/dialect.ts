@@ -50,29 +50,22 @@ export function metricsSample(text: string): EngineSample {
 }
 
 /**
- * Fields by which a client would reach past the gateway: slots, caches, adapters by number or path, templates, raw
- * timings. Source: llama.cpp tools/server/README.md.
+ * Fields by which a client would reach past the gateway: slots, caches, adapters by number or path, templates, limits
+ * under another name, what an answer contains, raw timings. Those of llama.cpp (tools/server/README.md), and their
+ * cousins in other engines, so that a client learns here already that they are not passed.
  */
-const steering = new Set([
-  'id_slot',
-  'slot_id',
-  'cache_prompt',
-  'n_cache_reuse',
-  'lora',
-  'chat_template',
-  'chat_template_kwargs',
-  'grammar',
-  'grammar_lazy',
-  'grammar_triggers',
-  'timings_per_token',
-  'return_progress',
-  'post_sampling_probs',
-  'samplers',
-  'speculative.n_max',
-  'speculative.n_min',
-  'speculative.p_min',
-  'models_autoload',
-])
+const steering = new Set(
+  [
+    'id_slot slot_id cache_prompt cache_salt n_cache_reuse n_keep n_discard',
+    'lora lora_path lora_request chat_template chat_template_kwargs',
+    'grammar grammar_lazy grammar_triggers preserved_tokens samplers',
+    'n_predict t_max_predict_ms t_max_prompt_ms n_cmpl models_autoload',
+    'response_fields return_tokens return_progress post_sampling_probs timings_per_token __verbose sse_ping_interval',
+    'speculative.n_max speculative.n_min speculative.p_min speculative.type',
+  ]
+    .join(' ')
+    .split(' '),
+)
 
 export function refusedBodyField(_route: InferenceRoute, body: Record<string, unknown>): string | null {
   return Object.keys(body).find((field) => steering.has(field)) ?? null

@@ -43,6 +43,7 @@ test('llama-server: the launch line; its context is that of all slots together',
       '--threads',
       '3',
       '--metrics',
+      '--no-slots',
       '--no-webui',
       '--offline',
       '--flash-attn',
@@ -54,7 +55,7 @@ test('llama-server: the launch line; its context is that of all slots together',
 
 test('what is absent becomes a default that a laptop can hold', () => {
   for (const driver of engineDrivers)
-    assert.deepEqual(driver.limits(spec(), model), { contextTokens: 32_768, sequences: 4 })
+    assert.deepEqual(driver.limits(spec(), model), { contextTokens: 8_192, sequences: 4 })
   assert.equal(embedded.limits(spec(), { contextSize: 2048 }).contextTokens, 2048)
 })
 

@@ -6,8 +6,11 @@ import { nativePackage } from './platform.ts'
 import { contextTokensMaximum, contextTokensMinimum, sequencesDefault, sequencesMaximum } from './worker/arguments.ts'
 
 const stopGraceSeconds = 10
-/** Context that a model with a huge one gets unless asked: memory for a laptop, not for a data centre. */
-const contextTokensDefaultMaximum = 32_768
+/**
+ * Context that a model with a huge one gets unless asked: four sequences of it take 4 GiB beside an 8B model, which a
+ * laptop has. Memory for the whole context is taken at the start, used or not.
+ */
+export const contextTokensDefaultMaximum = 8_192
 
 export const embedded: EngineDriver = {
   type: 'llamacpp',

@@ -1,12 +1,12 @@
 /** llama.cpp's own server, when the operator has put it on the PATH: the same files, GPUs too. */
 import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
 import { metricsSample, readinessOf, refusedBodyField } from './dialect.ts'
+import { contextTokensDefaultMaximum } from './embedded.ts'
 import { contextTokensMaximum, contextTokensMinimum } from './worker/arguments.ts'
 
 const stopGraceSeconds = 10
 const sequencesDefault = 4
 const sequencesMaximum = 256
-const contextTokensDefaultMaximum = 32_768
 
 /** Additional arguments that change how it computes, not what it may reach: flag → takes a value. */
 const allowedArguments: Record<string, boolean> = {
@@ -112,6 +112,7 @@ function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch 
     '--threads',
     String(host.threads),
   )
-  argv.push('--metrics', '--no-webui', '--offline', ...spec.additionalArgs)
+  // Slots show prompts; nobody needs them.
+  argv.push('--metrics', '--no-slots', '--no-webui', '--offline', ...spec.additionalArgs)
   return { argv, env: { LLAMA_API_KEY: apiKey }, image: null, stopGraceSeconds }
 }

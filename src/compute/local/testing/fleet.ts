@@ -14,7 +14,7 @@ import { engineOf, RunFolder } from '../run-folder.ts'
 import { type MarkedProcess, markedProcesses } from '../strays.ts'
 
 export const cpu: Placement = { provider: 'local', gpuType: 'cpu', gpuCount: 1, region: 'local', emulated: false }
-export const engineProgram = join(import.meta.dirname, 'engine.ts')
+export const engineProgram = join(import.meta.dirname, 'engine.mjs')
 const patienceMs = 10_000
 let fleets = 0
 

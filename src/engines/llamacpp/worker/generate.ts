@@ -3,7 +3,7 @@ import { Fault } from '../../../kernel/fault.ts'
 import { randomSeed } from '../../../runtime/ids.ts'
 import { AnswerText } from './answer-text.ts'
 import type { Batcher } from './batcher.ts'
-import { grammarOfSchema, jsonObjectGrammar } from './json-grammar.ts'
+import { grammarOf } from './json-grammar.ts'
 import type { Model } from './model.ts'
 import type { Token } from './native.ts'
 import type { EngineRequest } from './request.ts'
@@ -27,10 +27,10 @@ export interface Engine {
 }
 
 export interface Progress {
-  /** The prompt was counted and fits. */
-  accepted(): void
-  /** Text that may be sent; '' when a token's bytes are held back. */
-  text(text: string, usage: Usage): void
+  /** A sequence is there; `usage` says how much of the prompt it held already. */
+  begun(usage: Usage): void
+  /** After each token: the text that may be sent now, '' while it is held back. */
+  token(text: string, usage: Usage): void
 }
 
 /**
@@ -63,7 +63,6 @@ export async function generate(
   )
   const answer = new Answer(model, request, limit, progress, prompt.length)
   try {
-    progress.accepted()
     await batcher.run({
       sequence,
       prompt,
@@ -71,6 +70,7 @@ export async function generate(
       signal,
       begin: (cached) => {
         answer.usage.cachedTokens = cached
+        progress.begun(answer.usage)
       },
       token: (token) => answer.take(token),
     })
@@ -78,15 +78,15 @@ export async function generate(
     sampler.dispose()
     sequences.giveBack(sequence)
   }
-  if (signal.aborted) throw new Fault('client_closed', 'The client has left.')
-  answer.finishText()
+  if (answer.finish === null) throw new Fault('client_closed', 'The client has left.')
   return { finish: answer.finish, usage: answer.usage }
 }
 
 /** Collects an answer token by token and knows when it is over. */
 class Answer {
   readonly usage: Usage
-  finish: FinishReason = 'length'
+  /** Null while it goes on. */
+  finish: FinishReason | null = null
   readonly #model: Model
   readonly #limit: number
   readonly #progress: Progress
@@ -103,20 +103,13 @@ class Answer {
   /** False = that was the last token. The token that ends an answer is counted: it was computed. */
   take(token: Token): boolean {
     this.usage.completionTokens += 1
-    if (this.#model.ends.has(token)) return this.#stop()
-    this.#progress.text(this.#text.push(this.#model.bytesOf(token)), this.usage)
-    if (this.#text.stopped) return this.#stop()
-    return this.usage.completionTokens < this.#limit
-  }
-
-  finishText(): void {
-    const rest = this.#text.end()
-    if (rest !== '') this.#progress.text(rest, this.usage)
-  }
-
-  #stop(): boolean {
-    this.finish = 'stop'
-    return false
+    const ended = this.#model.ends.has(token)
+    let text = ended ? '' : this.#text.push(this.#model.bytesOf(token))
+    if (ended || this.#text.stopped) this.finish = 'stop'
+    else if (this.usage.completionTokens >= this.#limit) this.finish = 'length'
+    if (this.finish !== null) text += this.#text.end()
+    this.#progress.token(text, this.usage)
+    return this.finish === null
   }
 }
 
@@ -134,6 +127,6 @@ function tokenLimit(promptTokens: number, { maxTokens, input }: EngineRequest, c
 }
 
 function grammarStateOf(model: Model, { format }: EngineRequest): object | null {
-  if (format.type === 'text') return null
-  return model.grammarState(format.type === 'json' ? jsonObjectGrammar : grammarOfSchema(format.schema))
+  const grammar = grammarOf(format)
+  return grammar === null ? null : model.grammarState(grammar)
 }

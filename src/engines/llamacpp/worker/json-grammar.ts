@@ -1,229 +1,258 @@
 /**
- * JSON schema → GBNF, llama.cpp's grammar language, so that an answer can only be JSON of that shape. Keywords that
- * constrain and are not known here are refused by name: an answer that only looks checked is worse than none. Pure.
+ * JSON schema → grammar in llama.cpp's GBNF. What the grammar lets through is always valid under the schema; it may be
+ * narrower (no properties beyond the named ones, bounded whitespace), never wider, with one exception: oneOf is read as
+ * anyOf. A keyword that the grammar cannot keep is refused by name. Pure.
  */
-import { unsupported, wrong } from './request.ts'
+import type { AnswerFormat } from './request.ts'
+import {
+  alone,
+  annotations,
+  asSchema,
+  bound,
+  isOfType,
+  isSchema,
+  keywordsOf,
+  known,
+  malformed,
+  namesOf,
+  range,
+  refused,
+  resolve,
+  type Schema,
+  typesOf,
+} from './schema-keywords.ts'
 
-type Schema = Record<string, unknown>
+/** Rules that one schema may grow into, and all its repetitions added up: bound the work of reading the grammar. */
+export const rulesMaximum = 2_000
+export const repetitionsMaximum = 20_000
+const depthMaximum = 64
 
-const annotations = new Set([
-  'title',
-  'description',
-  'default',
-  'examples',
-  '$schema',
-  '$id',
-  '$comment',
-  'deprecated',
-  'readOnly',
-  'writeOnly',
-])
-const structure = [
-  'type',
-  'enum',
-  'const',
-  'anyOf',
-  'oneOf',
-  '$ref',
-  '$defs',
-  'definitions',
-  'properties',
-  'required',
-  'additionalProperties',
-]
-const bounds = ['items', 'minItems', 'maxItems', 'minLength', 'maxLength']
-const known = new Set([...structure, ...bounds])
-
-const rulesMaximum = 2_000
-const repeatMaximum = 1_000
-
-const basics = String.raw`ws ::= [ \n]?
-string ::= "\"" char* "\""
-char ::= [^"\\\x00-\x1F\x7F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4})
-integer ::= "-"? ("0" | [1-9] [0-9]{0,15})
-number ::= integer ("." [0-9]{1,15})? ([eE] [-+]? [0-9]{1,3})?
-boolean ::= "true" | "false"
-null ::= "null"
-value ::= object | array | string | number | boolean | null
-object ::= "{" ws (string ws ":" ws value (ws "," ws string ws ":" ws value)*)? ws "}"
-array ::= "[" ws (value (ws "," ws value)*)? ws "]"
-`
-
-/** Any JSON object. */
-export const jsonObjectGrammar = `root ::= object\n${basics}`
-
-/** Throws Fault `invalid_request` for what is no schema, `engine_unsupported` for what cannot be promised. */
-export function grammarOfSchema(schema: unknown): string {
-  const rules = new Rules(schema)
-  const root = rules.of(schema, '')
-  return `root ::= ${root}\n${rules.text()}${basics}`
+const space = '( " " | "\\n" [ \\t]{0,20} )?'
+const character = '( [^"\\\\\\x7F\\x00-\\x1F] | "\\\\" ( ["\\\\/bfnrt] | "u" unit ) )'
+const fixedRules: Record<string, string> = {
+  space,
+  character,
+  // Halves of characters beyond the basic plane are left out: alone they are no text, together they count as one.
+  unit: '( [0-9a-cA-Ce-fE-F] [0-9a-fA-F]{3} | [dD] [0-7] [0-9a-fA-F]{2} )',
+  string: '"\\"" character* "\\""',
+  integer: '"-"? ( "0" | [1-9] [0-9]{0,15} )',
+  number: 'integer ( "." [0-9]{1,16} )? ( [eE] [-+]? [0-9]{1,2} )?',
+  boolean: '"true" | "false"',
+  null: '"null"',
+  value: 'object | array | string | number | boolean | null',
+  object: '"{" space ( member ( "," space member )* )? space "}"',
+  member: 'string ":" space value',
+  array: '"[" space ( value ( "," space value )* )? space "]"',
+  digit: '[0-9]',
+  date: 'digit{4} "-" ( "0" [1-9] | "1" [0-2] ) "-" ( "0" [1-9] | [1-2] digit )',
+  time: '( [0-1] digit | "2" [0-3] ) ":" [0-5] digit ":" [0-5] digit ( "." digit{1,3} )? ( "Z" | [+-] ( [0-1] digit | "2" [0-3] ) ":" [0-5] digit )',
+  uuid: '[0-9a-f]{8} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{12}',
+}
+const formats: Record<string, string> = {
+  date: '"\\"" date "\\""',
+  time: '"\\"" time "\\""',
+  'date-time': '"\\"" date "T" time "\\""',
+  uuid: '"\\"" uuid "\\""',
 }
 
-class Rules {
-  readonly #whole: unknown
-  readonly #rules: string[] = []
-  readonly #refs = new Map<string, string>()
+/** Null: no grammar. Throws Fault `engine_unsupported` or `invalid_request`. */
+export function grammarOf(format: AnswerFormat): string | null {
+  switch (format.type) {
+    case 'text':
+      return null
+    case 'json':
+      return write('object', new Map())
+    case 'schema':
+      return grammarOfSchema(format.schema)
+  }
+}
 
-  constructor(whole: unknown) {
-    this.#whole = whole
+export function grammarOfSchema(schema: unknown): string {
+  const builder = new Builder(schema)
+  const root = builder.rule(schema, 0)
+  return write(root, builder.rules)
+}
+
+function write(root: string, rules: ReadonlyMap<string, string>): string {
+  const lines = [['root', root], ...Object.entries(fixedRules), ...rules]
+  return lines.map(([name, body]) => `${name} ::= ${body}\n`).join('')
+}
+
+class Builder {
+  readonly rules = new Map<string, string>()
+  readonly #root: unknown
+  readonly #byReference = new Map<string, string>()
+  #names = 0
+  #repetitions = 0
+
+  constructor(root: unknown) {
+    this.#root = root
   }
 
-  text(): string {
-    return this.#rules.map((rule) => `${rule}\n`).join('')
-  }
-
-  /** The right-hand side for a schema. `at` is its place, for messages. */
-  of(schema: unknown, at: string): string {
+  /** Name of a rule that matches what the schema allows. */
+  rule(schema: unknown, depth: number): string {
+    if (depth > depthMaximum) throw refused('this deep nesting')
     if (schema === true) return 'value'
     if (typeof schema !== 'object' || schema === null || Array.isArray(schema))
-      throw wrong('response_format', `The JSON schema is not an object${place(at)}.`)
-    const fields = schema as Schema
-    for (const key of Object.keys(fields))
-      if (!known.has(key) && !annotations.has(key))
-        throw unsupported(
-          'response_format',
-          `The JSON schema keyword "${key}"${place(at)} is not supported by this engine.`,
-        )
-    if (typeof fields.$ref === 'string') return this.#ref(fields.$ref, at)
-    if ('const' in fields) return literal(fields.const)
-    if (Array.isArray(fields.enum)) return oneOf(fields.enum.map(literal), at)
-    const choices = fields.anyOf ?? fields.oneOf
-    if (Array.isArray(choices))
-      return oneOf(
-        choices.map((choice, i) => this.of(choice, `${at}/${i}`)),
-        at,
-      )
-    return this.#ofType(fields, at)
+      throw malformed('A schema must be an object or true.')
+    return this.#schema(schema as Schema, depth)
   }
 
-  #ofType(fields: Schema, at: string): string {
-    const { type } = fields
-    if (Array.isArray(type))
-      return oneOf(
-        type.map((one) => this.#ofType({ ...fields, type: one }, at)),
-        at,
-      )
-    switch (type ?? (fields.properties ? 'object' : fields.items ? 'array' : 'any')) {
-      case 'any':
-        return 'value'
+  #schema(schema: Schema, depth: number): string {
+    const keys = Object.keys(schema).filter((key) => !annotations.has(key))
+    if (keys.length === 0) return 'value'
+    if ('$ref' in schema) {
+      alone('$ref', keys)
+      return this.#reference(schema.$ref, depth)
+    }
+    if ('const' in schema || 'enum' in schema) {
+      known(keys, ['const' in schema ? 'const' : 'enum', 'type'])
+      return this.#literals('const' in schema ? [schema.const] : schema.enum, schema)
+    }
+    for (const either of ['anyOf', 'oneOf', 'allOf'] as const)
+      if (either in schema) {
+        alone(either, keys)
+        return this.#alternatives(either, schema[either], depth)
+      }
+    const types = typesOf(schema)
+    const allowed = types.flatMap((type) => keywordsOf[type] ?? [])
+    known(keys, ['type', ...allowed])
+    return this.#either(types.map((type) => this.#typed(type, schema, depth)))
+  }
+
+  #typed(type: string, schema: Schema, depth: number): string {
+    switch (type) {
+      case 'object':
+        return this.#object(schema, depth)
+      case 'array':
+        return this.#array(schema, depth)
       case 'string':
-        return this.#string(fields, at)
-      case 'number':
+        return this.#string(schema)
       case 'integer':
+      case 'number':
       case 'boolean':
       case 'null':
-        return type as string
-      case 'array':
-        return this.#array(fields, at)
-      case 'object':
-        return this.#object(fields, at)
+        return type
       default:
-        throw wrong('response_format', `The JSON schema type ${JSON.stringify(type)}${place(at)} does not exist.`)
+        throw malformed(`"${String(type).slice(0, 40)}" is not a JSON type.`)
     }
   }
 
-  #string(fields: Schema, at: string): string {
-    const [min, max] = range(fields, 'minLength', 'maxLength', at)
-    return min === 0 && max === null ? 'string' : `"\\"" char{${min},${max ?? ''}} "\\""`
-  }
-
-  #array(fields: Schema, at: string): string {
-    const [min, max] = range(fields, 'minItems', 'maxItems', at)
-    const item = this.#rule(this.of(fields.items ?? true, `${at}/items`))
-    if (max === 0) return '"[" ws "]"'
-    const more = `(ws "," ws ${item}){${Math.max(0, min - 1)},${max === null ? '' : max - 1}}`
-    return min === 0 ? `"[" ws (${item} ${more})? ws "]"` : `"[" ws ${item} ${more} ws "]"`
-  }
-
-  #object(fields: Schema, at: string): string {
-    const properties = Object.entries((fields.properties ?? {}) as Schema)
-    const required = new Set(Array.isArray(fields.required) ? (fields.required as string[]) : [])
-    if (properties.length === 0) return fields.additionalProperties === false ? '"{" ws "}"' : 'object'
-    const pairs = properties.map(([name, schema]) => ({
-      text: this.#rule(`${quoted(JSON.stringify(name))} ws ":" ws ${this.of(schema, `${at}/${name}`)}`),
-      needed: required.has(name),
-    }))
-    return `"{" ws ${this.#rest(pairs, 0, true)} ws "}"`
-  }
-
-  /** Properties from `i` on, in the schema's order; each optional one there or not, commas only between. */
-  #rest(pairs: { text: string; needed: boolean }[], i: number, first: boolean): string {
-    const pair = pairs[i]
-    if (!pair) return '""'
-    const taken = `${first ? '' : 'ws "," ws '}${pair.text} ${this.#rest(pairs, i + 1, false)}`
-    if (pair.needed) return this.#rule(taken)
-    return this.#rule(`${taken} | ${this.#rest(pairs, i + 1, first)}`)
-  }
-
-  #ref(ref: string, at: string): string {
-    const named = this.#refs.get(ref)
-    if (named) return named
-    const name = `ref${this.#refs.size}`
-    this.#refs.set(ref, name)
-    this.#add(`${name} ::= ${this.of(this.#target(ref, at), ref)}`)
-    return name
-  }
-
-  #target(ref: string, at: string): unknown {
-    if (!ref.startsWith('#'))
-      throw unsupported('response_format', `The reference "${ref}"${place(at)} leads outside the schema.`)
-    let target: unknown = this.#whole
-    for (const part of ref.slice(1).split('/').filter(Boolean)) {
-      const key = decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~')
-      target =
-        typeof target === 'object' && target !== null && Object.hasOwn(target, key)
-          ? (target as Schema)[key]
-          : undefined
+  #string(schema: Schema): string {
+    if (schema.format !== undefined) {
+      const body =
+        typeof schema.format === 'string' && Object.hasOwn(formats, schema.format) ? formats[schema.format] : null
+      if (!body) throw refused(`format "${String(schema.format).slice(0, 40)}"`)
+      if (schema.minLength !== undefined || schema.maxLength !== undefined) throw refused('a length beside format')
+      return this.#add(body)
     }
-    if (target === undefined) throw wrong('response_format', `The reference "${ref}"${place(at)} leads nowhere.`)
-    return target
+    const repetition = range(schema, 'minLength', 'maxLength')
+    this.#spend(bound(schema, 'maxLength') ?? bound(schema, 'minLength') ?? 0)
+    return repetition === '*' ? 'string' : this.#add(`"\\"" character${repetition} "\\""`)
   }
 
-  #rule(text: string): string {
-    if (/^[a-z]+\d*$/.test(text)) return text
-    const name = `rule${this.#rules.length}`
-    this.#add(`${name} ::= ${text}`)
+  #array(schema: Schema, depth: number): string {
+    const item = schema.items === undefined ? 'value' : this.rule(schema.items, depth + 1)
+    const minimum = bound(schema, 'minItems') ?? 0
+    const maximum = bound(schema, 'maxItems')
+    if (maximum !== null && maximum < minimum) throw malformed('maxItems is less than minItems.')
+    if (maximum === 0) return this.#add('"[" space "]"')
+    this.#spend(maximum ?? minimum)
+    const rest = `{${Math.max(0, minimum - 1)},${maximum === null ? '' : maximum - 1}}`
+    const items = `${item} ( "," space ${item} )${rest}`
+    return this.#add(`"[" space ${minimum === 0 ? `( ${items} )?` : items} space "]"`)
+  }
+
+  #object(schema: Schema, depth: number): string {
+    const properties = asSchema(schema.properties ?? {}, 'properties')
+    const required = namesOf(schema.required)
+    const others = schema.additionalProperties
+    const missing = required.filter((name) => !Object.hasOwn(properties, name))
+    if (missing.length > 0 && others === false)
+      throw malformed(`required names "${missing[0]!.slice(0, 40)}", which no property describes.`)
+    const open = Object.keys(properties).length === 0 && missing.length === 0 && others !== false
+    if (open) return isSchema(others) ? this.#map(others, depth) : 'object'
+    const members = [
+      ...Object.entries(properties),
+      ...missing.map((name) => [name, others ?? true] as [string, unknown]),
+    ]
+    return this.#members(
+      members.map(([name, value]) => ({
+        text: `${literal(JSON.stringify(name))} ":" space ${this.rule(value, depth + 1)}`,
+        required: required.includes(name),
+      })),
+    )
+  }
+
+  #map(values: Schema, depth: number): string {
+    const member = this.#add(`string ":" space ${this.rule(values, depth + 1)}`)
+    return this.#add(`"{" space ( ${member} ( "," space ${member} )* )? space "}"`)
+  }
+
+  /** Members keep their order; optional ones may be left out. Two rules per member: first in the object, or not. */
+  #members(members: ReadonlyArray<{ text: string; required: boolean }>): string {
+    let afterNone = '""'
+    let afterSome = '""'
+    for (const { text, required } of [...members].reverse()) {
+      const [none, some] = [afterNone, afterSome]
+      afterNone = this.#add(required ? `${text} ${some}` : `${text} ${some} | ${none}`)
+      afterSome = this.#add(required ? `"," space ${text} ${some}` : `"," space ${text} ${some} | ${some}`)
+    }
+    return this.#add(`"{" space ${afterNone} space "}"`)
+  }
+
+  #literals(values: unknown, schema: Schema): string {
+    if (!Array.isArray(values) || values.length === 0) throw malformed('enum must be a list with at least one value.')
+    const types = schema.type === undefined ? null : typesOf(schema)
+    const fitting = values.filter((value) => types === null || types.some((type) => isOfType(value, type)))
+    if (fitting.length === 0) throw malformed('No value of enum or const has the type that is asked.')
+    return this.#add(fitting.map((value) => literal(JSON.stringify(value))).join(' | '))
+  }
+
+  #alternatives(keyword: string, schemas: unknown, depth: number): string {
+    if (!Array.isArray(schemas) || schemas.length === 0) throw malformed(`${keyword} must be a list of schemas.`)
+    if (keyword === 'allOf' && schemas.length > 1) throw refused('allOf with several schemas')
+    return this.#either(schemas.map((schema) => this.rule(schema, depth + 1)))
+  }
+
+  #reference(pointer: unknown, depth: number): string {
+    if (typeof pointer !== 'string' || !pointer.startsWith('#')) throw refused('$ref outside the schema')
+    const known = this.#byReference.get(pointer)
+    if (known !== undefined) return known
+    const name = this.#name()
+    this.#byReference.set(pointer, name)
+    this.#put(name, this.rule(resolve(this.#root, pointer), depth + 1))
     return name
   }
 
-  #add(rule: string): void {
-    if (this.#rules.length >= rulesMaximum)
-      throw unsupported('response_format', 'The JSON schema is too large for this engine.')
-    this.#rules.push(rule)
+  #either(names: string[]): string {
+    return names.length === 1 ? names[0]! : this.#add(names.join(' | '))
+  }
+
+  #add(body: string): string {
+    const name = this.#name()
+    this.#put(name, body)
+    return name
+  }
+
+  #put(name: string, body: string): void {
+    if (this.rules.size >= rulesMaximum) throw refused(`a schema of this size (${rulesMaximum} rules at most)`)
+    this.rules.set(name, body)
+  }
+
+  #spend(repetitions: number): void {
+    this.#repetitions += repetitions
+    if (this.#repetitions > repetitionsMaximum)
+      throw refused(`lengths and counts that add up to more than ${repetitionsMaximum}`)
+  }
+
+  #name(): string {
+    this.#names += 1
+    return `r${this.#names}`
   }
 }
 
-function oneOf(alternatives: string[], at: string): string {
-  if (alternatives.length === 0) throw wrong('response_format', `The JSON schema allows nothing${place(at)}.`)
-  return `(${alternatives.join(' | ')})`
-}
-
-function literal(value: unknown): string {
-  return quoted(JSON.stringify(value))
-}
-
-/** Text as a GBNF literal. */
-function quoted(text: string): string {
-  return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`
-}
-
-function range(fields: Schema, low: string, high: string, at: string): [number, number | null] {
-  const min = fields[low] ?? 0
-  const max = fields[high] ?? null
-  for (const [name, value] of [
-    [low, min],
-    [high, max],
-  ] as const)
-    if (value !== null && !(Number.isInteger(value) && (value as number) >= 0 && (value as number) <= repeatMaximum))
-      throw wrong(
-        'response_format',
-        `The JSON schema's ${name}${place(at)} must be a whole number from 0 to ${repeatMaximum}.`,
-      )
-  if (max !== null && (min as number) > (max as number))
-    throw wrong('response_format', `The JSON schema's ${low}${place(at)} is above its ${high}.`)
-  return [min as number, max as number | null]
-}
-
-function place(at: string): string {
-  return at === '' ? '' : ` at ${at.slice(0, 200)}`
+/** A text as a GBNF literal. */
+function literal(text: string): string {
+  return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
 }

@@ -2,10 +2,15 @@
  * The embedded engine: one process, one model. Listens at once and says how far it is; ends with status 1 and one line
  * when it cannot load. SIGTERM: finish what runs, then end; again: end now.
  */
+import { basename } from 'node:path'
+import { systemClock } from '../../../runtime/clock.ts'
 import { takeFromEnvironment } from '../../../runtime/environment.ts'
 import { readArguments, type WorkerOptions } from './arguments.ts'
 import { loadEngine } from './load.ts'
 import { WorkerServer } from './server.ts'
+
+/** Longest wait for running requests after SIGTERM, in seconds. Who waits less kills. */
+const drainSecondsMaximum = 600
 
 const log = (line: string) => process.stdout.write(`${line.trimEnd()}\n`)
 
@@ -31,9 +36,8 @@ async function main(): Promise<void> {
     phase: (phase, progress) => {
       if (server.state.status === 'loading') server.state = { status: 'loading', phase, progress }
     },
-    complaint: (text) => log(`llama.cpp: ${text}`),
     broken: (reason) => fail(`the device keeps failing: ${reason}`),
-  }).catch((error: Error) => fail(error.message))
+  }).catch((error: Error) => fail(`cannot load ${basename(options.model)}: ${error.message}`))
   server.engine = engine
   if (server.state.status === 'loading') server.state = { status: 'ok' }
   log(`ready: ${options.servedName}, ${engine.sequences.count} sequences of ${engine.contextTokens} tokens`)
@@ -53,7 +57,8 @@ function listenForSignals(server: WorkerServer): void {
     if (asked) process.exit(143)
     asked = true
     log('draining')
-    void server.drain().then(() => process.exit(0))
+    const bound = systemClock.sleep(drainSecondsMaximum * 1000)
+    void Promise.race([server.drain(), bound]).then(() => process.exit(0))
   })
 }
 

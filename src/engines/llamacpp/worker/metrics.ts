@@ -42,17 +42,21 @@ export class WorkerMetrics {
   #cached = 0
   readonly #finished = new Map<string, number>()
 
-  firstToken(seconds: number): void {
-    this.#firstToken.observe(seconds)
+  begun({ promptTokens, cachedTokens }: Usage): void {
+    this.#prompt += promptTokens
+    this.#cached += cachedTokens
+  }
+
+  /** One token; `firstAfterSeconds` with a request's first. */
+  generated(firstAfterSeconds?: number): void {
+    this.#generated += 1
+    if (firstAfterSeconds !== undefined) this.#firstToken.observe(firstAfterSeconds)
   }
 
   /** `finish`: stop, length, abort or error. */
-  finished(finish: string, usage: Usage | null, seconds: number): void {
+  finished(finish: string, seconds: number): void {
     this.#finished.set(finish, (this.#finished.get(finish) ?? 0) + 1)
     this.#request.observe(seconds)
-    this.#prompt += usage?.promptTokens ?? 0
-    this.#generated += usage?.completionTokens ?? 0
-    this.#cached += usage?.cachedTokens ?? 0
   }
 
   text({ running, waiting, kvUsage }: Gauges): string {

@@ -101,7 +101,7 @@ export interface Native {
   ) => { render(input: Record<string, unknown>): string }
 }
 
-const logLevelErrors = 2
+export const logLevel = { silent: 0, errors: 2 } as const
 
 /** Loads llama.cpp for the CPU. `onError` gets its complaints. Throws Error with one sentence. */
 export async function loadNative(onError: (text: string) => void): Promise<Native> {
@@ -111,7 +111,7 @@ export async function loadNative(onError: (text: string) => void): Promise<Nativ
   // The package exports its entry alone, which lies one folder below its root.
   const file = join(dirname(require.resolve(from.name)), '..', from.file)
   const native = require(file) as Native
-  native.setLoggerLogLevel(logLevelErrors)
+  native.setLoggerLogLevel(logLevel.errors)
   native.setLogger((_level, text) => onError(text))
   native.loadBackends()
   if (!hasBackend(native)) native.loadBackends(dirname(file))

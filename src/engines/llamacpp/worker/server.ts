@@ -57,15 +57,19 @@ export class WorkerServer {
     })
   }
 
-  /** No new requests; resolves when the running ones are answered. */
+  /** No new requests; resolves when the open ones are answered to their last byte. */
   async drain(): Promise<void> {
     this.state = { status: 'draining' }
     if (this.#open > 0)
       await new Promise<void>((idle) => {
         this.#onIdle = idle
       })
+  }
+
+  /** Stops listening and cuts what is open. */
+  close(): void {
     this.#server.close()
-    this.#server.closeIdleConnections()
+    this.#server.closeAllConnections()
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -79,6 +83,7 @@ export class WorkerServer {
         throw new Fault('route_not_found', `This engine has no route ${path.slice(0, 200)}.`)
       if (request.method !== 'POST') throw new Fault('method_not_allowed', `${path} takes POST.`)
       const engine = this.#readyEngine()
+      this.#countUntilClosed(response)
       const body = parseJson(await readBody(request))
       await this.#complete(engine, path === '/v1/completions' ? readTextRequest(body) : readChatRequest(body), response)
     } catch (thrown) {
@@ -107,24 +112,35 @@ export class WorkerServer {
   async #complete(engine: Engine, request: EngineRequest, response: ServerResponse): Promise<void> {
     const gone = new AbortController()
     response.on('close', () => gone.abort())
-    this.#open += 1
     const begun = this.#clock.monotonicMs()
-    const outcome: { usage: Usage | null; finish: string } = { usage: null, finish: 'error' }
+    const seconds = () => (this.#clock.monotonicMs() - begun) / 1000
+    const reply = new Reply(response, request, this.#head(request))
+    let finish = 'error'
     try {
-      const reply = new Reply(response, request, this.#head(request), () =>
-        this.#metrics.firstToken((this.#clock.monotonicMs() - begun) / 1000),
-      )
-      const result = await generate(engine, request, gone.signal, reply)
-      Object.assign(outcome, result)
+      const result = await generate(engine, request, gone.signal, {
+        begun: (usage) => this.#metrics.begun(usage),
+        token: (text, usage) => {
+          this.#metrics.generated(usage.completionTokens === 1 ? seconds() : undefined)
+          reply.token(text, usage)
+        },
+      })
+      finish = result.finish
       reply.end(result)
     } catch (error) {
-      if (gone.signal.aborted) outcome.finish = 'abort'
+      if (gone.signal.aborted) finish = 'abort'
       throw error
     } finally {
-      this.#metrics.finished(outcome.finish, outcome.usage, (this.#clock.monotonicMs() - begun) / 1000)
+      this.#metrics.finished(finish, seconds())
+    }
+  }
+
+  /** Open until the last byte of the answer is with the operating system, or the client is gone. */
+  #countUntilClosed(response: ServerResponse): void {
+    this.#open += 1
+    response.once('close', () => {
       this.#open -= 1
       if (this.#open === 0) this.#onIdle()
-    }
+    })
   }
 
   #head(request: EngineRequest): AnswerHead {
@@ -168,34 +184,29 @@ export class WorkerServer {
   }
 }
 
-/** An answer being written: collected when plain, in chunks when streamed. */
+/**
+ * An answer being written: collected when plain, in chunks when streamed. A stream begins with its first token, so that
+ * what fails before still has a status of its own.
+ */
 class Reply {
   readonly #response: ServerResponse
   readonly #request: EngineRequest
   readonly #head: AnswerHead
-  readonly #onFirst: () => void
   #collected = ''
-  #first = true
 
-  constructor(response: ServerResponse, request: EngineRequest, head: AnswerHead, onFirst: () => void) {
+  constructor(response: ServerResponse, request: EngineRequest, head: AnswerHead) {
     this.#response = response
     this.#request = request
     this.#head = head
-    this.#onFirst = onFirst
   }
 
-  accepted(): void {
-    if (!this.#request.stream) return
-    this.#response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
-    if (this.#head.kind === 'chat') this.#response.write(chunk(this.#head, { role: true, usage: this.#usageOf(null) }))
-    else this.#response.flushHeaders()
-  }
-
-  text(text: string, usage: Usage): void {
-    if (this.#first) this.#onFirst()
-    this.#first = false
-    if (!this.#request.stream) this.#collected += text
-    else if (text !== '' || this.#request.usage === 'every')
+  token(text: string, usage: Usage): void {
+    if (!this.#request.stream) {
+      this.#collected += text
+      return
+    }
+    if (usage.completionTokens === 1) this.#begin(usage)
+    if (text !== '' || this.#request.usage === 'every')
       this.#response.write(chunk(this.#head, { text, usage: this.#usageOf(usage) }))
   }
 
@@ -209,8 +220,13 @@ class Reply {
     this.#response.end(last + total + doneEvent)
   }
 
+  #begin(usage: Usage): void {
+    this.#response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
+    if (this.#head.kind === 'chat') this.#response.write(chunk(this.#head, { role: true, usage: this.#usageOf(usage) }))
+  }
+
   /** Each chunk shows usage, shows null, or says nothing of it. */
-  #usageOf(usage: Usage | null): Usage | null | undefined {
+  #usageOf(usage: Usage): Usage | null | undefined {
     if (this.#request.usage === 'none') return undefined
     return this.#request.usage === 'every' ? usage : null
   }

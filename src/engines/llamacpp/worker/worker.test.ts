@@ -1,13 +1,13 @@
 /** The real worker, the real llama.cpp, the starter model. */
 import { strict as assert } from 'node:assert'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { systemClock, until } from '../../../runtime/clock.ts'
 import { packageRoot } from '../../../runtime/self.ts'
 import { runtimePackages } from '../closure.ts'
-import { readStream, startWorker } from './testing.ts'
+import { readStream, starterPath, startWorker } from './testing.ts'
 
 const worker = await startWorker(['--sequences', '3', '--context', '4096'])
 after(() => worker.stop())
@@ -72,6 +72,49 @@ test('a stream says the same as the plain answer, and usage where it was asked f
     counts,
   )
   assert.ok(counts.includes(1) && counts.at(-1) === 16)
+})
+
+test('usage is on every chunk that was asked to have it, and grows by one per token', async () => {
+  const stream = {
+    stream: true,
+    ignore_eos: true,
+    stream_options: { include_usage: true, continuous_usage_stats: true },
+  }
+  const { events } = await readStream(await worker.post(chat, ask({ ...stream, max_tokens: 9 })))
+  assert.ok(events.every((event) => event.usage))
+  const counts = events.map((event) => event.usage!.completion_tokens)
+  assert.deepEqual(counts, [1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9])
+  for (const { usage } of events) assert.equal(usage!.total_tokens, usage!.prompt_tokens + usage!.completion_tokens)
+})
+
+test('tokens that are parts of characters: every chunk is whole text, and all together the plain answer', async () => {
+  // The two bytes of "é", so loud that nothing else is said, in any order.
+  const logit_bias = { 195: 100, 169: 100 }
+  const options = { logit_bias, temperature: 2, seed: 5, max_tokens: 60, ignore_eos: true }
+  const plain = await textOf(options)
+  assert.match(plain, /é/)
+  const { events } = await readStream(await worker.post(chat, ask({ ...options, stream: true })))
+  const pieces = events.map((event) => event.choices[0]?.delta.content ?? '')
+  assert.ok(pieces.every((piece) => piece.isWellFormed()))
+  assert.equal(pieces.join(''), plain)
+})
+
+test('without max_tokens an answer ends by itself or with the context', async () => {
+  const content = ' winter'.repeat(3_900)
+  const { usage, choices } = await answer({ messages: [{ role: 'user', content }], ignore_eos: true })
+  assert.equal(choices[0]!.finish_reason, 'length')
+  assert.equal(usage.total_tokens, 4096)
+})
+
+test('penalties, top_k 1 and min_p 1 do what they say', async () => {
+  const greedy = await textOf({})
+  assert.equal(await textOf({ temperature: 1.5, top_k: 1 }), greedy)
+  assert.equal(await textOf({ temperature: 1.5, min_p: 1 }), greedy)
+  const words = (await textOf({ max_tokens: 60, ignore_eos: true, presence_penalty: 2, frequency_penalty: 2 })).split(
+    ' ',
+  )
+  const plain = (await textOf({ max_tokens: 60, ignore_eos: true })).split(' ')
+  assert.ok(new Set(words).size > new Set(plain).size)
 })
 
 test('seed: the same one gives the same text, another one another', async () => {
@@ -142,7 +185,8 @@ test('context: refused before any work, with the numbers', async () => {
   assert.equal(await worker.metric('vllm:prompt_tokens_total'), before)
 })
 
-test('an abort ends the computing and gives the sequence back', async () => {
+test('an abort ends the computing, gives the sequence back, and its tokens are counted', async () => {
+  const before = await worker.metric('vllm:generation_tokens_total')
   const stop = new AbortController()
   const response = await worker.post(chat, ask({ max_tokens: 4_000, ignore_eos: true, stream: true }), {
     signal: stop.signal,
@@ -152,6 +196,8 @@ test('an abort ends the computing and gives the sequence back', async () => {
   assert.equal(await worker.metric('vllm:num_requests_running'), 1)
   stop.abort()
   await until(systemClock, 'sequence back', 2_000, async () => (await worker.metric('vllm:num_requests_running')) === 0)
+  const counted = (await worker.metric('vllm:generation_tokens_total')) - before
+  assert.ok(counted > 0 && counted < 4_000, `${counted} tokens`)
 })
 
 test('/v1/completions and /v1/models', async () => {
@@ -200,11 +246,11 @@ test('text that looks like a control token is read as text', async () => {
   assert.ok(marked > plain + 3, `${marked} tokens`)
 })
 
-test('SIGTERM: what runs is finished, nothing new is taken, then it ends with 0', async () => {
+test('SIGTERM: what runs is finished to its last byte, nothing new is taken, then it ends with 0', async () => {
   const other = await startWorker()
-  const running = other.post(chat, ask({ max_tokens: 800, ignore_eos: true, stream: true }))
-  const response = await running
-  const rest = readStream(response)
+  const plain = other.post(chat, ask({ max_tokens: 1_500, ignore_eos: true }))
+  const stream = other.post(chat, ask({ max_tokens: 1_500, ignore_eos: true, stream: true }))
+  await until(systemClock, 'both run', 5_000, async () => (await other.metric('vllm:num_requests_running')) === 2)
   other.child.kill('SIGTERM')
   await until(
     systemClock,
@@ -213,23 +259,62 @@ test('SIGTERM: what runs is finished, nothing new is taken, then it ends with 0'
     async () => ((await (await fetch(`${other.url}/health`)).json()) as { status: string }).status === 'draining',
   )
   assert.equal((await other.post(chat, ask())).status, 503)
-  assert.equal((await rest).done, true)
+  assert.equal(((await (await plain).json()) as Answer).usage.completion_tokens, 1_500)
+  assert.equal((await readStream(await stream)).done, true)
   assert.deepEqual(await other.exit, { code: 0, signal: null })
 })
 
-test('it ends when its stdin closes, and says why when it cannot load', async () => {
+test('a second SIGTERM ends it at once', async () => {
+  const other = await startWorker()
+  const cut = assert.rejects(
+    other.post(chat, ask({ max_tokens: 8_000, ignore_eos: true, stream: true })).then((response) => response.text()),
+  )
+  await until(systemClock, 'running', 5_000, async () => (await other.metric('vllm:num_requests_running')) === 1)
+  other.child.kill('SIGTERM')
+  await until(systemClock, 'draining', 2_000, () => other.lines.includes('draining'))
+  other.child.kill('SIGTERM')
+  assert.deepEqual(await other.exit, { code: 143, signal: null })
+  await cut
+})
+
+test('it ends when its stdin closes', async () => {
   const other = await startWorker()
   other.child.stdin!.end()
   assert.equal((await other.exit).code, 0)
-  const broken = await startWorker(['--model', import.meta.filename], { ready: false })
-  assert.equal((await broken.exit).code, 1)
-  assert.match(broken.lines.join('\n'), /^error: /m)
+})
+
+test('a model that cannot be loaded is one clear line without its path, and status 1', async () => {
+  const cases: [string, RegExp][] = [
+    [
+      import.meta.filename,
+      /^error: cannot load worker\.test\.ts: not a usable GGUF file: it does not begin with GGUF$/,
+    ],
+    ['/no/such.gguf', /^error: cannot load such\.gguf: the file cannot be read: ENOENT$/],
+  ]
+  for (const [path, line] of cases) {
+    const broken = await startWorker(['--model', path], { ready: false })
+    assert.equal((await broken.exit).code, 1)
+    assert.match(broken.lines.at(-1)!, line)
+  }
+})
+
+test('a cut-off model file: llama.cpp’s own reason is told', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'paddock-cut-'))
+  try {
+    const path = join(folder, 'cut.gguf')
+    writeFileSync(path, readFileSync(starterPath).subarray(0, 400_000))
+    const broken = await startWorker(['--model', path], { ready: false })
+    assert.equal((await broken.exit).code, 1)
+    assert.match(broken.lines.at(-1)!, /^error: cannot load cut\.gguf: llama\.cpp refuses it \(.+\)$/)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
 
 test('what closure.ts lists is all that a worker needs', async () => {
   const root = mkdtempSync(join(tmpdir(), 'paddock-closure-'))
   try {
-    const wanted = ['package.json', 'src/kernel', 'src/runtime', 'src/engines', ...runtimePackages(packageRoot)]
+    const wanted = ['package.json', 'src/kernel', 'src/runtime', 'src/engines', ...runtimePackages()]
     for (const path of wanted) {
       mkdirSync(dirname(join(root, path)), { recursive: true })
       cpSync(join(packageRoot, path), join(root, path), { recursive: true, dereference: true })
