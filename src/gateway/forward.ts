@@ -2,7 +2,7 @@
  * Stages 5 to 8 of a request that may be answered: wait until a replica is ready, send it there, and if that replica
  * cannot be reached or goes before it began to answer, send it elsewhere. Ends in a settled answer or a Fault.
  */
-import type { Route, RouteReplica } from '../deployments/routes.ts'
+import type { Route } from '../deployments/routes.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { EngineDialect } from './admit.ts'
 import { beginStream } from './answer.ts'
@@ -11,6 +11,7 @@ import { ClientGone, type Exchange } from './exchange.ts'
 import type { InferenceParts } from './inference.ts'
 import type { Ask } from './parse.ts'
 import { outlook, pick } from './pick.ts'
+import type { Link } from './replicas.ts'
 import { Sending } from './sending.ts'
 import { upstreamBody } from './upstream-body.ts'
 
@@ -29,56 +30,64 @@ export async function forward(
   deployment: Route,
   engine: EngineDialect,
 ): Promise<void> {
-  const { clock, replicas } = parts
   const body = upstreamBody(ask, deployment.servedName, engine.usage)
+  const { deploymentId } = deployment
   let tried: Set<string> | null = null
   let resends = 0
-  let needsSince = clock.monotonicMs()
+  let needsSince = parts.clock.monotonicMs()
   for (;;) {
-    const { route, replica } = await nextReplica(parts, exchange, deployment, needsSince, tried)
-    const link = replicas.enter(route, replica)
+    const taken = takeReplica(parts, deploymentId, tried)
+    if (taken.link === null) {
+      await hold(parts, exchange, taken.route, needsSince)
+      continue
+    }
+    const { link, route } = taken
     exchange.replicaId = link.id
     try {
       const sending = new Sending(parts, exchange, ask, route)
       const again = sending.conclude(await attempt(parts, exchange, link, body, ask.stream ? sending : null))
       if (again === null) return
-      replicas.eject(link, again.why)
+      parts.replicas.eject(link, again.why)
       if (again.seen && (resends += 1) > resendsMaximum) throw again.fault
-      if (again.seen) needsSince = clock.monotonicMs()
+      if (again.seen) needsSince = parts.clock.monotonicMs()
     } finally {
-      replicas.leave(link)
+      parts.replicas.leave(link)
     }
     if (exchange.gone) throw new ClientGone()
-    tried = (tried ?? new Set()).add(replica.id)
+    tried = (tried ?? new Set()).add(link.id)
   }
 }
 
-/** A replica that may be sent to now; waits for one as long as a request may be held. */
-async function nextReplica(
+/**
+ * Picks a replica and counts the request in, in one go: a table that drains the replica must find the request counted
+ * or the replica not picked. `link` null = none is ready. Throws the Fault of a deployment that will not answer.
+ */
+function takeReplica(
   parts: InferenceParts,
-  exchange: Exchange,
-  deployment: Route,
-  needsSince: number,
+  deploymentId: string,
   tried: ReadonlySet<string> | null,
-): Promise<{ route: Route; replica: RouteReplica }> {
-  const { routes, replicas, holding, clock } = parts
-  for (;;) {
-    const route = routes.byId(deployment.deploymentId)
-    const state = outlook(route, replicas.stateOf)
-    if (state instanceof Fault) throw state
-    if (state === 'ready') {
-      turn = (turn + 1) % 0x3fffffff
-      const choices = route!.replicas
-      // Those that were tried and answer their probe again come last.
-      const replica = pick(choices, replicas.stateOf, tried, turn) ?? pick(choices, replicas.stateOf, null, turn)
-      return { route: route!, replica: replica! }
-    }
-    const from = clock.monotonicMs()
-    try {
-      await holding.wait(exchange, route!, needsSince, () => comment(exchange, clock.monotonicMs()))
-    } finally {
-      exchange.heldMs += clock.monotonicMs() - from
-    }
+): { route: Route; link: Link | null } {
+  const { routes, replicas } = parts
+  const route = routes.byId(deploymentId)
+  const state = outlook(route, replicas.stateOf)
+  if (state instanceof Fault) throw state
+  if (state === 'hold') return { route: route!, link: null }
+  turn = (turn + 1) % 0x3fffffff
+  const choices = route!.replicas
+  // Those that were tried and answer their probe again come last.
+  const replica = pick(choices, replicas.stateOf, tried, turn) ?? pick(choices, replicas.stateOf, null, turn)
+  return { route: route!, link: replicas.enter(route!, replica!) }
+}
+
+async function hold(parts: InferenceParts, exchange: Exchange, route: Route, needsSince: number): Promise<void> {
+  const { holding, clock } = parts
+  const from = clock.monotonicMs()
+  // Nothing has it now: a server that stops must not wait for it.
+  exchange.replicaId = null
+  try {
+    await holding.wait(exchange, route, needsSince, () => comment(exchange, clock.monotonicMs()))
+  } finally {
+    exchange.heldMs += clock.monotonicMs() - from
   }
 }
 
