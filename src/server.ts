@@ -27,6 +27,8 @@ import { migrate } from './store/migrate.ts'
 const gatewayDrainMs = 3_000
 const controlStopMs = 2_000
 const enginesStopSeconds = 2
+/** Signals closer together than this are one. */
+const sameSignalMs = 1_000
 
 /** Exit status of `serve`: 0 after a clean stop, 1 when it could not start. */
 export async function serve(flags: ServeFlags): Promise<number> {
@@ -197,12 +199,13 @@ class Supervisor {
   }
 
   #listenForSignals(): void {
-    let asked = 0
+    let askedAt: number | null = null
     const onSignal = () => {
-      asked += 1
-      if (asked === 1) this.#stop.abort()
-      // Asked again: do not wait for anybody.
-      else process.exit(130)
+      const now = clock.monotonicMs()
+      askedAt ??= now
+      this.#stop.abort()
+      // Asked again: do not wait for anybody. A signal to the whole group arrives twice, once through our wrapper.
+      if (now - askedAt >= sameSignalMs) process.exit(130)
     }
     process.on('SIGINT', onSignal)
     process.on('SIGTERM', onSignal)
