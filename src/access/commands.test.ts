@@ -37,7 +37,8 @@ test('a key works from its creation to its revocation; its secret is stored nowh
     "select k::text || coalesce((select string_agg(e::text, '') from events e), '') as text from api_keys k",
   )
   assert.ok(!rows.some((row) => row.text.includes(secret)))
-  assert.ok((await access.listKeys(operator, { limit: 50 })).items.some((item) => item.id === key.id))
+  const listed = (await access.listKeys(operator, { limit: 50 })).items.find((item) => item.id === key.id)
+  assert.ok(listed?.lastUsedAt, 'it was used just now')
   await access.revokeKey(operator, key.id)
   assert.equal(await codeOf(access.authenticate(`Bearer ${secret}`, undefined)), 'invalid_key')
   await access.revokeKey(operator, key.id)
