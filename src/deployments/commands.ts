@@ -3,7 +3,7 @@ import { propagated } from '../access/gateways.ts'
 import { type Once, runOnce } from '../access/once.ts'
 import { can, type Principal } from '../access/permissions.ts'
 import type { StoredEvent } from '../events/catalogue.ts'
-import { eventsOf, record } from '../events/store.ts'
+import { type EventFilter, eventsOf, record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { ReplicaId } from '../kernel/ids.ts'
 import type { ResolvedModel } from '../models/catalogue.ts'
@@ -12,8 +12,10 @@ import type { Tx } from '../store/database.ts'
 import { costSoFar } from '../usage/serving.ts'
 import { allowed, type DeploymentContext, forbidden } from './context.ts'
 import { makeRoute } from './publish.ts'
+import { checkQuota } from './quota.ts'
+import { firstScaling, floorOf, policyOf, type ScalingPolicy } from './scaling.ts'
 import { noStarts } from './situation.ts'
-import { type DeploymentSpec, type DeploymentWish, gpusOf, makeSpec, replicaPrice } from './spec.ts'
+import { type DeploymentSpec, type DeploymentWish, makeSpec, replicaPrice } from './spec.ts'
 import * as store from './store.ts'
 import type { DeploymentView, Explanation, ReplicaSummary } from './view.ts'
 
@@ -36,11 +38,12 @@ export class Deployments {
   async create(principal: Principal, wish: DeploymentWish, once: Once | null): Promise<DeploymentView> {
     const { db, seal, clock } = this.#context
     if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
-    const { spec, model } = makeSpec(wish, this.#context)
+    const { policy: scaling, replicas } = firstScaling(wish, this.#context)
+    const { spec, model } = makeSpec({ ...wish, replicas }, this.#context)
     const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
       await store.lockOrg(tx, principal.orgId)
-      await this.#checkQuota(tx, principal.orgId, spec)
-      return this.#insert(tx, principal, wish.name, spec, model)
+      await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
+      return this.#insert(tx, principal, wish.name, { spec, scaling, model })
     })
     this.#context.wake()
     // A request that follows this answer is held, not told that there is no such deployment.
@@ -53,8 +56,7 @@ export class Deployments {
     tx: Tx,
     principal: Principal,
     name: string,
-    spec: DeploymentSpec,
-    model: ResolvedModel,
+    { spec, scaling, model }: { spec: DeploymentSpec; scaling: ScalingPolicy; model: ResolvedModel },
   ): Promise<{ id: string; routesVersion: number }> {
     const at = new Date(this.#context.clock.now())
     const id = newId('dep', this.#context.clock)
@@ -65,6 +67,7 @@ export class Deployments {
       org_id: principal.orgId,
       name,
       spec,
+      scaling,
       desired_replicas: spec.replicas,
       reason,
       emulated,
@@ -102,17 +105,6 @@ export class Deployments {
     ).flat()
     const wanted = offers.filter((offer) => spec.hardware.some((h) => h.gpuType === offer.gpuType))
     return wanted.length > 0 && wanted.every((offer) => offer.emulated)
-  }
-
-  async #checkQuota(tx: Tx, orgId: string, spec: DeploymentSpec): Promise<void> {
-    const { hardware, quotaGpus } = this.#context
-    const live = await store.liveSpecsOf(tx, orgId)
-    const used = live.reduce((sum, row) => sum + gpusOf({ ...row.spec, replicas: row.desired_replicas }, hardware), 0)
-    const asked = gpusOf(spec, hardware)
-    if (asked > 0 && used + asked > quotaGpus)
-      throw new Fault('quota_exceeded', `This needs ${asked} GPUs; the organisation holds ${used} of ${quotaGpus}.`, {
-        detail: { used, asked, limit: quotaGpus },
-      })
   }
 
   async list(
@@ -196,12 +188,12 @@ export class Deployments {
   async events(
     principal: Principal,
     idOrName: string,
-    page: Page,
+    page: Page & EventFilter,
   ): Promise<{ items: StoredEvent[]; nextCursor: string | null }> {
     const row = await allowed(this.#context, principal, idOrName, 'deployment:read')
     const before = page.cursor === undefined ? null : Number(page.cursor)
     if (before !== null && !Number.isSafeInteger(before)) throw new Fault('invalid_request', 'The cursor is damaged.')
-    const items = await eventsOf(this.#context.db, row.id, before, page.limit + 1)
+    const items = await eventsOf(this.#context.db, row.id, before, page.limit + 1, page)
     const shown = items.slice(0, page.limit)
     return { items: shown, nextCursor: items.length > page.limit ? String(shown.at(-1)!.seq) : null }
   }
@@ -266,12 +258,14 @@ export class Deployments {
 const costsNothing = new Set(['queued', 'asleep', 'stopping', 'stopped', 'failed', 'deleted'])
 
 function render(row: store.DeploymentRow, price: bigint, cost: bigint, servedBy: string | null): DeploymentView {
+  const policy = policyOf(row)
   const hourly = row.desired === 'running' && !costsNothing.has(row.phase) ? price * BigInt(row.desired_replicas) : 0n
   return {
     id: row.id,
     orgId: row.org_id,
     name: row.name,
-    spec: row.spec,
+    // How many there are at least: asked for at first, by the scaling policy since.
+    spec: { ...row.spec, replicas: floorOf(policy) },
     desired: row.desired,
     phase: row.phase,
     reason: row.reason,
@@ -279,7 +273,7 @@ function render(row: store.DeploymentRow, price: bigint, cost: bigint, servedBy:
     readyReplicas: row.ready_replicas,
     revision: row.revision,
     hourlyCost: hourly,
-    hourlyCostMax: price * BigInt(row.spec.replicas),
+    hourlyCostMax: price * BigInt(policy.maxReplicas),
     cost,
     emulated: row.emulated,
     servedBy,

@@ -5,10 +5,11 @@ import { Fault } from '../kernel/fault.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Seal } from '../runtime/seal.ts'
 import type { Database } from '../store/database.ts'
+import type { ScalingLimits } from './scaling.ts'
 import type { SpecContext } from './spec.ts'
 import { type DeploymentRow, deploymentOf } from './store.ts'
 
-export interface DeploymentContext extends SpecContext {
+export interface DeploymentContext extends SpecContext, ScalingLimits {
   db: Database
   seal: Seal
   clock: Clock

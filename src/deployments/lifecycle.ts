@@ -1,5 +1,5 @@
 /** Use cases that change a deployment that exists: stop, start, restart, another spec, back to an earlier one. */
-import { propagated } from '../access/gateways.ts'
+import type { Once } from '../access/once.ts'
 import type { Principal } from '../access/permissions.ts'
 import type { EventData } from '../events/catalogue.ts'
 import { record } from '../events/store.ts'
@@ -7,12 +7,15 @@ import { canonical } from '../kernel/canonical.ts'
 import { Fault } from '../kernel/fault.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
+import { changeDeployment, type Write } from './change.ts'
 import { allowed, type DeploymentContext } from './context.ts'
+import { checkGrowth, checkQuota } from './quota.ts'
+import { floorOf, policyOf } from './scaling.ts'
 import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
 import * as store from './store.ts'
 
-/** A part of the spec; absent = as before. */
-export type SpecChange = Partial<Omit<DeploymentWish, 'name' | 'replicas'>>
+/** A part of the spec; absent = as before. `undefined` = the default again. */
+export type SpecChange = Partial<Omit<DeploymentWish, 'name' | 'replicas' | 'scaling'>>
 
 export interface RevisionView {
   number: number
@@ -31,8 +34,8 @@ export class Lifecycle {
   }
 
   /** Frees the hardware and ends billing; `start` brings it back. Works while it is still starting. Idempotent. */
-  async stop(principal: Principal, idOrName: string): Promise<void> {
-    await this.#change(principal, idOrName, async (tx, row, at) => {
+  async stop(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       if (row.desired === 'stopped') return
       await store.setDesired(tx, row.id, 'stopped', at)
       await event(tx, row, 'deployment.stop_asked', { by: principal.keyId }, at)
@@ -43,41 +46,43 @@ export class Lifecycle {
   }
 
   /** Brings a stopped or failed deployment back; a running one is left as it is. */
-  async start(principal: Principal, idOrName: string): Promise<void> {
-    await this.#change(principal, idOrName, async (tx, row, at) => {
+  async start(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       if (row.desired === 'running' && row.phase !== 'failed') return
-      await store.setDesired(tx, row.id, 'running', at)
-      await store.resetStarts(tx, row.id, Math.max(1, row.desired_replicas))
+      await this.#bringBack(tx, row, at)
       await event(tx, row, 'deployment.start_asked', { by: principal.keyId }, at)
     })
   }
 
   /** New replicas of the same spec, rolled in without a gap where there is room. A stopped one is started. */
-  async restart(principal: Principal, idOrName: string): Promise<void> {
-    await this.#change(principal, idOrName, async (tx, row, at) => {
+  async restart(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       const revision = await this.#addRevision(tx, row, row.spec, at)
-      await store.setDesired(tx, row.id, 'running', at)
+      if (row.desired === 'stopped' || row.phase === 'failed') await this.#bringBack(tx, row, at)
       await event(tx, row, 'deployment.restart_asked', { by: principal.keyId, revision }, at)
     })
   }
 
   /** Another spec = another revision, rolled to. Nothing changed = nothing done. Throws as `create` does. */
-  async change(principal: Principal, idOrName: string, change: SpecChange): Promise<void> {
-    await this.#change(principal, idOrName, async (tx, row, at) => {
+  async change(principal: Principal, idOrName: string, change: SpecChange, alongside?: Write): Promise<void> {
+    await changeDeployment(this.#context, principal, idOrName, null, async (tx, row, at) => {
+      await alongside?.(tx, row, at)
+      const after = alongside ? (await store.deploymentById(tx, row.id))! : row
       const { spec } = makeSpec(
         { ...wishOf(row), ...change, engine: { ...wishOf(row).engine, ...change.engine } },
         this.#context,
       )
       const changed = changedFields(row.spec, spec)
       if (changed.length === 0) return
+      await this.#checkGrowth(tx, after, spec)
       const revision = await this.#addRevision(tx, row, spec, at)
       await event(tx, row, 'deployment.changed', { revision, by: principal.keyId, changed }, at)
     })
   }
 
   /** Rolls to an earlier revision's spec (default: the newest before the current that did not fail), as a new revision. */
-  async rollback(principal: Principal, idOrName: string, number?: number): Promise<void> {
-    await this.#change(principal, idOrName, async (tx, row, at) => {
+  async rollback(principal: Principal, idOrName: string, number?: number, once: Once | null = null): Promise<void> {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       const revisions = await store.revisionsOf(tx, row.id)
       const target =
         number === undefined
@@ -89,6 +94,7 @@ export class Lifecycle {
           number === undefined ? 'There is no earlier revision.' : `There is no revision ${number}.`,
         )
       if (target.number === row.revision) return
+      await this.#checkGrowth(tx, row, target.spec)
       await this.#addRevision(tx, row, target.spec, at)
       await event(tx, row, 'revision.rolled_back', { from: row.revision, to: target.number, by: principal.keyId }, at)
     })
@@ -107,34 +113,29 @@ export class Lifecycle {
     }))
   }
 
+  /** What does not run holds nothing of the quota: it is checked as if it were new. */
+  async #bringBack(tx: Tx, row: store.DeploymentRow, at: Date): Promise<void> {
+    const replicas = floorOf(policyOf(row))
+    const desiredReplicas = Math.max(replicas, row.desired_replicas)
+    const asked = { id: row.id, spec: row.spec, scaling: policyOf(row), desiredReplicas }
+    await checkQuota(tx, row.org_id, asked, this.#context)
+    await store.setDesired(tx, row.id, 'running', at)
+    await store.resetStarts(tx, row.id, replicas)
+  }
+
+  async #checkGrowth(tx: Tx, row: store.DeploymentRow, spec: DeploymentSpec): Promise<void> {
+    if (row.desired !== 'running') return
+    const before = { id: row.id, spec: row.spec, scaling: policyOf(row), desiredReplicas: row.desired_replicas }
+    await checkGrowth(tx, row.org_id, before, { ...before, spec }, this.#context)
+  }
+
   async #addRevision(tx: Tx, row: store.DeploymentRow, spec: DeploymentSpec, at: Date): Promise<number> {
     const [newest] = await store.revisionsOf(tx, row.id)
     const number = (newest?.number ?? 0) + 1
     await store.insertRevision(tx, { id: newId('rev', this.#context.clock), deployment_id: row.id, number, spec }, at)
     await store.setRevision(tx, row.id, number, spec)
-    await store.resetStarts(tx, row.id, row.desired_replicas)
+    await store.resetStarts(tx, row.id, 0)
     return number
-  }
-
-  /** Every change: allowed, under the row's lock, in one transaction; then the reconciler looks and gateways know. */
-  async #change(
-    principal: Principal,
-    idOrName: string,
-    write: (tx: Tx, row: store.DeploymentRow, at: Date) => Promise<void>,
-  ): Promise<void> {
-    const { db, clock } = this.#context
-    const { id } = await allowed(this.#context, principal, idOrName, 'deployment:write')
-    const version = await db.tx(async (tx) => {
-      const row = await store.lockDeployment(tx, id)
-      if (!row || row.desired === 'deleted')
-        throw new Fault('not_found', `There is no deployment "${idOrName}" in this organisation.`)
-      const at = new Date(clock.now())
-      await write(tx, row, at)
-      await store.touch(tx, id, at)
-      return (await store.routeOf(tx, id))?.version ?? 0
-    })
-    this.#context.wake()
-    await propagated(db, clock, 'routes', version)
   }
 }
 

@@ -46,6 +46,39 @@ export function fixedScaling(replicas: number): ScalingPolicy {
   return { ...defaultScaling, autoscalingEnabled: false, minReplicas: replicas, maxReplicas: replicas }
 }
 
+/** The policy of a deployment as stored. Without one, as before there were policies: as many replicas as asked for. */
+export function policyOf(row: { scaling: Partial<ScalingPolicy>; spec: { replicas: number } }): ScalingPolicy {
+  const stored = Object.keys(row.scaling).length > 0
+  return stored ? { ...defaultScaling, ...row.scaling } : fixedScaling(row.spec.replicas)
+}
+
+/** The policy of a new deployment. `replicas` alone fixes their number; with a policy it is how many there are at first. */
+export function firstScaling(
+  wish: { replicas?: number; scaling?: Partial<ScalingPolicy> },
+  limits: ScalingLimits,
+): { policy: ScalingPolicy; replicas: number } {
+  const { replicas, scaling } = wish
+  if (scaling === undefined) {
+    const policy = replicas === undefined ? defaultScaling : fixedScaling(replicas)
+    return { policy: changeScaling(policy, {}, limits), replicas: floorOf(policy) }
+  }
+  const asked = scaling.autoscalingEnabled === false && replicas !== undefined ? { minReplicas: replicas } : {}
+  const base = { ...defaultScaling, maxReplicas: Math.max(defaultScaling.maxReplicas, replicas ?? 1) }
+  const policy = changeScaling(base, { ...asked, ...scaling }, limits)
+  const first = replicas ?? floorOf(policy)
+  if (first < floorOf(policy) || first > policy.maxReplicas)
+    throw new Fault(
+      'invalid_request',
+      `replicas (${first}) must be ${floorOf(policy)} to ${policy.maxReplicas}, as scaling has it.`,
+    )
+  return { policy, replicas: first }
+}
+
+/** `replicas` within what the policy allows while awake. */
+export function clamp(replicas: number, policy: ScalingPolicy): number {
+  return Math.min(Math.max(replicas, floorOf(policy)), policy.maxReplicas)
+}
+
 /** True when it sleeps while nobody asks. */
 export function maySleep(policy: ScalingPolicy): boolean {
   return policy.autoscalingEnabled && (policy.scaleToZero || policy.minReplicas === 0)
@@ -62,13 +95,24 @@ export function changeScaling(
   change: Partial<ScalingPolicy>,
   limits: ScalingLimits,
 ): ScalingPolicy {
-  const after = { ...before, ...change }
-  // A floor above the ceiling follows whichever was named.
-  if (change.maxReplicas === undefined && after.minReplicas > after.maxReplicas) after.maxReplicas = after.minReplicas
+  // Whoever names what only autoscaling has, means it: a fixed number of replicas becomes a range.
+  const implied = change.autoscalingEnabled === undefined && impliesAutoscaling(before, change)
+  const after = { ...before, ...change, ...(implied ? { autoscalingEnabled: true } : {}) }
+  // When the floor is above the ceiling, the one that was not named follows the other.
+  if (after.minReplicas > after.maxReplicas) {
+    if (change.maxReplicas === undefined) after.maxReplicas = after.minReplicas
+    else if (change.minReplicas === undefined) after.minReplicas = after.maxReplicas
+  }
   if (!after.autoscalingEnabled) after.maxReplicas = Math.max(1, after.minReplicas)
   const problems = problemsOf(after, limits)
   if (problems.length > 0) throw new Fault('invalid_request', problems.join(' '), { detail: { problems } })
   return after
+}
+
+function impliesAutoscaling(before: ScalingPolicy, change: Partial<ScalingPolicy>): boolean {
+  const { minReplicas, maxReplicas, scaleToZero, policy, targetConcurrency } = change
+  if (scaleToZero === true || minReplicas === 0 || policy !== undefined || targetConcurrency !== undefined) return true
+  return maxReplicas !== undefined && maxReplicas > (minReplicas ?? before.minReplicas)
 }
 
 function problemsOf(policy: ScalingPolicy, limits: ScalingLimits): string[] {

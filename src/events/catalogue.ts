@@ -8,6 +8,7 @@ export interface EventData {
   'deployment.stop_asked': { by: string }
   'deployment.start_asked': { by: string }
   'deployment.restart_asked': { by: string; revision: number }
+  'deployment.scaling_changed': { by: string; changed: string[] }
   'deployment.scaled': { from: number; to: number; cause: string; why: string }
   'revision.failed': { revision: number; why: string }
   'revision.rolled_back': { from: number; to: number; by: string }
