@@ -7,6 +7,9 @@ import type { Load, Loaded } from './gateway/load.ts'
 import { findNginx, type Nginx, startNginx } from './gateway/nginx.ts'
 import { cpuMicroseconds, type Helper, startHelper } from './gateway/process.ts'
 import { median } from './median.ts'
+import type { Bench, Measured } from './report.ts'
+
+type Report = (measured: Measured) => void
 
 const rounds = 5
 const plain = { connections: 16, requests: 4_000, stream: false }
@@ -14,24 +17,15 @@ const streams = { connections: 40, requests: 80, stream: true }
 const warmUp = { ...plain, requests: 2_000 }
 const targetRatio = 5
 
-interface Figure {
-  name: string
-  value: number | null
-  unit: string
-  target?: number
-  /** Why it could not be measured. */
-  why?: string
-}
-
 interface Front {
   pid: number
   port: number
 }
 
-export const bench = {
+export const bench: Bench = {
   name: 'gateway',
   about: 'CPU per request of the gateway ÷ nginx proxy_pass (medians of 5 rounds in turns)',
-  run: async (report: (figure: Figure) => void): Promise<void> => {
+  run: async (report) => {
     const program = findNginx()
     const why = program === null ? 'nginx is not installed' : existsSync('/proc/self/schedstat') ? null : 'needs Linux'
     if (program === null || why !== null) {
@@ -47,11 +41,7 @@ export const bench = {
   },
 }
 
-async function measure(
-  program: string,
-  report: (figure: Figure) => void,
-  ends: (() => Promise<void>)[],
-): Promise<void> {
+async function measure(program: string, report: Report, ends: (() => Promise<void>)[]): Promise<void> {
   const upstream = await startHelper<Front>('./upstream.ts')
   ends.push(upstream.helper.end)
   const load = await startHelper('./load.ts')

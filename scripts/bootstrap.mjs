@@ -16,7 +16,7 @@ import {
 
 const root = path.dirname(path.dirname(fs.realpathSync(fileURLToPath(import.meta.url))))
 const entries = {
-  demo: ['src/main.ts', 'demo'],
+  demo: ['bin/paddock.mjs', 'demo'],
   test: ['scripts/test.ts'],
   bench: ['bench/run.ts'],
   check: ['scripts/check.ts'],

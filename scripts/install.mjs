@@ -244,7 +244,7 @@ function explain(result) {
 }
 
 function progress(began) {
-  const text = () => `Installing the packages (once, about 550 MB) … ${seconds(began)}`
+  const text = () => `Installing the packages (once, about 490 MB) … ${seconds(began)}`
   if (!process.stderr.isTTY) {
     say(`${text()}\n`)
     const timer = setInterval(() => say(`${text()}\n`), plainProgressEveryMs)

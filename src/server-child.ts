@@ -3,7 +3,7 @@
  * stop, and killed when it does not. The pipe is also the leash: a part whose supervisor is gone ends by itself.
  */
 import { type ChildProcess, fork } from 'node:child_process'
-import type { Clock } from './runtime/clock.ts'
+import { type Clock, systemClock } from './runtime/clock.ts'
 import { environment } from './runtime/environment.ts'
 import type { Log } from './runtime/log.ts'
 
@@ -12,6 +12,8 @@ export type ToChild<S> = { kind: 'start'; setup: S } | { kind: 'stop' }
 
 const firstPauseMs = 50
 const longestPauseMs = 5_000
+/** Longest that a part takes to end when its leash is cut. */
+const endDeadlineMs = 4_000
 /** A part that lived this long starts again without a pause. */
 const steadyMs = 30_000
 
@@ -123,6 +125,8 @@ export function runPart<S>(
   const end = async (status: number) => {
     if (ending) return
     ending = true
+    // A database that is gone must not keep us: what is not over by then is given up.
+    void systemClock.sleep(endDeadlineMs).then(() => process.exit(status))
     try {
       await (await running)?.stop()
     } finally {

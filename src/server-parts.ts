@@ -1,5 +1,6 @@
 /** What the parts of the server are made of: the one list of drivers and the setups that travel to the processes. */
-import { join } from 'node:path'
+import { rmdirSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import type { ComputeDriver } from './compute/contract.ts'
 import { LocalCompute } from './compute/local/driver.ts'
 import { runtimePackages } from './engines/registry.ts'
@@ -38,6 +39,17 @@ export function controlSocketPath(dataFolder: string, instanceId: string): strin
   const inside = join(dataFolder, 'control.sock')
   if (Buffer.byteLength(inside) <= socketPathBytesMaximum) return inside
   return join(chooseSocketFolder({ folder: join(dataFolder, 'control'), account: null, instanceId }), 'control.sock')
+}
+
+/** At the end: a folder outside the data folder would stay behind for ever. */
+export function removeControlSocket(path: string, dataFolder: string): void {
+  rmSync(path, { force: true })
+  if (dirname(path) === dataFolder) return
+  try {
+    rmdirSync(dirname(path))
+  } catch {
+    // Not empty, or gone: somebody else's business.
+  }
 }
 
 /** This machine as a place for engines. Holds no state: every process may have its own. */

@@ -11,7 +11,13 @@ import { type Log, makeLog } from './runtime/log.ts'
 import { modulePath } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import { Part } from './server-child.ts'
-import { type ControlSetup, controlSocketPath, type GatewaySetup, localCompute } from './server-parts.ts'
+import {
+  type ControlSetup,
+  controlSocketPath,
+  type GatewaySetup,
+  localCompute,
+  removeControlSocket,
+} from './server-parts.ts'
 import { prepare, readSettings, type ServeFlags, type Setup, StartRefused } from './server-setup.ts'
 import type { Connection } from './store/connection.ts'
 import { startEmbeddedPostgres } from './store/embedded.ts'
@@ -21,6 +27,8 @@ import { migrate } from './store/migrate.ts'
 const gatewayDrainMs = 3_000
 const controlStopMs = 2_000
 const enginesStopSeconds = 2
+/** Signals closer together than this are one. */
+const sameSignalMs = 1_000
 
 /** Exit status of `serve`: 0 after a clean stop, 1 when it could not start. */
 export async function serve(flags: ServeFlags): Promise<number> {
@@ -46,6 +54,7 @@ class Supervisor {
   readonly #stop = new AbortController()
   #postgres: Promise<Postgres>
   #port: number
+  readonly #controlSocket: string
   readonly #control: Part<ControlSetup>
   readonly #gateway: Part<GatewaySetup>
 
@@ -54,6 +63,7 @@ class Supervisor {
     this.#config = setup.config
     this.#port = setup.config.port
     this.#log = makeLog(setup.config['log.level'], 'supervisor')
+    this.#controlSocket = controlSocketPath(setup.dataFolder, setup.instanceId)
     this.#postgres = this.#startPostgres()
     this.#postgres.catch(() => {})
     const part = { clock, log: this.#log, cacheFolder: join(setup.dataFolder, 'compile-cache') }
@@ -137,7 +147,7 @@ class Supervisor {
       instanceId,
       operatorKey: operatorKey.secret,
       secretKey,
-      socketPath: controlSocketPath(dataFolder, instanceId),
+      socketPath: this.#controlSocket,
       publicUrl: this.#publicUrl(),
     }
   }
@@ -151,7 +161,7 @@ class Supervisor {
       connection,
       id: `gw_${instanceId}`,
       port: this.#port,
-      controlSocketPath: controlSocketPath(dataFolder, instanceId),
+      controlSocketPath: this.#controlSocket,
       snapshotPath: join(dataFolder, 'gateway-snapshot.json'),
     }
   }
@@ -189,12 +199,13 @@ class Supervisor {
   }
 
   #listenForSignals(): void {
-    let asked = 0
+    let askedAt: number | null = null
     const onSignal = () => {
-      asked += 1
-      if (asked === 1) this.#stop.abort()
-      // Asked again: do not wait for anybody.
-      else process.exit(130)
+      const now = clock.monotonicMs()
+      askedAt ??= now
+      this.#stop.abort()
+      // Asked again: do not wait for anybody. A signal to the whole group arrives twice, once through our wrapper.
+      if (now - askedAt >= sameSignalMs) process.exit(130)
     }
     process.on('SIGINT', onSignal)
     process.on('SIGTERM', onSignal)
@@ -211,6 +222,7 @@ class Supervisor {
         .endAll({ graceSeconds: enginesStopSeconds })
         .catch((error: Error) => this.#log.error({ error: error.message }, 'engines could not be ended'))
     await this.#postgres.then((postgres) => postgres.stop()).catch(() => {})
+    removeControlSocket(this.#controlSocket, this.#setup.dataFolder)
     this.#setup.lock.release()
   }
 }

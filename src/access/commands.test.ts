@@ -37,7 +37,8 @@ test('a key works from its creation to its revocation; its secret is stored nowh
     "select k::text || coalesce((select string_agg(e::text, '') from events e), '') as text from api_keys k",
   )
   assert.ok(!rows.some((row) => row.text.includes(secret)))
-  assert.ok((await access.listKeys(operator, { limit: 50 })).items.some((item) => item.id === key.id))
+  const listed = (await access.listKeys(operator, { limit: 50 })).items.find((item) => item.id === key.id)
+  assert.ok(listed?.lastUsedAt, 'it was used just now')
   await access.revokeKey(operator, key.id)
   assert.equal(await codeOf(access.authenticate(`Bearer ${secret}`, undefined)), 'invalid_key')
   await access.revokeKey(operator, key.id)
@@ -84,7 +85,7 @@ test('another operator secret replaces the old one, also for gateways', async ()
 
 test('an answer waits for the gateways that live; the drain waits for all that are registered', async () => {
   const now = Date.now()
-  const gateway = { id: 'gw_a', keyringVersion: 1, routesVersion: 7, inFlight: { rep_1: 2 } }
+  const gateway = { id: 'gw_a', keyringVersion: 1, routesVersion: 7, inFlight: { rep_1: 2 }, demand: {} }
   await report(db, gateway, now)
   assert.equal(await propagated(db, systemClock, 'keyring', 2, 50), false)
   await report(db, { ...gateway, keyringVersion: 2 }, Date.now())

@@ -36,6 +36,7 @@ export interface Page {
 }
 
 const operatorKeyId = 'key_operator'
+const usedEveryMs = 60_000
 
 export class Access {
   readonly #db: Database
@@ -76,7 +77,15 @@ export class Access {
     const principal = keyring.authenticate(authorization, this.#clock.now(), actAs)
     if (principal.operator && actAs !== undefined && !(await store.orgById(this.#db, actAs)))
       throw new Fault('not_found', `There is no organisation "${actAs}".`)
+    await this.#noteUse(row!)
     return principal
+  }
+
+  /** Within a minute is good enough for "last used", and spares a write per request. */
+  async #noteUse(row: store.KeyRow): Promise<void> {
+    const now = this.#clock.now()
+    if (row.last_used_at !== null && now - row.last_used_at.getTime() < usedEveryMs) return
+    await store.markUsed(this.#db, new Map([[row.id, now]]))
   }
 
   /** The secret is in the answer and nowhere else: only its hash is stored. */

@@ -27,6 +27,9 @@ interface Chunk {
   error?: { message?: string; code?: string | null; action?: string }
 }
 
+/** Shortest stream whose speed can be told from the moments of its pieces. */
+const measurableMs = 20
+
 /** `sentMs`: monotonic time of sending. `onText` gets every piece as it arrives. Throws Failure for an error in the stream. */
 export async function readAnswer(
   response: Response,
@@ -61,10 +64,13 @@ export async function readAnswer(
   return answer
 }
 
+/** Tokens per second after the first token. `lastMs`: from sending to the last text. */
 function rate({ usage, ttftMs }: StreamedAnswer, lastMs: number): number | null {
-  const after = (usage?.completion_tokens ?? 0) - 1
-  if (ttftMs === null || after < 1 || lastMs <= ttftMs) return null
-  return (after * 1000) / (lastMs - ttftMs)
+  const tokens = usage?.completion_tokens ?? 0
+  if (ttftMs === null || tokens < 2 || lastMs <= 0) return null
+  // An answer that came in one piece tells nothing of the time between its tokens; the whole wait does.
+  if (lastMs - ttftMs < measurableMs) return (tokens * 1000) / lastMs
+  return ((tokens - 1) * 1000) / (lastMs - ttftMs)
 }
 
 function parseChunk(data: string): Chunk {

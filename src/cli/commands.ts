@@ -54,7 +54,6 @@ function addServe(
       ).choices(['local', 'emulated']),
     )
     .option('--config <file>', 'settings as YAML or JSON')
-    .addOption(new Option('--role <role>', 'which part to run; default all').choices(['all', 'control', 'gateway']))
     .option('--public-url <url>', 'address under which clients reach this server')
     .option('--database-url <url>', 'Postgres to use instead of the embedded one (DATABASE_URL)')
     .option('--keep-engines', 'leave engines running at shutdown, for the next start to adopt')
@@ -76,7 +75,6 @@ export interface ServeOptions {
   host?: string
   fleet?: string
   config?: string
-  role?: string
   publicUrl?: string
   databaseUrl?: string
   keepEngines?: boolean

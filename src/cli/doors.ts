@@ -2,7 +2,7 @@
 import type { SettingName } from '../runtime/settings.ts'
 import type { TargetOptions } from './target.ts'
 
-export type ServeFlags = Partial<Record<SettingName, unknown>> & { config?: string; role?: string }
+export type ServeFlags = Partial<Record<SettingName, unknown>> & { config?: string }
 
 export interface Doors {
   version: string

@@ -14,6 +14,8 @@ export const exitStatus = {
 } as const
 export type ExitStatus = (typeof exitStatus)[keyof typeof exitStatus]
 
+const choicesShown = 20
+
 /** Shown in the help of every command. */
 export const exitStatusHelp = `Exit status:
   0 done   1 failed   2 wrong usage   3 not found   4 timed out   5 no access (key missing, refused or without the right)
@@ -69,9 +71,20 @@ export function toFailure(thrown: unknown): Failure {
 
 /** For people: `Error: <message> <action>`, and the request id where there is one. */
 export function failureText(failure: Failure): string {
-  const sentences = [failure.message, failure.action].filter((text) => text !== '').map(oneLine)
+  const sentences = [failure.message, failure.action, listed(failure.detail)].filter((text) => text !== '').map(oneLine)
   const id = failure.code === 'internal' && failure.requestId ? ` (request ${failure.requestId})` : ''
   return `Error: ${sentences.join(' ')}${id}`
+}
+
+/** The choices that an error names in its detail: "(supported: a, b)". */
+function listed(detail: unknown): string {
+  if (typeof detail !== 'object' || detail === null) return ''
+  const lists = Object.entries(detail).filter(([, value]) => Array.isArray(value) && value.length > 0)
+  return lists
+    .map(
+      ([name, values]) => `(${name.replaceAll('_', ' ')}: ${(values as unknown[]).slice(0, choicesShown).join(', ')})`,
+    )
+    .join(' ')
 }
 
 /** For programs: the same document that the API answers with. */

@@ -15,7 +15,6 @@ export function serveFlags(options: GlobalOptions, own: ServeOptions): ServeFlag
     keep_engines: own.keepEngines,
     'log.level': own.logLevel,
     config: own.config,
-    role: own.role,
   }
   return Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
 }

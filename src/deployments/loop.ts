@@ -36,10 +36,15 @@ export class DeploymentLoop {
   /** Runs until the signal aborts; then waits for the turns under way. */
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.wake(), { once: true })
-    await this.#tolerant('take over', () => store.takeOver(this.#world.db, this.#owner, this.#now()))
+    let tookOver = false
     while (!signal.aborted) {
       this.#woken = false
-      await this.#tolerant('claim', () => this.#claimAndStart())
+      await this.#tolerant('claim', async () => {
+        // Not before it succeeded: what a killed control had claimed would wait for the end of its claim.
+        if (!tookOver) await store.takeOver(this.#world.db, this.#owner, this.#now())
+        tookOver = true
+        await this.#claimAndStart()
+      })
       await this.#wait(signal)
     }
     await Promise.all(this.#running.values())

@@ -24,16 +24,11 @@ export function beginStream(exchange: Exchange, now: number): void {
   if (exchange.streaming || exchange.gone) return
   exchange.streaming = true
   const { response } = exchange
-  response.writeHead(200, [
-    'content-type',
-    'text/event-stream; charset=utf-8',
-    'cache-control',
-    'no-cache',
-    // Proxies that would collect the events otherwise.
-    'x-accel-buffering',
-    'no',
-    ...commonHeaders(exchange, now),
-  ])
+  const headers = ['content-type', 'text/event-stream; charset=utf-8', 'cache-control', 'no-cache']
+  // For proxies that would collect the events.
+  headers.push('x-accel-buffering', 'no')
+  addCommon(headers, exchange, now)
+  response.writeHead(200, headers)
   response.flushHeaders()
 }
 
@@ -41,13 +36,9 @@ export function beginStream(exchange: Exchange, now: number): void {
 export function sendPlain(exchange: Exchange, contentType: string, content: string | Buffer, now: number): void {
   const { response } = exchange
   exchange.bytesOut += content.length
-  response.writeHead(200, [
-    'content-type',
-    contentType || 'application/json',
-    'content-length',
-    String(content.length),
-    ...commonHeaders(exchange, now),
-  ])
+  const headers = ['content-type', contentType || 'application/json', 'content-length', String(content.length)]
+  addCommon(headers, exchange, now)
+  response.writeHead(200, headers)
   if (typeof content === 'string') response.end(content, 'latin1')
   else response.end(content)
 }
@@ -70,15 +61,16 @@ export function refuse(exchange: Exchange, fault: Fault, deadlines: Deadlines): 
   }
 }
 
-function commonHeaders(exchange: Exchange, now: number): string[] {
-  const sinceMs = now - exchange.startedAt
-  const timing = `auth;dur=${ms(exchange.authMs)}, queue;dur=${ms(exchange.heldMs)}, total;dur=${ms(sinceMs)}`
-  const headers = ['x-request-id', exchange.shownId, 'server-timing', timing]
+function addCommon(headers: string[], exchange: Exchange, now: number): void {
+  const total = now - exchange.startedAt
+  const timing = `auth;dur=${ms(exchange.authMs)}, queue;dur=${ms(exchange.heldMs)}, total;dur=${ms(total)}`
+  headers.push('x-request-id', exchange.shownId, 'server-timing', timing)
   if (exchange.replicaId !== null) headers.push('x-paddock-replica', exchange.replicaId)
-  return headers
 }
 
 /** Hundredths of a millisecond, without the cost of toFixed. */
 function ms(value: number): string {
-  return String(Math.round(value * 100) / 100)
+  const hundredths = Math.round(value * 100)
+  const rest = hundredths % 100
+  return `${(hundredths - rest) / 100}.${rest < 10 ? '0' : ''}${rest}`
 }

@@ -31,13 +31,12 @@ export type Outcome =
   | { kind: 'failed'; fault: Fault }
   | { kind: 'gone' }
 
+/** Whoever takes the engine's event stream when it begins. */
+export interface StreamBegin {
+  begin(): EventStream
+}
+
 export interface AttemptParts {
-  exchange: Exchange
-  link: Link
-  route: InferenceRoute
-  body: Buffer
-  /** Called when the engine's event stream begins; what it gives reads the stream. null: a plain answer is expected. */
-  begin: (() => EventStream) | null
   limits: AttemptLimits
   clock: Clock
   deadlines: Deadlines
@@ -52,27 +51,20 @@ const paths: Record<InferenceRoute, string> = {
   messages: '/v1/messages',
 }
 
-export function attempt(parts: AttemptParts): Promise<Outcome> {
+/** `stream` null: a plain answer is expected. */
+export function attempt(
+  parts: AttemptParts,
+  exchange: Exchange,
+  link: Link,
+  body: Buffer,
+  stream: StreamBegin | null,
+): Promise<Outcome> {
   return new Promise((resolve) => {
-    const relay = new Relay(parts, resolve)
-    const { link, exchange } = parts
+    const relay = new Relay(parts, exchange, stream, resolve)
+    const headers = ['content-type', 'application/json', 'authorization', link.authorization]
+    headers.push('x-request-id', exchange.requestId)
     try {
-      link.pool.dispatch(
-        {
-          path: paths[parts.route],
-          method: 'POST',
-          headers: [
-            'content-type',
-            'application/json',
-            'authorization',
-            link.authorization,
-            'x-request-id',
-            exchange.requestId,
-          ],
-          body: parts.body,
-        },
-        relay,
-      )
+      link.pool.dispatch({ path: paths[exchange.meant.route], method: 'POST', headers, body }, relay)
     } catch (error) {
       // A closed pool: the replica has just left.
       relay.unsent(error as Error)
@@ -81,9 +73,11 @@ export function attempt(parts: AttemptParts): Promise<Outcome> {
 }
 
 class Relay implements Dispatcher.DispatchHandler {
-  readonly #parts: AttemptParts
-  readonly #exchange: Exchange
+  readonly #limits: AttemptLimits
+  readonly #clock: Clock
   readonly #deadlines: Deadlines
+  readonly #exchange: Exchange
+  readonly #begin: StreamBegin | null
   readonly #resolve: (outcome: Outcome) => void
   readonly #watchdog: Deadline
   #controller: Dispatcher.DispatchController | null = null
@@ -95,14 +89,19 @@ class Relay implements Dispatcher.DispatchHandler {
   #size = 0
   #paused = false
 
-  constructor(parts: AttemptParts, resolve: (outcome: Outcome) => void) {
-    this.#parts = parts
-    this.#exchange = parts.exchange
+  constructor(parts: AttemptParts, exchange: Exchange, begin: StreamBegin | null, resolve: (outcome: Outcome) => void) {
+    this.#limits = parts.limits
+    this.#clock = parts.clock
     this.#deadlines = parts.deadlines
+    this.#exchange = exchange
+    this.#begin = begin
     this.#resolve = resolve
-    const { limits } = parts
-    this.#watchdog = parts.deadlines.add(parts.begin === null ? limits.answerMs : limits.firstByteMs, this.#late)
-    parts.exchange.interrupted = this.#interrupted
+    this.#watchdog = parts.deadlines.add(this.#firstByteMs, this.#late)
+    exchange.interrupted = this.#interrupted
+  }
+
+  get #firstByteMs(): number {
+    return this.#begin === null ? this.#limits.answerMs : this.#limits.firstByteMs
   }
 
   unsent(error: Error): void {
@@ -118,11 +117,11 @@ class Relay implements Dispatcher.DispatchHandler {
     if (status < 200 || this.#over) return
     this.#status = status
     this.#contentType = headers['content-type'] ?? ''
-    const { begin, limits } = this.#parts
+    const begin = this.#begin
     if (begin === null || status !== 200 || !this.#contentType.startsWith('text/event-stream')) return
-    this.#stream = begin()
+    this.#stream = begin.begin()
     this.#exchange.response.on('drain', this.#drained)
-    this.#watchdog.at = this.#deadlines.now + limits.chunkMs
+    this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -139,11 +138,10 @@ class Relay implements Dispatcher.DispatchHandler {
       this.#fail(new Fault('engine_failed', 'The engine sent an event that is too large.', { cause: error }))
       return
     }
-    if (stream.contentSeen && this.#exchange.ttftMs === null)
-      this.#exchange.contentCame(this.#parts.clock.monotonicMs())
+    if (stream.contentSeen && this.#exchange.ttftMs === null) this.#exchange.contentCame(this.#clock.monotonicMs())
     if (out.length > 0) this.#write(out)
     if (stream.done) this.#end({ kind: 'streamed' })
-    else if (!this.#paused) this.#watchdog.at = this.#deadlines.now + this.#parts.limits.chunkMs
+    else if (!this.#paused) this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
   }
 
   onResponseEnd(): void {
@@ -168,12 +166,12 @@ class Relay implements Dispatcher.DispatchHandler {
 
   #collect(chunk: Buffer): void {
     this.#size += chunk.length
-    if (this.#size > this.#parts.limits.maxAnswerBytes) {
+    if (this.#size > this.#limits.maxAnswerBytes) {
       this.#fail(new Fault('engine_failed', 'The answer is larger than this server takes.'))
       return
     }
     this.#chunks.push(chunk)
-    this.#watchdog.at = this.#deadlines.now + this.#parts.limits.chunkMs
+    this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
   }
 
   #write(out: Buffer | string): void {
@@ -184,13 +182,13 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#paused = true
     this.#controller?.pause()
     // From here on the watchdog watches the client, which must take what it asked for.
-    this.#watchdog.at = this.#deadlines.now + this.#parts.limits.chunkMs
+    this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
   }
 
   readonly #drained = (): void => {
     if (!this.#paused) return
     this.#paused = false
-    this.#watchdog.at = this.#deadlines.now + this.#parts.limits.chunkMs
+    this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
     this.#controller?.resume()
   }
 
@@ -199,17 +197,16 @@ class Relay implements Dispatcher.DispatchHandler {
       this.#controller?.abort(abandoned)
       return
     }
-    const { limits } = this.#parts
     if (this.#paused) {
       this.#exchange.response.destroy()
       return
     }
     if (this.#status === 0) {
-      const seconds = (this.#parts.begin === null ? limits.answerMs : limits.firstByteMs) / 1000
+      const seconds = this.#firstByteMs / 1000
       this.#fail(new Fault('upstream_timeout', `The engine did not begin to answer within ${seconds} s.`))
       return
     }
-    this.#fail(broken(`silent for ${limits.chunkMs / 1000} s`))
+    this.#fail(broken(`silent for ${this.#limits.chunkMs / 1000} s`))
   }
 
   /** A plain answer is paid for in full whoever leaves, so it is waited for; a stream ends here and now. */
@@ -218,7 +215,7 @@ class Relay implements Dispatcher.DispatchHandler {
       this.#fail(why)
       return
     }
-    if (this.#parts.begin === null && this.#controller !== null) {
+    if (this.#begin === null && this.#controller !== null) {
       this.#exchange.interrupted = this.#interrupted
       return
     }

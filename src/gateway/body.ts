@@ -37,29 +37,37 @@ export function readBody(exchange: Exchange, limits: BodyLimits, deadlines: Dead
     let first: Buffer | null = null
     let rest: Buffer[] | null = null
     let size = 0
-    const end = (error: Error | null): void => {
+    const stop = (): void => {
       deadlines.cancel(stall)
       exchange.interrupted = null
-      request.removeAllListeners('data').removeAllListeners('end')
-      if (error !== null) {
-        reject(error)
+    }
+    const fail = (error: Error): void => {
+      stop()
+      request.off('data', take).off('end', finish)
+      reject(error)
+    }
+    const take = (chunk: Buffer): void => {
+      size += chunk.length
+      if (size > limits.maxBytes) {
+        fail(tooLarge(limits.maxBytes))
         return
       }
+      stall.at = deadlines.now + limits.stallMs
+      if (first === null) first = chunk
+      else (rest ??= [first]).push(chunk)
+    }
+    // Listeners stay when all went well: taking them off costs more than they do.
+    const finish = (): void => {
+      stop()
       exchange.bytesIn = size
       resolve(rest === null ? (first ?? Buffer.alloc(0)) : Buffer.concat(rest, size))
     }
     const stall = deadlines.add(limits.stallMs, () =>
-      end(new Fault('request_timeout', `The body stopped arriving for ${limits.stallMs / 1000} s.`)),
+      fail(new Fault('request_timeout', `The body stopped arriving for ${limits.stallMs / 1000} s.`)),
     )
-    exchange.interrupted = end
-    request.on('data', (chunk: Buffer) => {
-      size += chunk.length
-      if (size > limits.maxBytes) return end(tooLarge(limits.maxBytes))
-      stall.at = deadlines.now + limits.stallMs
-      if (first === null) first = chunk
-      else (rest ??= [first]).push(chunk)
-    })
-    request.on('end', () => end(null))
+    exchange.interrupted = fail
+    request.on('data', take)
+    request.on('end', finish)
   })
 }
 

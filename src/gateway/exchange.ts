@@ -93,7 +93,6 @@ export class Exchange implements Rostered {
     this.meant = meant
     this.receivedAt = times.receivedAt
     this.startedAt = times.startedAt
-    response.on('close', () => this.#closed())
   }
 
   /** The id that the client sees. */
@@ -106,7 +105,8 @@ export class Exchange implements Rostered {
     this.ttftMs = now - this.startedAt
   }
 
-  #closed(): void {
+  /** The response is done, or its connection is. */
+  closed(): void {
     if (this.response.writableEnded) return
     this.gone = true
     this.interrupt(new ClientGone())

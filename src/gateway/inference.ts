@@ -34,28 +34,27 @@ export interface InferenceParts {
 }
 
 /** Answers and settles the request, whatever happens. Never rejects. */
-export async function serveInference(parts: InferenceParts, exchange: Exchange, expectsContinue: boolean) {
+export async function serveInference(
+  parts: InferenceParts,
+  exchange: Exchange,
+  expectsContinue: boolean,
+): Promise<void> {
+  const { keyring, routes, engines, limits, clock, deadlines } = parts
+  const { request, meant } = exchange
   try {
-    await answer(parts, exchange, expectsContinue)
+    exchange.principal = authenticate(keyring, request.headers, exchange.receivedAt)
+    exchange.authMs = clock.monotonicMs() - exchange.startedAt
+    checkBodyHeaders(request, limits.maxBytes)
+    if (expectsContinue) exchange.response.writeContinue()
+    const ask = parseAsk(await readBody(exchange, limits, deadlines))
+    exchange.ask = ask
+    const deployment = resolve(routes, exchange.principal, meant, ask.model)
+    exchange.deployment = deployment
+    const engine = admit(engines, deployment, meant.route, ask.fields)
+    await forward(parts, exchange, ask, deployment, engine)
   } catch (thrown) {
     giveUp(parts, exchange, thrown)
   }
-}
-
-async function answer(parts: InferenceParts, exchange: Exchange, expectsContinue: boolean): Promise<void> {
-  const { keyring, routes, engines, limits, clock, deadlines } = parts
-  const { request, meant } = exchange
-  exchange.principal = authenticate(keyring, request.headers, exchange.receivedAt)
-  exchange.authMs = clock.monotonicMs() - exchange.startedAt
-  checkBodyHeaders(request, limits.maxBytes)
-  if (expectsContinue) exchange.response.writeContinue()
-  const ask = parseAsk(await readBody(exchange, limits, deadlines))
-  exchange.ask = ask
-  const { orgId, deploymentId, route } = meant
-  const deployment = resolve(routes, exchange.principal, { orgId, deploymentId, model: ask.model })
-  exchange.deployment = deployment
-  const engine = admit(engines, deployment, route, ask.fields)
-  await forward(parts, exchange, ask, deployment, engine)
 }
 
 function giveUp(parts: InferenceParts, exchange: Exchange, thrown: unknown): void {

@@ -1,5 +1,5 @@
 /** Stage 1: what does the client ask for? Validates only what the gateway itself reads; the rest is the engine's. */
-import { isUtf8 } from 'node:buffer'
+import { isAscii, isUtf8 } from 'node:buffer'
 import { Fault } from '../kernel/fault.ts'
 import { type Member, members } from './json-members.ts'
 
@@ -29,7 +29,7 @@ export function parseAsk(bytes: Buffer): Ask {
   // Before JSON.parse, which would build a tree of millions of arrays out of a few megabytes of brackets.
   const found = members(text, maxJsonDepth)
   if (found === null) throw notAnObject(bytes)
-  const fields = parseObject(bytes)
+  const fields = parseObject(isAscii(bytes) ? text : bytes.toString('utf8'))
   return {
     model: readModel(fields.model),
     stream: readStream(fields.stream),
@@ -41,9 +41,9 @@ export function parseAsk(bytes: Buffer): Ask {
   }
 }
 
-function parseObject(bytes: Buffer): Record<string, unknown> {
+function parseObject(text: string): Record<string, unknown> {
   try {
-    return JSON.parse(bytes.toString('utf8')) as Record<string, unknown>
+    return JSON.parse(text) as Record<string, unknown>
   } catch (error) {
     throw notJson(error)
   }

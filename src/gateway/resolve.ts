@@ -11,17 +11,19 @@ export function authenticate(keyring: Keyring, headers: IncomingHttpHeaders, now
   return keyring.authenticate(headers.authorization, now, typeof actAs === 'string' ? actAs : undefined)
 }
 
-export interface Meant {
-  /** From the path; null on /v1. */
+/** What the path names; null on /v1. */
+export interface MeantByPath {
   orgId: string | null
   deploymentId: string | null
-  /** From the body; null when absent. */
-  model: string | null
 }
 
-/** Throws Fault `not_found`, `model_not_found`, `invalid_request` or `forbidden`. */
-export function resolve(routes: RouteTable, principal: Principal, meant: Meant): Route {
-  const route = meant.deploymentId === null ? byModel(routes, principal, meant.model) : byPath(routes, principal, meant)
+/** `model` comes from the body. Throws Fault `not_found`, `model_not_found`, `invalid_request` or `forbidden`. */
+export function resolve(routes: RouteTable, principal: Principal, meant: MeantByPath, model: string | null): Route {
+  const { deploymentId } = meant
+  const route =
+    deploymentId === null
+      ? byModel(routes, principal, model)
+      : byPath(routes, principal, meant.orgId ?? principal.orgId, deploymentId, model)
   if (!can(principal, 'deployment:invoke', route.deploymentId))
     throw new Fault('forbidden', `This key lacks deployment:invoke on ${route.name}.`)
   return route
@@ -35,17 +37,13 @@ function byModel(routes: RouteTable, principal: Principal, model: string | null)
   return route
 }
 
-function byPath(routes: RouteTable, principal: Principal, meant: Meant): Route {
-  const orgId = meant.orgId ?? principal.orgId
+function byPath(routes: RouteTable, principal: Principal, orgId: string, asked: string, model: string | null): Route {
   const member = principal.operator || principal.orgId === orgId
   // By id or by name, as on every other route of a deployment; a name cannot look like an id.
-  const asked = meant.deploymentId ?? ''
   const route = member ? (routes.byId(asked) ?? routes.byName(orgId, asked)) : null
-  if (route === null || route.orgId !== orgId)
-    throw new Fault('not_found', `There is no deployment ${meant.deploymentId}.`)
+  if (route === null || route.orgId !== orgId) throw new Fault('not_found', `There is no deployment ${asked}.`)
   // Whether its model was named rightly is told to those only who may call it.
-  if (can(principal, 'deployment:invoke', route.deploymentId) && !names(route, meant.model))
-    throw modelNotFound(meant.model ?? '')
+  if (can(principal, 'deployment:invoke', route.deploymentId) && !names(route, model)) throw modelNotFound(model ?? '')
   return route
 }
 

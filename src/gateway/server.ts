@@ -39,6 +39,8 @@ export interface GatewayOptions {
   clock: Clock
   log: Log
   onSettle: OnSettle
+  /** A request is the first that waits for a replica of this deployment. */
+  onHold?(deploymentId: string): void
 }
 
 export interface Gateway {
@@ -100,6 +102,7 @@ class FrontDoor implements Gateway {
       stateOf: this.#replicas.stateOf,
       limits: holdLimits(settings),
       deadlines,
+      onHold: options.onHold ?? (() => {}),
     })
     this.#replicas.onBack = holding.wake
     this.#inference = {
@@ -175,12 +178,13 @@ class FrontDoor implements Gateway {
   #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     this.#open += 1
     if (this.#closing) response.shouldKeepAlive = false
-    response.on('close', () => this.#done(request))
     const target = matchTarget(request.method ?? 'GET', request.url ?? '/')
+    if (target.kind === 'inference') {
+      this.#infer(request, response, target, expectsContinue)
+      return
+    }
+    response.on('close', () => this.#done(request))
     switch (target.kind) {
-      case 'inference':
-        this.#infer(request, response, target, expectsContinue)
-        return
       case 'models':
         this.#answer(response, 'openai', request, () => this.#models(request, target.model))
         return
@@ -221,6 +225,10 @@ class FrontDoor implements Gateway {
     const ids = { requestId: newId('req', clock), clientRequestId: clientRequestId(request.headers['x-request-id']) }
     const times = { receivedAt: clock.now(), startedAt: clock.monotonicMs() }
     const exchange = new Exchange(ids, request, response, target, times)
+    response.on('close', () => {
+      exchange.closed()
+      this.#done(request)
+    })
     this.#active.add(exchange)
     void serveInference(this.#inference, exchange, expectsContinue).then(() => this.#active.remove(exchange))
   }

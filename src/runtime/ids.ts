@@ -8,8 +8,19 @@ let drawn = pool.length
 
 /** Sortable id: 9 characters of time in base 36 (milliseconds), then 12 random ones (62 bits). */
 export function newId<P extends IdPrefix>(prefix: P, clock: Clock = systemClock): Id<P> {
-  const time = clock.now().toString(36).padStart(9, '0')
-  return `${prefix}_${time}${sixRandom()}${sixRandom()}`
+  return `${prefix}_${timeText(clock.now())}${sixRandom()}${sixRandom()}`
+}
+
+let lastTime = 0
+let lastTimeText = '000000000'
+
+/** Many ids are made in the same millisecond. */
+function timeText(now: number): string {
+  if (now !== lastTime) {
+    lastTime = now
+    lastTimeText = now.toString(36).padStart(9, '0')
+  }
+  return lastTimeText
 }
 
 /** Six base-36 characters (31 bits). */

@@ -14,7 +14,8 @@ import { NativeClient } from '../../src/wire/native/client.ts'
 import type { CreateDeployment, Deployment } from '../../src/wire/native/deployment.ts'
 import type { Place } from './place.ts'
 
-export const mainModule = join(packageRoot, 'src', 'main.ts')
+/** The command as people start it. */
+export const paddock = [process.execPath, join(packageRoot, 'bin', 'paddock.mjs')]
 const startWithinMs = 20_000
 /** What `serve` may take for a clean stop. */
 export const stopWithinMs = 10_000
@@ -28,7 +29,7 @@ export interface StartOptions {
   args?: string[]
   /** Run as this user instead of ours. */
   account?: { uid: number; gid: number }
-  /** What to run instead of the pinned Node on `src/main.ts`. */
+  /** What to run instead of our own command. */
   program?: string[]
   /** In a process group of its own, as in a terminal. It then stops when this test ends. */
   ownGroup?: boolean
@@ -49,7 +50,7 @@ export class Run {
 
   constructor(place: Place, options: StartOptions) {
     this.place = place
-    const program = options.program ?? [process.execPath, mainModule]
+    const program = options.program ?? paddock
     const args = ['serve', '--port', String(options.port ?? 0), ...(options.args ?? [])]
     if (options.ownGroup) args.push('--stop-with-parent')
     this.child = spawn(program[0]!, [...program.slice(1), ...args], {

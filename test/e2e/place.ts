@@ -19,6 +19,8 @@ export interface PlaceOptions {
   mode?: number
   /** Under root: stands in for /var/lib/paddock. Default: inside the place. */
   systemFolder?: string
+  /** Path of the data folder below the place. */
+  data?: string
 }
 
 export class Place {
@@ -28,10 +30,10 @@ export class Place {
   /** Under root: first of the uids that only this test uses, so that Paddocks side by side never meet. */
   readonly uidBase = nextUidBase()
 
-  constructor({ mode = 0o711, systemFolder }: PlaceOptions = {}) {
+  constructor({ mode = 0o711, systemFolder, data = 'data' }: PlaceOptions = {}) {
     this.root = mkdtempSync(join(realpathSync(tmpdir()), 'paddock-'))
     chmodSync(this.root, mode)
-    this.dataFolder = join(this.root, 'data')
+    this.dataFolder = join(this.root, data)
     this.systemFolder = systemFolder ?? join(this.root, 'system')
     mkdirSync(join(this.root, 'tmp'))
     chmodSync(join(this.root, 'tmp'), 0o1777)
@@ -81,6 +83,8 @@ export class Place {
   }
 
   async #expectNothingOutside(): Promise<void> {
+    const temporary = namesIn(join(this.root, 'tmp')).filter((name) => name !== 'node-compile-cache')
+    assert.deepEqual(temporary, [], 'in the folder for temporary files')
     const { instanceId } = this
     if (instanceId !== null)
       for (const folder of ['/var/lib/paddock', tmpdir(), '/tmp'])

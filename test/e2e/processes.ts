@@ -45,7 +45,7 @@ function roleOf(pid: number, command: string, environment: string[]): Role {
   if (/compute\/local\/keeper\.[jt]s /.test(command)) return 'keeper'
   if (/server-control\.[jt]s/.test(command)) return 'control'
   if (/server-gateway\.[jt]s/.test(command)) return 'gateway'
-  if (/main\.[jt]s serve/.test(command)) return 'supervisor'
+  if (/(main\.[jt]s|paddock\.mjs) serve/.test(command)) return 'supervisor'
   if (command.startsWith('postgres: ')) return 'backend'
   if (basename(link(pid, 'exe')).startsWith('postgres')) return 'postmaster'
   return 'other'

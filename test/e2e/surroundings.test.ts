@@ -6,7 +6,7 @@ import { describe, it } from 'node:test'
 import { reachableBy, runsAsRoot } from '../../src/runtime/isolation.ts'
 import { packageRoot } from '../../src/runtime/self.ts'
 import { startEmbeddedPostgres } from '../../src/store/embedded.ts'
-import { mainModule, type Server, type StartOptions, startServer } from './harness.ts'
+import { paddock, type Server, type StartOptions, startServer } from './harness.ts'
 import { inNewPlace, Place } from './place.ts'
 
 /** A user without rights that every system has; Postgres wants one that has a name. */
@@ -28,9 +28,11 @@ async function doesTheMainJob(place: Place, options: StartOptions, look?: (serve
 }
 
 describe('surroundings', () => {
-  it('through the command `paddock`', async () => {
-    await inNewPlace((place) =>
-      doesTheMainJob(place, { program: [process.execPath, join(packageRoot, 'bin', 'paddock.mjs')] }),
+  it('a data folder whose path is odd, and longer than a socket’s may be; `main.ts` without the command', async () => {
+    const data = join('a folder with "quotes", commas & ümlauts', 'x'.repeat(120))
+    await inNewPlace(
+      (place) => doesTheMainJob(place, { program: [process.execPath, join(packageRoot, 'src', 'main.ts')] }),
+      { data },
     )
   })
 
@@ -82,7 +84,7 @@ describe('surroundings', () => {
       await inNewPlace(
         async (place) => {
           const clone = copyProgram(place.root)
-          const program = [nodeOf(clone), join(clone, 'src', 'main.ts')]
+          const program = [nodeOf(clone), join(clone, 'bin', 'paddock.mjs')]
           await doesTheMainJob(place, { program }, () => {
             for (const one of place.processes('engine', 'postmaster'))
               assert.notEqual(statSync(`/proc/${one.pid}`).uid, 0, `${one.role} is not root`)
@@ -103,9 +105,7 @@ function accountOf(name: string): { uid: number; gid: number } | null {
 
 function noStranger(): string | false {
   if (stranger === null) return 'there is no user "nobody"'
-  const closed = [mainModule, process.execPath, join(packageRoot, 'node_modules')].find(
-    (path) => !reachableBy(stranger, path),
-  )
+  const closed = [...paddock, join(packageRoot, 'node_modules')].find((path) => !reachableBy(stranger, path))
   return closed === undefined ? false : `another user cannot reach ${closed}`
 }
 
@@ -113,7 +113,7 @@ function noStranger(): string | false {
 function copyProgram(root: string): string {
   const copy = join(root, 'clone')
   mkdirSync(copy, { mode: 0o700 })
-  for (const name of ['package.json', 'src', 'models', 'bin', 'scripts'])
+  for (const name of ['package.json', 'package-lock.json', '.npmrc', 'src', 'models', 'bin', 'scripts'])
     cpSync(join(packageRoot, name), join(copy, name), { recursive: true })
   linkTree(join(packageRoot, 'node_modules'), join(copy, 'node_modules'))
   return copy

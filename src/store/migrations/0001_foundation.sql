@@ -47,7 +47,7 @@ create table deployments (
   -- the sentences of the last plan
   plan_why jsonb not null default '[]',
   -- failed starts in a row: {failed, lastAt, why, lastLines}
-  starts jsonb not null,
+  starts jsonb not null default '{"failed": 0, "lastAt": 0, "why": "", "lastLines": []}',
   emulated boolean not null default false,
   created_at timestamptz not null,
   updated_at timestamptz not null,

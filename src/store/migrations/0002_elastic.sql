@@ -22,3 +22,6 @@ create table scaling_decisions (
   why text not null
 );
 create index scaling_decisions_deployment on scaling_decisions (deployment_id, seq);
+
+-- What is asked of each deployment, as the gateway sees it: deployment id → {held, arrivals, rejected, lastAt, ttftMsP90}
+alter table gateways add column demand jsonb not null default '{}';

@@ -1,0 +1,118 @@
+/** What one attempt means: an answer for the client and its settlement, a reason to try elsewhere, or a Fault. */
+import type { Route } from '../deployments/routes.ts'
+import { Fault } from '../kernel/fault.ts'
+import { never } from '../kernel/never.ts'
+import { beginStream, sendPlain, shownModel, streamEnd } from './answer.ts'
+import { edited, findUsage } from './answer-edit.ts'
+import type { Outcome, StreamBegin } from './attempt.ts'
+import { engineFault } from './engine-error.ts'
+import { EventStream } from './event-stream.ts'
+import type { Exchange } from './exchange.ts'
+import type { InferenceParts } from './inference.ts'
+import type { Ask } from './parse.ts'
+import { type Ending, settle } from './settle.ts'
+import { estimatedUsage, readUsage, type Usage } from './usage.ts'
+
+/** `seen`: the engine may have seen the request. `fault`: what the client is told when nobody else can answer. */
+export interface Again {
+  why: string
+  seen: boolean
+  fault: Fault
+}
+
+/** Largest event of a stream. */
+const eventMaximumBytes = 8 * 1024 * 1024
+const retryAfterSeconds = 2
+
+export class Sending implements StreamBegin {
+  readonly #parts: InferenceParts
+  readonly #exchange: Exchange
+  readonly #ask: Ask
+  readonly #model: string | null
+  #stream: EventStream | null = null
+
+  constructor(parts: InferenceParts, exchange: Exchange, ask: Ask, route: Route) {
+    this.#parts = parts
+    this.#exchange = exchange
+    this.#ask = ask
+    this.#model = shownModel(ask.model ?? route.name, route)
+  }
+
+  begin(): EventStream {
+    beginStream(this.#exchange, this.#parts.clock.monotonicMs())
+    const view = { model: this.#model, usage: this.#ask.usage, maxEventBytes: eventMaximumBytes }
+    this.#stream = new EventStream(view)
+    return this.#stream
+  }
+
+  /** null when the request is answered and settled, else why it must be sent again. Throws Faults. */
+  conclude(outcome: Outcome): Again | null {
+    switch (outcome.kind) {
+      case 'unsent':
+        return { why: outcome.why, seen: false, fault: unavailable() }
+      case 'lost':
+        return { why: outcome.why, seen: true, fault: lost(outcome.why) }
+      case 'whole':
+        if (outcome.status === 503) return { why: 'status 503', seen: true, fault: unavailable() }
+        if (outcome.status !== 200) throw engineFault(outcome.status, outcome.body.toString('utf8'))
+        return this.#endPlain(outcome)
+      case 'streamed':
+        return this.#endStream(this.#stream!)
+      case 'failed':
+        this.#settle({ status: outcome.fault.status, code: outcome.fault.code, usage: this.#usageSoFar() })
+        throw outcome.fault
+      case 'gone':
+        return this.#settle({ status: 499, code: 'client_closed', usage: this.#usageSoFar() })
+      default:
+        return never(outcome, 'outcome of an attempt')
+    }
+  }
+
+  #endPlain(answer: { contentType: string; body: Buffer }): null {
+    const exchange = this.#exchange
+    // The client has been told `200` and waits for events; this is none.
+    if (exchange.streaming) throw new Fault('engine_failed', 'The engine did not answer with a stream.')
+    const text = answer.body.toString('latin1')
+    const found = findUsage(text)
+    const usage = found === null ? null : readUsage(text.slice(found.valueStart, found.valueEnd))
+    const now = this.#parts.clock.monotonicMs()
+    exchange.contentCame(now)
+    if (exchange.gone) return this.#settle({ status: 499, code: 'client_closed', usage })
+    this.#settle({ status: 200, code: null, usage })
+    const shown = this.#model === null ? text : edited(text, this.#model, null, 'keep')
+    sendPlain(exchange, answer.contentType, shown === text ? answer.body : shown, now)
+    return null
+  }
+
+  #endStream(stream: EventStream): null {
+    const rest = stream.end()
+    const exchange = this.#exchange
+    exchange.bytesOut += rest.length + streamEnd.length
+    const usage = this.#usageSoFar()
+    // The engine's own error event has passed already.
+    if (stream.errorText === null) this.#settle({ status: 200, code: null, usage })
+    else this.#settle({ status: 500, code: 'engine_failed', usage })
+    exchange.response.end(rest + streamEnd, 'latin1')
+    return null
+  }
+
+  #settle(ending: Ending): null {
+    const { clock, onSettle, log } = this.#parts
+    settle(this.#exchange, ending, clock.monotonicMs(), onSettle, log)
+    return null
+  }
+
+  #usageSoFar(): Usage | null {
+    const stream = this.#stream
+    if (stream === null || stream.events === 0) return null
+    return readUsage(stream.usageText) ?? estimatedUsage(this.#exchange.bytesIn, stream.events)
+  }
+}
+
+function unavailable(): Fault {
+  return new Fault('unavailable', 'The engine does not answer.', { retryAfterSeconds })
+}
+
+function lost(why: string): Fault {
+  return new Fault('engine_failed', 'The engine broke off its answer.', { internal: why })
+}
