@@ -246,7 +246,7 @@ describe('command line', { concurrency: false }, () => {
       const spoken = await run(args)
       assert.equal(spoken.status, status, JSON.stringify({ args, ...spoken }))
       assert.match(spoken.stderr, said)
-      assert.match(spoken.stderr.trim().split('\n').at(-1)!, /^Error: \S.*\.$/)
+      assert.match(spoken.stderr.trim().split('\n').at(-1)!, /^Error: \S.*[.)]$/)
     }
     const failed = await run(['get', 'nobody', '--json'])
     assert.deepEqual([failed.status, failed.stdout], [3, ''])
