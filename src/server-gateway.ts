@@ -35,6 +35,7 @@ runPart<GatewaySetup>(async (setup, tell) => {
     clock,
     log,
     onSettle: (settled) => feed.used(settled.keyId),
+    trust: () => feed.distrust(),
   })
   feed.inFlight = () => gateway.inFlight()
   const stopping = new AbortController()
@@ -62,6 +63,8 @@ class Feed {
   #reportedAt = 0
   #savedUsedAt = 0
   #savedAt = 0
+  /** When the snapshot was saved that we live on, ms since epoch; null = the database has been reached. */
+  #snapshotFrom: number | null = null
   #wake: () => void = () => {}
   inFlight: () => Record<string, number> = () => ({})
 
@@ -75,6 +78,14 @@ class Feed {
     this.#db = db
     this.#tables = tables
     this.#log = log
+  }
+
+  /** A snapshot that grows too old while the database stays away: a key in it may have been revoked long ago. */
+  distrust(): string | null {
+    if (this.#snapshotFrom === null) return null
+    const age = Math.round((clock.now() - this.#snapshotFrom) / 1000)
+    if (age <= this.#setup.config['tables.max_stale_seconds']) return null
+    return `the database is away and keys and routes are ${age} s old`
   }
 
   used(keyId: string | null): void {
@@ -93,6 +104,7 @@ class Feed {
       )
       if (snapshot === null) throw error
       this.#log.warn({ savedAt: snapshot.savedAt }, 'the database is away: serving from the snapshot')
+      this.#snapshotFrom = snapshot.savedAt
       this.#tables.keyring.apply(snapshot.keyring)
       this.#tables.routes.apply(snapshot.routes)
     }
@@ -123,6 +135,7 @@ class Feed {
     // A version whose row was published again since has no row of its own; everything up to here is known all the same.
     keyring.version = Math.max(keyring.version, newest.keyring)
     routes.version = Math.max(routes.version, newest.routes)
+    this.#snapshotFrom = null
     await this.#report()
     await this.#save(changed)
   }
