@@ -184,6 +184,6 @@ class Feed {
 
   async leave(): Promise<void> {
     await this.#saveUsed(0).catch(() => {})
-    await unregister(this.#db, this.#setup.id).catch(() => {})
+    await unregister(this.#db, this.#setup.id, this.#reportedAt).catch(() => {})
   }
 }

@@ -25,9 +25,12 @@ export async function report(db: Database, gateway: GatewayReport, now: number):
   )
 }
 
-/** A gateway that ends cleanly takes itself off the register, so that nobody waits for it. */
-export async function unregister(db: Database, id: string): Promise<void> {
-  await db.query('delete from gateways where id = $1', [id])
+/**
+ * A gateway that ends cleanly takes itself off the register, so that nobody waits for it: unless one of the same id has
+ * reported after `lastReportAt` (ms since epoch), which then is its successor.
+ */
+export async function unregister(db: Database, id: string, lastReportAt: number): Promise<void> {
+  await db.query('delete from gateways where id = $1 and seen_at <= $2', [id, new Date(lastReportAt)])
 }
 
 /** Waits until every live gateway has applied `version`; false when one has not within `deadlineMs`. */
