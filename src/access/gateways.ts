@@ -92,14 +92,21 @@ export function isDrained(
   )
 }
 
-/** What every fresh gateway says is asked, and in flight; silent ones are left out. */
+/** What the gateways say is asked and in flight. Not complete when a registered one is silent: silence is no evidence. */
 export async function demandReports(
   db: Database | Tx,
   now: number,
-): Promise<{ demand: Record<string, unknown>; inFlight: Record<string, number> }[]> {
-  const rows = await db.query<{ demand: Record<string, unknown>; in_flight: Record<string, number> }>(
-    'select demand, in_flight from gateways where seen_at > $1',
-    [new Date(now - silentAfterMs)],
-  )
-  return rows.map((row) => ({ demand: row.demand, inFlight: row.in_flight }))
+): Promise<{
+  complete: boolean
+  gateways: { id: string; demand: Record<string, unknown>; inFlight: Record<string, number> }[]
+}> {
+  const rows = await db.query<{
+    id: string
+    seen_at: Date
+    demand: Record<string, unknown>
+    in_flight: Record<string, number>
+  }>('select id, seen_at, demand, in_flight from gateways')
+  const fresh = rows.filter((row) => now - row.seen_at.getTime() <= silentAfterMs)
+  const gateways = fresh.map((row) => ({ id: row.id, demand: row.demand, inFlight: row.in_flight }))
+  return { complete: rows.length > 0 && fresh.length === rows.length, gateways }
 }
