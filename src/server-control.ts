@@ -3,7 +3,9 @@ import { chmodSync, rmSync } from 'node:fs'
 import { createAdaptorServer } from '@hono/node-server'
 import { Access } from './access/commands.ts'
 import { makeApi } from './api/app.ts'
+import { Scaling } from './autoscaling/commands.ts'
 import { Deployments } from './deployments/commands.ts'
+import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
 import { availableEngines } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
@@ -40,16 +42,20 @@ runPart<ControlSetup>(async (setup, tell) => {
     // The same after every start, so that what a killed control had claimed is taken over at once.
     `control-${setup.instanceId}`,
   )
-  const deployments = new Deployments({
+  const context = {
     ...parts,
     replicasMaximum: config.replicas_maximum,
+    cooldownMinimumSeconds: config['autoscaling.cooldown_minimum_seconds'],
+    idleTimeoutMinimumSeconds: config['autoscaling.idle_timeout_minimum_seconds'],
     quotaGpus: config['quota.gpus'],
     wake: () => loop.wake(),
-  })
+  }
   const app = makeApi({
     ...parts,
     access,
-    deployments,
+    deployments: new Deployments(context),
+    lifecycle: new Lifecycle(context),
+    scaling: new Scaling(context),
     config: { publicUrl: setup.publicUrl },
     version,
     ready: () => ready(db),

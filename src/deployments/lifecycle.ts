@@ -15,7 +15,7 @@ import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
 import * as store from './store.ts'
 
 /** A part of the spec; absent = as before. `undefined` = the default again. */
-export type SpecChange = Partial<Omit<DeploymentWish, 'name' | 'replicas' | 'scaling'>>
+export type SpecChange = Partial<Omit<DeploymentWish, 'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes'>>
 
 export interface RevisionView {
   number: number

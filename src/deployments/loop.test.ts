@@ -75,7 +75,9 @@ const settings = {
   drainDeadlineMs: 500,
 }
 const loop = new DeploymentLoop({ ...parts, settings, stopGraceSeconds: 1 }, 'test')
-const deployments = new Deployments({ ...parts, replicasMaximum: 10, quotaGpus: 8, wake: () => loop.wake() })
+const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
+const context = { ...parts, ...limits, wake: () => loop.wake() }
+const deployments = new Deployments(context)
 const stop = new AbortController()
 const running = loop.run(stop.signal)
 after(async () => {
@@ -191,7 +193,7 @@ test('quota: GPUs are counted, cpu is not', async () => {
   assert.equal(await codeOf(deployments.create(operator, wish('x', { modelId: 'gpt-9' }), null)), 'model_not_supported')
 })
 
-const lifecycle = new Lifecycle({ ...parts, replicasMaximum: 10, quotaGpus: 8, wake: () => loop.wake() })
+const lifecycle = new Lifecycle(context)
 
 test('stop while starting, start again, stop, delete: each settles and is idempotent', async () => {
   const { id } = await deployments.create(operator, wish('pause'), null)

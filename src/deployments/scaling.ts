@@ -54,17 +54,18 @@ export function policyOf(row: { scaling: Partial<ScalingPolicy>; spec: { replica
 
 /** The policy of a new deployment. `replicas` alone fixes their number; with a policy it is how many there are at first. */
 export function firstScaling(
-  wish: { replicas?: number; scaling?: Partial<ScalingPolicy> },
+  wish: { replicas?: number; scaling?: Partial<ScalingPolicy>; inactiveTimeoutMinutes?: number },
   limits: ScalingLimits,
 ): { policy: ScalingPolicy; replicas: number } {
-  const { replicas, scaling } = wish
+  const { replicas, scaling, inactiveTimeoutMinutes } = wish
+  const inactive = inactiveTimeoutMinutes === undefined ? {} : { inactiveTimeoutMinutes }
   if (scaling === undefined) {
     const policy = replicas === undefined ? defaultScaling : fixedScaling(replicas)
-    return { policy: changeScaling(policy, {}, limits), replicas: floorOf(policy) }
+    return { policy: changeScaling(policy, inactive, limits), replicas: floorOf(policy) }
   }
   const asked = scaling.autoscalingEnabled === false && replicas !== undefined ? { minReplicas: replicas } : {}
   const base = { ...defaultScaling, maxReplicas: Math.max(defaultScaling.maxReplicas, replicas ?? 1) }
-  const policy = changeScaling(base, { ...asked, ...scaling }, limits)
+  const policy = changeScaling(base, { ...inactive, ...asked, ...scaling }, limits)
   const first = replicas ?? floorOf(policy)
   if (first < floorOf(policy) || first > policy.maxReplicas)
     throw new Fault(

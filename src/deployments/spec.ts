@@ -17,6 +17,8 @@ export interface DeploymentWish {
   region?: string
   replicas?: number
   scaling?: Partial<ScalingPolicy>
+  /** Also without a policy: quiet time before it is stopped; 0 = never. */
+  inactiveTimeoutMinutes?: number
   engine?: {
     type?: 'auto' | EngineType
     version?: string
