@@ -156,10 +156,17 @@ export class Autoscaler {
     const cause = causeWords[decision.cause] ?? 'load'
     const refusal = await db.tx(async (tx): Promise<string | null> => {
       const locked = await deployments.lockDeployment(tx, row.id)
-      if (!locked || locked.desired !== 'running' || locked.desired_replicas !== row.desired_replicas) return null
+      if (locked?.desired !== 'running' || locked.desired_replicas !== row.desired_replicas) return null
       const change = { row: locked, to: decision.desired, cause, why: decision.why, at }
       try {
-        await checkGrowth(tx, locked.org_id, locked, { ...locked, desired_replicas: decision.desired }, this.#context)
+        const held = {
+          id: locked.id,
+          spec: locked.spec,
+          scaling: policyOf(locked),
+          desiredReplicas: locked.desired_replicas,
+        }
+        await deployments.lockOrg(tx, locked.org_id)
+        await checkGrowth(tx, locked.org_id, held, { ...held, desiredReplicas: decision.desired }, this.#context)
       } catch (error) {
         if (!(error instanceof Fault)) throw error
         if (memory.refused !== decision.desired)
@@ -183,7 +190,7 @@ export class Autoscaler {
     if (now - quietSince < policy.inactiveTimeoutMinutes * 60_000) return false
     await this.#context.db.tx(async (tx) => {
       const locked = await deployments.lockDeployment(tx, row.id)
-      if (!locked || locked.desired !== 'running') return
+      if (locked?.desired !== 'running') return
       const at = new Date(now)
       await deployments.setDesired(tx, row.id, 'stopped', at)
       await deployments.touch(tx, row.id, at)
