@@ -5,6 +5,7 @@ import { keyringSince, markUsed } from './access/store.ts'
 import { RouteTable } from './deployments/routes.ts'
 import { routesSince } from './deployments/store.ts'
 import { availableEngines } from './engines/registry.ts'
+import type { SettledRequest } from './gateway/exchange.ts'
 import { startGateway } from './gateway/server.ts'
 import { loadSnapshot, saveSnapshot } from './gateway/snapshot.ts'
 import { systemClock as clock } from './runtime/clock.ts'
@@ -12,7 +13,8 @@ import { makeLog } from './runtime/log.ts'
 import { runPart } from './server-child.ts'
 import type { GatewaySetup } from './server-parts.ts'
 import { type Database, openDatabase } from './store/database.ts'
-import { currentVersions, tablesChannel } from './store/tables.ts'
+import { currentVersions, demandChannel, notifyNow, tablesChannel } from './store/tables.ts'
+import { DemandCounts } from './usage/demand.ts'
 
 const reportEveryMs = 1_000
 const usedEveryMs = 5_000
@@ -34,10 +36,12 @@ runPart<GatewaySetup>(async (setup, tell) => {
     settings: setup.config,
     clock,
     log,
-    onSettle: (settled) => feed.used(settled.keyId),
+    onSettle: (settled) => feed.settled(settled),
+    onHold: (deploymentId) => feed.holds(deploymentId),
     trust: () => feed.distrust(),
   })
   feed.inFlight = () => gateway.inFlight()
+  feed.held = () => gateway.held()
   const stopping = new AbortController()
   const fed = feed.run(stopping.signal)
   tell({ kind: 'ready', port: gateway.port })
@@ -66,7 +70,11 @@ class Feed {
   /** When the snapshot was saved that we live on, ms since epoch; null = the database has been reached. */
   #snapshotFrom: number | null = null
   #wake: () => void = () => {}
+  readonly #demand = new DemandCounts()
+  #announce = false
+  #poked = false
   inFlight: () => Record<string, number> = () => ({})
+  held: () => Record<string, number> = () => ({})
 
   constructor(
     setup: GatewaySetup,
@@ -88,8 +96,25 @@ class Feed {
     return `the database is away and keys and routes are ${age} s old`
   }
 
-  used(keyId: string | null): void {
-    if (keyId !== null) this.#used.set(keyId, clock.now())
+  settled({ keyId, deploymentId, code, stream, timings }: SettledRequest): void {
+    const now = clock.now()
+    if (keyId !== null) this.#used.set(keyId, now)
+    if (deploymentId === null) return
+    const ttftMs = stream && timings.ttft !== null ? Math.max(0, timings.ttft - timings.queue) : null
+    this.#demand.ended(deploymentId, code, ttftMs, now)
+  }
+
+  /** Look again now, also when a look is under way. */
+  #poke(): void {
+    this.#poked = true
+    this.#wake()
+  }
+
+  /** Somebody waits: say so at once, it may have to be woken. */
+  holds(deploymentId: string): void {
+    this.#demand.touch(deploymentId, clock.now())
+    this.#announce = true
+    this.#poke()
   }
 
   /** First fill: from the database, else from a snapshot that is not too old. */
@@ -111,14 +136,16 @@ class Feed {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const unlisten = this.#db.listen(tablesChannel, () => this.#wake())
+    const unlisten = this.#db.listen(tablesChannel, () => this.#poke())
     while (!signal.aborted) {
+      this.#poked = false
       await this.#look().catch((error: Error) =>
         this.#log.warn({ error: error.message }, 'tables could not be refreshed'),
       )
       await this.#saveUsed(usedEveryMs).catch(() => {})
       const stop = new AbortController()
       this.#wake = () => stop.abort()
+      if (this.#poked) continue
       const both = AbortSignal.any([signal, stop.signal])
       await clock.sleep(this.#setup.config['tables.poll_milliseconds'], both)
     }
@@ -165,11 +192,15 @@ class Feed {
       keyringVersion: keyring.version,
       routesVersion: routes.version,
       inFlight: this.inFlight(),
+      demand: this.#demand.read(this.held(), clock.now()),
     }
     const text = JSON.stringify(state)
     const now = clock.now()
     if (text === this.#reported && now - this.#reportedAt < reportEveryMs) return
+    const announce = this.#announce
+    this.#announce = false
     await report(this.#db, state, now)
+    if (announce) await notifyNow(this.#db, demandChannel)
     this.#reported = text
     this.#reportedAt = now
   }

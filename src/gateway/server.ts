@@ -44,6 +44,8 @@ export interface GatewayOptions {
   trust?: TablesTrust
   /** Lets several gateways of one user listen on the same port. */
   reusePort?: boolean
+  /** A request is the first that waits for a replica of this deployment. */
+  onHold?(deploymentId: string): void
 }
 
 export interface Gateway {
@@ -106,6 +108,7 @@ class FrontDoor implements Gateway {
       stateOf: this.#replicas.stateOf,
       limits: holdLimits(settings),
       deadlines,
+      onHold: options.onHold ?? (() => {}),
     })
     this.#replicas.onBack = holding.wake
     this.#inference = {
