@@ -3,7 +3,11 @@ import { chmodSync, rmSync } from 'node:fs'
 import { createAdaptorServer } from '@hono/node-server'
 import { Access } from './access/commands.ts'
 import { makeApi } from './api/app.ts'
+import { Scaling } from './autoscaling/commands.ts'
+import { Autoscaler } from './autoscaling/loop.ts'
+import { type DecideSettings, defaultDecideSettings } from './autoscaling/state.ts'
 import { Deployments } from './deployments/commands.ts'
+import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
 import { availableEngines } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
@@ -40,23 +44,28 @@ runPart<ControlSetup>(async (setup, tell) => {
     // The same after every start, so that what a killed control had claimed is taken over at once.
     `control-${setup.instanceId}`,
   )
-  const deployments = new Deployments({
+  const context = {
     ...parts,
     replicasMaximum: config.replicas_maximum,
+    cooldownMinimumSeconds: config['autoscaling.cooldown_minimum_seconds'],
+    idleTimeoutMinimumSeconds: config['autoscaling.idle_timeout_minimum_seconds'],
     quotaGpus: config['quota.gpus'],
     wake: () => loop.wake(),
-  })
+  }
   const app = makeApi({
     ...parts,
     access,
-    deployments,
+    deployments: new Deployments(context),
+    lifecycle: new Lifecycle(context),
+    scaling: new Scaling(context),
     config: { publicUrl: setup.publicUrl },
     version,
     ready: () => ready(db),
   })
   const server = await listen(app.fetch, setup.socketPath)
   const stopping = new AbortController()
-  const loops = [loop.run(stopping.signal), loop.sweepForever(stopping.signal)]
+  const autoscaler = new Autoscaler({ ...context, decideSettings: decideSettings(config) })
+  const loops = [loop.run(stopping.signal), loop.sweepForever(stopping.signal), autoscaler.run(stopping.signal)]
   tell({ kind: 'ready' })
   return {
     stop: async () => {
@@ -68,10 +77,21 @@ runPart<ControlSetup>(async (setup, tell) => {
   }
 })
 
+function decideSettings(config: Config): DecideSettings {
+  return {
+    ...defaultDecideSettings,
+    lookEverySeconds: config['autoscaling.look_every_seconds'],
+    fastLookSeconds: config['autoscaling.fast_look_seconds'],
+    queueDepthUp: config['autoscaling.queue_depth_up'],
+    latencyUpMs: config['autoscaling.latency_up_ms'],
+  }
+}
+
 function planSettings(config: Config) {
   return {
     startDeadlineMs: config['start.deadline_seconds'] * 1000,
     brakeAfter: config['start.brake_after'],
+    rollbackAfter: config['start.rollback_after'],
     backoffMs: config['start.backoff_seconds'] * 1000,
     backoffMaximumMs: config['start.backoff_maximum_seconds'] * 1000,
     unresponsiveMs: config['liveness.unresponsive_seconds'] * 1000,

@@ -5,6 +5,7 @@ import { keyringSince, markUsed } from './access/store.ts'
 import { RouteTable } from './deployments/routes.ts'
 import { routesSince } from './deployments/store.ts'
 import { availableEngines } from './engines/registry.ts'
+import type { SettledRequest } from './gateway/exchange.ts'
 import { startGateway } from './gateway/server.ts'
 import { loadSnapshot, saveSnapshot } from './gateway/snapshot.ts'
 import { systemClock as clock } from './runtime/clock.ts'
@@ -12,7 +13,8 @@ import { makeLog } from './runtime/log.ts'
 import { runPart } from './server-child.ts'
 import type { GatewaySetup } from './server-parts.ts'
 import { type Database, openDatabase } from './store/database.ts'
-import { currentVersions, tablesChannel } from './store/tables.ts'
+import { currentVersions, demandChannel, notifyNow, tablesChannel } from './store/tables.ts'
+import { DemandCounts } from './usage/demand.ts'
 
 const reportEveryMs = 1_000
 const usedEveryMs = 5_000
@@ -34,9 +36,12 @@ runPart<GatewaySetup>(async (setup, tell) => {
     settings: setup.config,
     clock,
     log,
-    onSettle: (settled) => feed.used(settled.keyId),
+    onSettle: (settled) => feed.settled(settled),
+    onHold: (deploymentId) => feed.holds(deploymentId),
+    trust: () => feed.distrust(),
   })
   feed.inFlight = () => gateway.inFlight()
+  feed.held = () => gateway.held()
   const stopping = new AbortController()
   const fed = feed.run(stopping.signal)
   tell({ kind: 'ready', port: gateway.port })
@@ -62,8 +67,14 @@ class Feed {
   #reportedAt = 0
   #savedUsedAt = 0
   #savedAt = 0
+  /** When the snapshot was saved that we live on, ms since epoch; null = the database has been reached. */
+  #snapshotFrom: number | null = null
   #wake: () => void = () => {}
+  readonly #demand = new DemandCounts()
+  #announce = false
+  #poked = false
   inFlight: () => Record<string, number> = () => ({})
+  held: () => Record<string, number> = () => ({})
 
   constructor(
     setup: GatewaySetup,
@@ -77,8 +88,33 @@ class Feed {
     this.#log = log
   }
 
-  used(keyId: string | null): void {
-    if (keyId !== null) this.#used.set(keyId, clock.now())
+  /** A snapshot that grows too old while the database stays away: a key in it may have been revoked long ago. */
+  distrust(): string | null {
+    if (this.#snapshotFrom === null) return null
+    const age = Math.round((clock.now() - this.#snapshotFrom) / 1000)
+    if (age <= this.#setup.config['tables.max_stale_seconds']) return null
+    return `the database is away and keys and routes are ${age} s old`
+  }
+
+  settled({ keyId, deploymentId, code, stream, timings }: SettledRequest): void {
+    const now = clock.now()
+    if (keyId !== null) this.#used.set(keyId, now)
+    if (deploymentId === null) return
+    const ttftMs = stream && timings.ttft !== null ? Math.max(0, timings.ttft - timings.queue) : null
+    this.#demand.ended(deploymentId, code, ttftMs, now)
+  }
+
+  /** Look again now, also when a look is under way. */
+  #poke(): void {
+    this.#poked = true
+    this.#wake()
+  }
+
+  /** Somebody waits: say so at once, it may have to be woken. */
+  holds(deploymentId: string): void {
+    this.#demand.touch(deploymentId, clock.now())
+    this.#announce = true
+    this.#poke()
   }
 
   /** First fill: from the database, else from a snapshot that is not too old. */
@@ -93,20 +129,23 @@ class Feed {
       )
       if (snapshot === null) throw error
       this.#log.warn({ savedAt: snapshot.savedAt }, 'the database is away: serving from the snapshot')
+      this.#snapshotFrom = snapshot.savedAt
       this.#tables.keyring.apply(snapshot.keyring)
       this.#tables.routes.apply(snapshot.routes)
     }
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const unlisten = this.#db.listen(tablesChannel, () => this.#wake())
+    const unlisten = this.#db.listen(tablesChannel, () => this.#poke())
     while (!signal.aborted) {
+      this.#poked = false
       await this.#look().catch((error: Error) =>
         this.#log.warn({ error: error.message }, 'tables could not be refreshed'),
       )
       await this.#saveUsed(usedEveryMs).catch(() => {})
       const stop = new AbortController()
       this.#wake = () => stop.abort()
+      if (this.#poked) continue
       const both = AbortSignal.any([signal, stop.signal])
       await clock.sleep(this.#setup.config['tables.poll_milliseconds'], both)
     }
@@ -123,6 +162,7 @@ class Feed {
     // A version whose row was published again since has no row of its own; everything up to here is known all the same.
     keyring.version = Math.max(keyring.version, newest.keyring)
     routes.version = Math.max(routes.version, newest.routes)
+    this.#snapshotFrom = null
     await this.#report()
     await this.#save(changed)
   }
@@ -152,11 +192,15 @@ class Feed {
       keyringVersion: keyring.version,
       routesVersion: routes.version,
       inFlight: this.inFlight(),
+      demand: this.#demand.read(this.held(), clock.now()),
     }
     const text = JSON.stringify(state)
     const now = clock.now()
     if (text === this.#reported && now - this.#reportedAt < reportEveryMs) return
+    const announce = this.#announce
+    this.#announce = false
     await report(this.#db, state, now)
+    if (announce) await notifyNow(this.#db, demandChannel)
     this.#reported = text
     this.#reportedAt = now
   }

@@ -85,7 +85,7 @@ test('another operator secret replaces the old one, also for gateways', async ()
 
 test('an answer waits for the gateways that live; the drain waits for all that are registered', async () => {
   const now = Date.now()
-  const gateway = { id: 'gw_a', keyringVersion: 1, routesVersion: 7, inFlight: { rep_1: 2 } }
+  const gateway = { id: 'gw_a', keyringVersion: 1, routesVersion: 7, inFlight: { rep_1: 2 }, demand: {} }
   await report(db, gateway, now)
   assert.equal(await propagated(db, systemClock, 'keyring', 2, 50), false)
   await report(db, { ...gateway, keyringVersion: 2 }, Date.now())

@@ -14,14 +14,23 @@ export interface GatewayReport {
   routesVersion: number
   /** Requests in flight by replica id; absent = 0. */
   inFlight: Record<string, number>
+  /** Deployment id → what is asked of it; its shape is that of usage/demand.ts. */
+  demand: Record<string, unknown>
 }
 
 export async function report(db: Database, gateway: GatewayReport, now: number): Promise<void> {
   await db.query(
-    `insert into gateways (id, started_at, seen_at, keyring_version, routes_version, in_flight)
-     values ($1, $2, $2, $3, $4, $5)
-     on conflict (id) do update set seen_at = $2, keyring_version = $3, routes_version = $4, in_flight = $5`,
-    [gateway.id, new Date(now), gateway.keyringVersion, gateway.routesVersion, JSON.stringify(gateway.inFlight)],
+    `insert into gateways (id, started_at, seen_at, keyring_version, routes_version, in_flight, demand)
+     values ($1, $2, $2, $3, $4, $5, $6)
+     on conflict (id) do update set seen_at = $2, keyring_version = $3, routes_version = $4, in_flight = $5, demand = $6`,
+    [
+      gateway.id,
+      new Date(now),
+      gateway.keyringVersion,
+      gateway.routesVersion,
+      JSON.stringify(gateway.inFlight),
+      JSON.stringify(gateway.demand),
+    ],
   )
 }
 
@@ -84,4 +93,23 @@ export function isDrained(
       now - gateway.seenAt.getTime() <= silentAfterMs &&
       (gateway.inFlight[replicaId] ?? 0) === 0,
   )
+}
+
+/** What the gateways say is asked and in flight. Not complete when a registered one is silent: silence is no evidence. */
+export async function demandReports(
+  db: Database | Tx,
+  now: number,
+): Promise<{
+  complete: boolean
+  gateways: { id: string; demand: Record<string, unknown>; inFlight: Record<string, number> }[]
+}> {
+  const rows = await db.query<{
+    id: string
+    seen_at: Date
+    demand: Record<string, unknown>
+    in_flight: Record<string, number>
+  }>('select id, seen_at, demand, in_flight from gateways')
+  const fresh = rows.filter((row) => now - row.seen_at.getTime() <= silentAfterMs)
+  const gateways = fresh.map((row) => ({ id: row.id, demand: row.demand, inFlight: row.in_flight }))
+  return { complete: rows.length > 0 && fresh.length === rows.length, gateways }
 }

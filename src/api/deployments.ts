@@ -10,7 +10,7 @@ import {
   replica,
   replicaLog,
 } from '../wire/native/explanation.ts'
-import { listOf, pageQuery, queryFlag } from '../wire/native/fields.ts'
+import { listOf, moment, pageQuery, plainText, queryFlag } from '../wire/native/fields.ts'
 import { endpoint, paged, whole } from './endpoint.ts'
 
 const tag = 'Deployments'
@@ -112,7 +112,12 @@ export const deploymentEndpoints = [
     path: `${path}/events`,
     tag,
     summary: 'List what happened to a deployment',
-    query: z.strictObject(pageQuery),
+    query: z.strictObject({
+      ...pageQuery,
+      type: plainText(60).optional().meta({ description: 'Only these.', example: 'deployment.scaled' }),
+      since: moment.optional().meta({ description: 'From this moment on.' }),
+      until: moment.optional().meta({ description: 'Before this moment.' }),
+    }),
     answer: listOf(event),
     run: async ({ principal, param, query, parts }) =>
       paged(await parts.deployments.events(principal, param('id'), query), renderEvent),

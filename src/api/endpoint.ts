@@ -6,7 +6,9 @@ import { z } from 'zod'
 import type { Access } from '../access/commands.ts'
 import type { Once } from '../access/once.ts'
 import type { Principal } from '../access/permissions.ts'
+import type { Scaling } from '../autoscaling/commands.ts'
 import type { Deployments } from '../deployments/commands.ts'
+import type { Lifecycle } from '../deployments/lifecycle.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import type { FaultCode } from '../kernel/fault-table.ts'
 import type { ModelCatalogue } from '../models/catalogue.ts'
@@ -18,6 +20,8 @@ export const basePath = '/api/v1/public'
 export interface ApiParts {
   access: Access
   deployments: Deployments
+  lifecycle: Lifecycle
+  scaling: Scaling
   models: ModelCatalogue
   hardware: HardwareCatalogue
   /** Engines that can run here. */
@@ -52,7 +56,7 @@ export interface Endpoint {
   tag: string
   summary: string
   description: string
-  /** Answers 201 and honours Idempotency-Key. */
+  /** Answers 201. Every POST honours Idempotency-Key. */
   creates: boolean
   query: z.ZodObject
   body: z.ZodType | null

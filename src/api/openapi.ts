@@ -76,10 +76,10 @@ export function openApiDocument(endpoints: readonly Endpoint[], about: { version
 function nativePath(route: Endpoint) {
   const { id, method, path, tag, summary, description, query, body } = route
   const headers = z.object({
-    ...(route.creates ? { 'idempotency-key': idempotencyKey } : {}),
+    ...(method === 'post' ? { 'idempotency-key': idempotencyKey } : {}),
     'x-paddock-org': actAs,
   })
-  const sent = body === null ? {} : { body: { content: json(body), required: true } }
+  const sent = body === null ? {} : { body: { content: json(body), required: !body.safeParse({}).success } }
   return {
     method,
     path: basePath + path,
@@ -89,7 +89,10 @@ function nativePath(route: Endpoint) {
     ...(description === '' ? {} : { description }),
     request: { params: pathParameters(path), query, headers, ...sent },
     responses: {
-      [route.creates ? 201 : 200]: { description: route.creates ? 'Created.' : 'Found.', content: json(route.answer) },
+      [route.creates ? 201 : 200]: {
+        description: route.creates ? 'Created.' : route.method === 'get' ? 'Found.' : 'Done.',
+        content: json(route.answer),
+      },
       ...errors(faultsOf(route), errorBody),
     },
   }
@@ -102,7 +105,7 @@ export function faultsOf(route: Endpoint): FaultCode[] {
     ...everyRoute,
     ...(hasQuery ? (['invalid_request'] as const) : []),
     ...(route.body === null ? [] : withBody),
-    ...(route.creates ? (['idempotency_conflict'] as const) : []),
+    ...(route.method === 'post' ? (['idempotency_conflict'] as const) : []),
     ...route.faults,
   ]
 }

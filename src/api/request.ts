@@ -7,7 +7,7 @@ import { newId } from '../runtime/ids.ts'
 import { check, type Problem, problemsFault } from '../wire/native/check.ts'
 import { bodyHash, readJsonBody } from './body.ts'
 import { openCursor } from './cursor.ts'
-import type { ApiParts, Ask, Endpoint } from './endpoint.ts'
+import { type ApiParts, type Ask, basePath, type Endpoint } from './endpoint.ts'
 
 export interface Variables {
   requestId: string
@@ -52,7 +52,7 @@ export async function askFrom(c: ApiContext, route: Endpoint, parts: ApiParts): 
     param: (name) => params[name]!,
     query: withCursor(route, query.value as Record<string, unknown>),
     body: body.value,
-    once: route.creates ? onceOf(c, route, sent) : null,
+    once: route.method === 'post' ? onceOf(c, route, sent) : null,
     parts,
   }
 }
@@ -79,5 +79,7 @@ function onceOf(c: ApiContext, route: Endpoint, sent: unknown): Once | null {
   if (key === undefined) return null
   if (!/^[\x21-\x7e]{1,255}$/.test(key))
     throw new Fault('invalid_request', 'Idempotency-Key: must be 1 to 255 visible ASCII characters.')
-  return { key, route: `${route.method.toUpperCase()} ${route.path}`, requestHash: bodyHash(sent ?? {}) }
+  // With the id that is in the path: the same key on another deployment is another request.
+  const path = c.req.path.slice(basePath.length)
+  return { key, route: `${route.method.toUpperCase()} ${path}`, requestHash: bodyHash(sent ?? {}) }
 }

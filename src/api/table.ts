@@ -3,5 +3,13 @@ import { accountEndpoints } from './account.ts'
 import { catalogueEndpoints } from './catalogue.ts'
 import { deploymentEndpoints } from './deployments.ts'
 import type { Endpoint } from './endpoint.ts'
+import { lifecycleEndpoints } from './lifecycle.ts'
+import { scalingEndpoints } from './scaling.ts'
 
-export const endpoints: readonly Endpoint[] = [...deploymentEndpoints, ...catalogueEndpoints, ...accountEndpoints]
+export const endpoints: readonly Endpoint[] = [
+  ...deploymentEndpoints,
+  ...lifecycleEndpoints,
+  ...scalingEndpoints,
+  ...catalogueEndpoints,
+  ...accountEndpoints,
+]

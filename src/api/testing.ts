@@ -5,7 +5,9 @@
 import assert from 'node:assert/strict'
 import { z } from 'zod'
 import { Access } from '../access/commands.ts'
+import { Scaling } from '../autoscaling/commands.ts'
 import { Deployments } from '../deployments/commands.ts'
+import { Lifecycle } from '../deployments/lifecycle.ts'
 import { availableEngines } from '../engines/registry.ts'
 import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue } from '../models/catalogue.ts'
@@ -61,11 +63,14 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}): Promise<Worl
   }
   const access = new Access(db, seal, systemClock)
   await access.ensureOperator(operator)
-  const deployments = new Deployments({ ...parts, replicasMaximum: 10, quotaGpus: 8, wake: () => {} })
+  const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
+  const context = { ...parts, ...limits, wake: () => {} }
   const options: ApiOptions = {
     ...parts,
     access,
-    deployments,
+    deployments: new Deployments(context),
+    lifecycle: new Lifecycle(context),
+    scaling: new Scaling(context),
     config: { publicUrl: 'http://paddock.test' },
     ready: async () => ({ ok: true, problems: [] }),
     log: loud,

@@ -74,7 +74,9 @@ function serving(still: Advance, now: number, settings: PlanSettings): Advance {
 function overdue(still: Advance, now: number, settings: PlanSettings): Advance {
   const { replica } = still
   if (replica.phase !== 'starting' && replica.phase !== 'planned') return still
-  if (now - replica.createdAt < settings.startDeadlineMs) return still
+  // A successor may wait long for the place that it takes over.
+  if (replica.phase === 'planned' && replica.after !== null) return still
+  if (now - (replica.startedAt ?? replica.createdAt) < settings.startDeadlineMs) return still
   const why = `It was not ready within ${seconds(settings.startDeadlineMs)}.`
   return ended(still, { at: now, code: null, signal: null, lastLines: [], why })
 }

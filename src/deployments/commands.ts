@@ -1,34 +1,23 @@
 /** Use cases of deployments: authorise → decide → write in one transaction. The reconciler does the rest. */
 import { propagated } from '../access/gateways.ts'
 import { type Once, runOnce } from '../access/once.ts'
-import { can, type Principal, type Right } from '../access/permissions.ts'
-import type { ComputeDriver } from '../compute/contract.ts'
+import { can, type Principal } from '../access/permissions.ts'
 import type { StoredEvent } from '../events/catalogue.ts'
-import { eventsOf, record } from '../events/store.ts'
+import { type EventFilter, eventsOf, record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { ReplicaId } from '../kernel/ids.ts'
 import type { ResolvedModel } from '../models/catalogue.ts'
-import type { Clock } from '../runtime/clock.ts'
 import { newId } from '../runtime/ids.ts'
-import type { Seal } from '../runtime/seal.ts'
-import type { Database, Tx } from '../store/database.ts'
+import type { Tx } from '../store/database.ts'
 import { costSoFar } from '../usage/serving.ts'
+import { allowed, type DeploymentContext, forbidden } from './context.ts'
 import { makeRoute } from './publish.ts'
+import { checkQuota } from './quota.ts'
+import { firstScaling, floorOf, policyOf, type ScalingPolicy } from './scaling.ts'
 import { noStarts } from './situation.ts'
-import { type DeploymentSpec, type DeploymentWish, gpusOf, makeSpec, replicaPrice, type SpecContext } from './spec.ts'
+import { type DeploymentSpec, type DeploymentWish, makeSpec, replicaPrice } from './spec.ts'
 import * as store from './store.ts'
 import type { DeploymentView, Explanation, ReplicaSummary } from './view.ts'
-
-export interface DeploymentContext extends SpecContext {
-  db: Database
-  seal: Seal
-  clock: Clock
-  computes: ReadonlyMap<string, ComputeDriver>
-  /** GPUs an org may hold. */
-  quotaGpus: number
-  /** Tells the reconciler that something changed. */
-  wake(): void
-}
 
 export interface Page {
   cursor?: string
@@ -49,11 +38,12 @@ export class Deployments {
   async create(principal: Principal, wish: DeploymentWish, once: Once | null): Promise<DeploymentView> {
     const { db, seal, clock } = this.#context
     if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
-    const { spec, model } = makeSpec(wish, this.#context)
+    const { policy: scaling, replicas } = firstScaling(wish, this.#context)
+    const { spec, model } = makeSpec({ ...wish, replicas }, this.#context)
     const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
       await store.lockOrg(tx, principal.orgId)
-      await this.#checkQuota(tx, principal.orgId, spec)
-      return this.#insert(tx, principal, wish.name, spec, model)
+      await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
+      return this.#insert(tx, principal, wish.name, { spec, scaling, model })
     })
     this.#context.wake()
     // A request that follows this answer is held, not told that there is no such deployment.
@@ -66,8 +56,7 @@ export class Deployments {
     tx: Tx,
     principal: Principal,
     name: string,
-    spec: DeploymentSpec,
-    model: ResolvedModel,
+    { spec, scaling, model }: { spec: DeploymentSpec; scaling: ScalingPolicy; model: ResolvedModel },
   ): Promise<{ id: string; routesVersion: number }> {
     const at = new Date(this.#context.clock.now())
     const id = newId('dep', this.#context.clock)
@@ -78,6 +67,7 @@ export class Deployments {
       org_id: principal.orgId,
       name,
       spec,
+      scaling,
       desired_replicas: spec.replicas,
       reason,
       emulated,
@@ -117,17 +107,6 @@ export class Deployments {
     return wanted.length > 0 && wanted.every((offer) => offer.emulated)
   }
 
-  async #checkQuota(tx: Tx, orgId: string, spec: DeploymentSpec): Promise<void> {
-    const { hardware, quotaGpus } = this.#context
-    const live = await store.liveSpecsOf(tx, orgId)
-    const used = live.reduce((sum, row) => sum + gpusOf({ ...row.spec, replicas: row.desired_replicas }, hardware), 0)
-    const asked = gpusOf(spec, hardware)
-    if (asked > 0 && used + asked > quotaGpus)
-      throw new Fault('quota_exceeded', `This needs ${asked} GPUs; the organisation holds ${used} of ${quotaGpus}.`, {
-        detail: { used, asked, limit: quotaGpus },
-      })
-  }
-
   async list(
     principal: Principal,
     page: Page & { deleted?: boolean },
@@ -148,13 +127,13 @@ export class Deployments {
   }
 
   async get(principal: Principal, idOrName: string): Promise<DeploymentView> {
-    return this.#view(await this.#allowed(principal, idOrName, 'deployment:read'))
+    return this.#view(await allowed(this.#context, principal, idOrName, 'deployment:read'))
   }
 
   /** Tears down at once: billing stops and requests are refused before this returns. Repeating it changes nothing. */
   async remove(principal: Principal, idOrName: string, options: { onlyIfStopped: boolean }): Promise<DeploymentView> {
     const { db, clock } = this.#context
-    const row = await this.#allowed(principal, idOrName, 'deployment:write')
+    const row = await allowed(this.#context, principal, idOrName, 'deployment:write')
     const version = await db.tx(async (tx) => {
       const at = new Date(clock.now())
       if (options.onlyIfStopped) await this.#refuseUnlessStopped(tx, row.id)
@@ -185,7 +164,7 @@ export class Deployments {
 
   async explain(principal: Principal, idOrName: string): Promise<Explanation> {
     const { db } = this.#context
-    const row = await this.#allowed(principal, idOrName, 'deployment:read')
+    const row = await allowed(this.#context, principal, idOrName, 'deployment:read')
     const [deployment, replicas, events] = await Promise.all([
       this.#view(row),
       this.#summaries(row),
@@ -202,19 +181,19 @@ export class Deployments {
   }
 
   async replicas(principal: Principal, idOrName: string): Promise<ReplicaSummary[]> {
-    return this.#summaries(await this.#allowed(principal, idOrName, 'deployment:read'))
+    return this.#summaries(await allowed(this.#context, principal, idOrName, 'deployment:read'))
   }
 
   /** Newest first. */
   async events(
     principal: Principal,
     idOrName: string,
-    page: Page,
+    page: Page & EventFilter,
   ): Promise<{ items: StoredEvent[]; nextCursor: string | null }> {
-    const row = await this.#allowed(principal, idOrName, 'deployment:read')
+    const row = await allowed(this.#context, principal, idOrName, 'deployment:read')
     const before = page.cursor === undefined ? null : Number(page.cursor)
     if (before !== null && !Number.isSafeInteger(before)) throw new Fault('invalid_request', 'The cursor is damaged.')
-    const items = await eventsOf(this.#context.db, row.id, before, page.limit + 1)
+    const items = await eventsOf(this.#context.db, row.id, before, page.limit + 1, page)
     const shown = items.slice(0, page.limit)
     return { items: shown, nextCursor: items.length > page.limit ? String(shown.at(-1)!.seq) : null }
   }
@@ -222,7 +201,7 @@ export class Deployments {
   /** The engines' own output by replica, newest replica first; prompts and completions are never in it. */
   async logs(principal: Principal, idOrName: string, lines: number): Promise<{ replicaId: string; lines: string[] }[]> {
     const { db, computes } = this.#context
-    const row = await this.#allowed(principal, idOrName, 'deployment:logs')
+    const row = await allowed(this.#context, principal, idOrName, 'deployment:logs')
     const replicas = (await store.replicasOf(db, [row.id], replicasShownMaximum)).filter(
       (r) => r.phase !== 'gone' || r.exit,
     )
@@ -237,13 +216,6 @@ export class Deployments {
         return { replicaId: replica.id, lines: current ?? kept }
       }),
     )
-  }
-
-  async #allowed(principal: Principal, idOrName: string, right: Right): Promise<store.DeploymentRow> {
-    const row = await store.deploymentOf(this.#context.db, principal.orgId, idOrName)
-    if (!row) throw new Fault('not_found', `There is no deployment "${idOrName}" in this organisation.`)
-    if (!can(principal, right, row.id)) throw forbidden(right)
-    return row
   }
 
   async #summaries(row: store.DeploymentRow): Promise<ReplicaSummary[]> {
@@ -286,12 +258,14 @@ export class Deployments {
 const costsNothing = new Set(['queued', 'asleep', 'stopping', 'stopped', 'failed', 'deleted'])
 
 function render(row: store.DeploymentRow, price: bigint, cost: bigint, servedBy: string | null): DeploymentView {
+  const policy = policyOf(row)
   const hourly = row.desired === 'running' && !costsNothing.has(row.phase) ? price * BigInt(row.desired_replicas) : 0n
   return {
     id: row.id,
     orgId: row.org_id,
     name: row.name,
-    spec: row.spec,
+    // How many there are at least: asked for at first, by the scaling policy since.
+    spec: { ...row.spec, replicas: floorOf(policy) },
     desired: row.desired,
     phase: row.phase,
     reason: row.reason,
@@ -299,7 +273,7 @@ function render(row: store.DeploymentRow, price: bigint, cost: bigint, servedBy:
     readyReplicas: row.ready_replicas,
     revision: row.revision,
     hourlyCost: hourly,
-    hourlyCostMax: price * BigInt(row.spec.replicas),
+    hourlyCostMax: price * BigInt(policy.maxReplicas),
     cost,
     emulated: row.emulated,
     servedBy,
@@ -316,8 +290,4 @@ function toInterval(row: store.CostRow) {
     from: Number(row.from_ms),
     to: row.to_ms === null ? null : Number(row.to_ms),
   }
-}
-
-function forbidden(right: Right): Fault {
-  return new Fault('forbidden', `This API key does not have the right ${right} here.`)
 }

@@ -1,6 +1,6 @@
 /** What a deployment is called while it is in this situation, why, and when to look again. Pure. */
 import type { Phase, Reason } from '../kernel/phase.ts'
-import type { ReplicaPatch } from './replica.ts'
+import { isStaying, type ReplicaPatch } from './replica.ts'
 import type { PlanInput, Situation } from './situation.ts'
 
 interface Verdict {
@@ -41,10 +41,17 @@ function name(situation: Situation, ready: number, short: boolean): Named {
       ? ['stopped', 'stopped', 'It was stopped; start it to use it again.']
       : ['stopping', 'stopping', 'It is being stopped.']
   if (braked) return ['failed', 'crash_loop', `${starts.failed} starts in a row failed; last: ${starts.why}`]
+  if (deployment.desiredReplicas === 0) return ['asleep', 'asleep', 'It sleeps; the next request wakes it.']
+  const rolling = replicas.some(
+    (r) => isStaying(r) && (r.revisionId !== situation.target?.id || (r.after !== null && r.phase !== 'ready')),
+  )
+  if (rolling) return ['rolling', 'rolling', `Revision ${situation.target?.number} takes over.`]
   if (ready >= deployment.desiredReplicas) return ['serving', null, '']
   if (ready > 0) return partly(situation, ready, short)
   if (now < retryAt) return ['starting', 'start_failed', `The last start failed (${starts.why}) and is tried again.`]
   if (short) return ['queued', 'capacity_short', shortMessage(situation)]
+  if (deployment.phase === 'asleep' || deployment.phase === 'waking')
+    return ['waking', 'waking', 'It wakes up: a replica is starting.']
   return ['starting', 'starting', 'A replica is starting.']
 }
 
@@ -55,8 +62,8 @@ function partly({ input, starts, retryAt }: Situation, ready: number, short: boo
   return ['scaling', 'scaling', `${have}; the others are starting.`]
 }
 
-function shortMessage({ input }: Situation): string {
-  const wanted = input.revisions[0]?.hardware.map((h) => `${h.gpuCount} × ${h.gpuType}`).join(' or ') ?? 'hardware'
+function shortMessage({ target }: Situation): string {
+  const wanted = target?.hardware.map((h) => `${h.gpuCount} × ${h.gpuType}`).join(' or ') ?? 'hardware'
   return `Waiting for ${wanted}: none is free. It starts as soon as something frees; fewer replicas or comparable hardware may start sooner.`
 }
 
@@ -66,6 +73,8 @@ function makeReason({ input, retryAt }: Situation, code: string, message: string
   const since = before?.code === code ? before.since : new Date(input.now).toISOString()
   const retryAfter = {
     starting: 5,
+    waking: 5,
+    rolling: 5,
     scaling: 5,
     start_failed: Math.ceil((retryAt - input.now) / 1000),
     capacity_short: 60,

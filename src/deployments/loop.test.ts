@@ -16,6 +16,7 @@ import { Seal } from '../runtime/seal.ts'
 import { packageRoot } from '../runtime/self.ts'
 import { testDatabase } from '../store/testing.ts'
 import { Deployments } from './commands.ts'
+import { Lifecycle } from './lifecycle.ts'
 import { DeploymentLoop } from './loop.ts'
 import { routesSince } from './store.ts'
 
@@ -67,13 +68,16 @@ const parts = {
 const settings = {
   startDeadlineMs: 20_000,
   brakeAfter: 2,
+  rollbackAfter: 2,
   backoffMs: 50,
   backoffMaximumMs: 100,
   unresponsiveMs: 5_000,
   drainDeadlineMs: 500,
 }
 const loop = new DeploymentLoop({ ...parts, settings, stopGraceSeconds: 1 }, 'test')
-const deployments = new Deployments({ ...parts, replicasMaximum: 10, quotaGpus: 8, wake: () => loop.wake() })
+const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
+const context = { ...parts, ...limits, wake: () => loop.wake() }
+const deployments = new Deployments(context)
 const stop = new AbortController()
 const running = loop.run(stop.signal)
 after(async () => {
@@ -187,4 +191,77 @@ test('quota: GPUs are counted, cpu is not', async () => {
   assert.equal(await codeOf(deployments.create(operator, wish('x', { gpuType: 'h200' }), null)), 'price_not_set')
   assert.equal(await codeOf(deployments.create(operator, wish('x', { gpuType: 'tpu' }), null)), 'gpu_type_unknown')
   assert.equal(await codeOf(deployments.create(operator, wish('x', { modelId: 'gpt-9' }), null)), 'model_not_supported')
+})
+
+const lifecycle = new Lifecycle(context)
+
+test('stop while starting, start again, stop, delete: each settles and is idempotent', async () => {
+  const { id } = await deployments.create(operator, wish('pause'), null)
+  await lifecycle.stop(operator, id)
+  await untilPhase(id, 'stopped')
+  await lifecycle.stop(operator, id)
+  assert.equal((await deployments.get(operator, id)).hourlyCost, 0n)
+  await lifecycle.start(operator, id)
+  await untilPhase(id, 'serving')
+  await lifecycle.start(operator, id)
+  await lifecycle.stop(operator, id)
+  const stopped = await untilPhase(id, 'stopped')
+  assert.equal(stopped.reason?.code, 'stopped')
+  await until(clock, 'nothing left', 5_000, async () => (await fleet.local.list()).length === 0)
+  await deployments.remove(operator, id, { onlyIfStopped: true })
+  await untilPhase(id, 'deleted')
+})
+
+test('a changed spec rolls without a gap; one that does not start goes back by itself and says why', async () => {
+  const { id } = await deployments.create(operator, wish('roll'), null)
+  await untilPhase(id, 'serving')
+  const [first] = await deployments.replicas(operator, id)
+  await lifecycle.change(operator, id, { engine: { maxNumSeqs: 2 } })
+  const seen = new Set<number>()
+  await until(clock, 'the second revision serves', 15_000, async () => {
+    const view = await deployments.get(operator, id)
+    seen.add(view.readyReplicas)
+    return view.phase === 'serving' && view.revision === 2
+  })
+  assert.ok(!seen.has(0), 'a replica was ready at every moment')
+  await until(clock, 'the old replica is gone', 5_000, async () =>
+    (await deployments.replicas(operator, id)).some((r) => r.id === first!.id && r.endedAt !== null),
+  )
+
+  flags = ['--crash-now', '--print-lines', '2']
+  await lifecycle.change(operator, id, { engine: { maxNumSeqs: 3 } })
+  await until(clock, 'rolled back', 15_000, async () => (await deployments.get(operator, id)).revision === 2)
+  flags = []
+  const view = await untilPhase(id, 'serving')
+  assert.equal(view.spec.engine.maxNumSeqs, 2)
+  const revisions = await lifecycle.revisions(operator, id)
+  assert.match(revisions.find((r) => r.number === 3)!.failedWhy!, /Revision 3 did not start/)
+  const { items } = await deployments.events(operator, id, { limit: 100 })
+  assert.ok(items.some((e) => e.type === 'revision.failed'))
+
+  await lifecycle.rollback(operator, id, 1)
+  await until(clock, 'the first spec serves again', 15_000, async () => {
+    const now = await deployments.get(operator, id)
+    return now.phase === 'serving' && now.revision === 4 && now.spec.engine.maxNumSeqs === undefined
+  })
+  await lifecycle.change(operator, id, {})
+  assert.equal((await deployments.get(operator, id)).revision, 4)
+  await deployments.remove(operator, id, { onlyIfStopped: false })
+  await untilPhase(id, 'deleted')
+})
+
+test('without spare hardware a roll goes in place, and nobody else takes the place meanwhile', async () => {
+  const full = await deployments.create(operator, wish('full', { replicas: 3 }), null)
+  await untilPhase(full.id, 'serving')
+  const waiting = await deployments.create(operator, wish('waiting'), null)
+  await untilPhase(waiting.id, 'queued')
+  await lifecycle.change(operator, full.id, { engine: { maxNumSeqs: 2 } })
+  await until(clock, 'rolled in place', 25_000, async () => {
+    const view = await deployments.get(operator, full.id)
+    return view.phase === 'serving' && view.revision === 2 && view.readyReplicas === 3
+  })
+  assert.equal((await deployments.get(operator, waiting.id)).phase, 'queued')
+  for (const { id } of [full, waiting]) await deployments.remove(operator, id, { onlyIfStopped: false })
+  await untilPhase(waiting.id, 'deleted')
+  await untilPhase(full.id, 'deleted')
 })

@@ -7,12 +7,14 @@ import type { Placement } from '../compute/contract.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import { type Advance, advance } from './advance.ts'
 import { judge } from './judge.ts'
-import { place } from './place.ts'
-import { isStaying, type ReplicaPatch, type ReplicaView } from './replica.ts'
+import type { ReplicaPatch } from './replica.ts'
+import { arrive, leave } from './roll.ts'
 import { noStarts, type PlanInput, type PlanSettings, type Situation, type Starts } from './situation.ts'
 
 export type Action =
-  | { do: 'plan_replica'; revisionId: string; placement: Placement }
+  /** `after`: the replica whose hardware it takes over; null = free hardware. */
+  | { do: 'plan_replica'; revisionId: string; placement: Placement; after: string | null }
+  | { do: 'fail_revision'; revisionId: string; why: string }
   | { do: 'create'; replicaId: string }
   | { do: 'update'; replicaId: string; patch: ReplicaPatch }
   | { do: 'delete'; replicaId: string }
@@ -31,21 +33,27 @@ export interface Plan {
 export function plan(input: PlanInput): Plan {
   const { deployment, now, settings } = input
   const advances = input.replicas.map((replica) => advance(replica, now, settings))
-  const starts = countStarts(deployment.starts, advances)
+  const why = advances.flatMap((a) => (a.why === null ? [] : [a.why]))
+  const counted = countStarts(deployment.starts, advances)
+  const rollback = findRollback(input, counted)
+  if (rollback) why.push(rollback.why)
+  // The revision before it starts with a clean slate.
+  const starts = rollback ? noStarts : counted
   const situation: Situation = {
     input,
+    target: targetRevision(input, rollback?.revisionId),
     replicas: advances.map((a) => a.replica).filter((r) => r.phase !== 'gone'),
     starts,
     braked: deployment.desired === 'running' && starts.failed >= settings.brakeAfter,
     retryAt: starts.failed === 0 ? 0 : starts.lastAt + backoffMs(starts.failed, settings),
   }
-  const why = advances.flatMap((a) => (a.why === null ? [] : [a.why]))
   const leaving = leave(situation, why)
   const arriving = arrive(situation, leaving, why)
-  const patches = mergePatches(advances, leaving)
+  const patches = mergePatches(advances, new Map([...leaving, ...arriving.patches]))
   const verdict = judge(situation, { leaving, short: arriving.short })
   return {
     actions: [
+      ...(rollback ? [rollback] : []),
       ...[...patches].map(([replicaId, patch]): Action => ({ do: 'update', replicaId, patch })),
       ...arriving.actions,
       ...providerCalls(situation, leaving),
@@ -54,6 +62,18 @@ export function plan(input: PlanInput): Plan {
     starts,
     why: [...why, ...verdict.why],
   }
+}
+
+function targetRevision(input: PlanInput, failing: string | undefined): Situation['target'] {
+  return input.revisions.find((revision) => !revision.failed && revision.id !== failing) ?? null
+}
+
+/** A revision that does not start gives way to the one before it, once there is one that did not fail. */
+function findRollback(input: PlanInput, starts: Starts): Extract<Action, { do: 'fail_revision' }> | null {
+  const [target, before] = input.revisions.filter((revision) => !revision.failed)
+  if (!target || !before || starts.failed < input.settings.rollbackAfter) return null
+  const why = `Revision ${target.number} did not start ${starts.failed} times (${starts.why}): going back to revision ${before.number}.`
+  return { do: 'fail_revision', revisionId: target.id, why }
 }
 
 /** Failures since the last start that worked. A replica that became ready forgives all before it. */
@@ -76,71 +96,6 @@ export function backoffMs(failed: number, settings: Pick<PlanSettings, 'backoffM
   return Math.min(settings.backoffMaximumMs, settings.backoffMs * 2 ** Math.min(failed - 1, 30))
 }
 
-export function wantedReplicas(situation: Situation): number {
-  if (situation.braked || situation.input.deployment.desired !== 'running') return 0
-  return situation.input.deployment.desiredReplicas
-}
-
-/** Which replicas go, and how: patches by replica id. Never a serving one while a starting one can go instead. */
-function leave(situation: Situation, why: string[]): Map<string, ReplicaPatch> {
-  const { input, replicas } = situation
-  const { now, deployment, settings } = input
-  const patches = new Map<string, ReplicaPatch>()
-  for (const replica of replicas) {
-    if (replica.phase !== 'draining') continue
-    const overdue = replica.drainAt !== null && now - replica.drainAt >= settings.drainDeadlineMs
-    if (!replica.drained && !overdue && deployment.desired !== 'deleted') continue
-    patches.set(replica.id, { phase: 'deleting', endedAt: replica.endedAt ?? now })
-    why.push(`${replica.id} ${replica.drained ? 'has nothing in flight' : 'is past its drain deadline'}: removing it.`)
-  }
-  for (const replica of surplus(situation)) {
-    const atOnce = deployment.desired === 'deleted' || replica.phase !== 'ready'
-    patches.set(replica.id, atOnce ? { phase: 'deleting', endedAt: now } : { phase: 'draining', drainAt: now })
-    why.push(`${replica.id} is not wanted any more: ${atOnce ? 'removing' : 'draining'} it.`)
-  }
-  return patches
-}
-
-/** Staying replicas beyond what is wanted: not yet ready ones first, then old revisions, then the youngest. */
-function surplus(situation: Situation): ReplicaView[] {
-  const current = situation.input.revisions[0]?.id
-  const staying = situation.replicas.filter(isStaying)
-  const wanted = wantedReplicas(situation)
-  const ofCurrent = staying.filter((r) => r.revisionId === current)
-  const readyOfCurrent = ofCurrent.filter((r) => r.phase === 'ready').length
-  // An old revision keeps serving until the new one has taken over, one for one.
-  const old = staying.filter((r) => r.revisionId !== current)
-  const oldToGo = old.slice(0, Math.max(0, old.length - Math.max(0, wanted - readyOfCurrent)))
-  const excess = Math.max(0, ofCurrent.length - wanted)
-  const order = [...ofCurrent].sort((a, b) => rank(a) - rank(b) || b.createdAt - a.createdAt)
-  return [...oldToGo, ...order.slice(0, excess)]
-}
-
-function rank(replica: ReplicaView): number {
-  return replica.phase === 'planned' ? 0 : replica.phase === 'starting' ? 1 : 2
-}
-
-function arrive(
-  situation: Situation,
-  leaving: Map<string, unknown>,
-  why: string[],
-): { actions: Action[]; short: boolean } {
-  const { input, replicas, retryAt } = situation
-  const revision = input.revisions[0]
-  if (!revision) return { actions: [], short: false }
-  const staying = replicas.filter((r) => isStaying(r) && !leaving.has(r.id) && r.revisionId === revision.id)
-  const missing = wantedReplicas(situation) - staying.length
-  if (missing <= 0) return { actions: [], short: false }
-  if (input.now < retryAt) return { actions: [], short: false }
-  const placements = place(revision.hardware, input.offers, missing)
-  for (const placement of placements)
-    why.push(
-      `A replica is missing: starting one on ${placement.gpuCount} × ${placement.gpuType} in ${placement.region}.`,
-    )
-  const actions = placements.map((placement): Action => ({ do: 'plan_replica', revisionId: revision.id, placement }))
-  return { actions, short: placements.length < missing }
-}
-
 function mergePatches(advances: Advance[], leaving: Map<string, ReplicaPatch>): Map<string, ReplicaPatch> {
   const patches = new Map<string, ReplicaPatch>()
   for (const { replica, patch } of advances) {
@@ -155,7 +110,8 @@ function providerCalls(situation: Situation, leaving: Map<string, ReplicaPatch>)
   const calls: Action[] = []
   for (const replica of situation.replicas) {
     const phase = leaving.get(replica.id)?.phase ?? replica.phase
-    if (phase === 'planned') calls.push({ do: 'create', replicaId: replica.id })
+    const waits = situation.replicas.some((other) => other.id === replica.after)
+    if (phase === 'planned' && !waits) calls.push({ do: 'create', replicaId: replica.id })
     if (phase === 'deleting') calls.push({ do: 'delete', replicaId: replica.id })
   }
   return calls

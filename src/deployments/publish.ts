@@ -1,4 +1,5 @@
 /** What the gateway is told of a deployment. Pure. */
+import { canonical } from '../kernel/canonical.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import type { ReplicaPhase } from './replica.ts'
 import type { Route, RouteReplica } from './routes.ts'
@@ -51,16 +52,5 @@ export function makeRoute(source: RouteSource): Route {
 /** True when a gateway would behave the same under both. */
 export function sameRoute(a: Route | null, b: Route): boolean {
   if (a === null) return false
-  return JSON.stringify(sorted({ ...a, version: 0 })) === JSON.stringify(sorted({ ...b, version: 0 }))
-}
-
-/** jsonb does not keep the order of keys. */
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted)
-  if (value === null || typeof value !== 'object') return value
-  return Object.fromEntries(
-    Object.entries(value)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([k, v]) => [k, sorted(v)]),
-  )
+  return canonical({ ...a, version: 0 }) === canonical({ ...b, version: 0 })
 }

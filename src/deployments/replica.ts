@@ -19,6 +19,8 @@ export interface ReplicaView {
   revisionId: string
   phase: ReplicaPhase
   placement: Placement
+  /** Takes over the hardware of that replica: it is created only when the other is gone. */
+  after: string | null
   createdAt: number
   /** The provider acknowledged the create. */
   startedAt: number | null
@@ -44,7 +46,8 @@ export interface ReplicaPatch {
   phase?: ReplicaPhase
   startedAt?: number
   readyAt?: number
-  drainAt?: number
+  /** null = serving again: the drain was called off. */
+  drainAt?: number | null
   endedAt?: number
   goneAt?: number
   unhealthySince?: number | null

@@ -7,6 +7,8 @@ import type { ReplicaView } from './replica.ts'
 export interface PlanSettings {
   startDeadlineMs: number
   brakeAfter: number
+  /** Failed starts after which a new revision gives way to the one before it. */
+  rollbackAfter: number
   backoffMs: number
   backoffMaximumMs: number
   unresponsiveMs: number
@@ -32,8 +34,8 @@ export interface PlanInput {
     reason: Reason | null
     starts: Starts
   }
-  /** Newest first; the first is the one that should run. */
-  revisions: { id: string; number: number; hardware: Wanted[] }[]
+  /** Newest first; the first that has not failed is the one that should run. */
+  revisions: { id: string; number: number; hardware: Wanted[]; failed: boolean }[]
   /** All that are not gone. */
   replicas: ReplicaView[]
   offers: Offer[]
@@ -43,6 +45,8 @@ export interface PlanInput {
 
 export interface Situation {
   input: PlanInput
+  /** The revision that should run; null when all have failed. */
+  target: PlanInput['revisions'][number] | null
   /** After what was observed, without the gone ones. */
   replicas: ReplicaView[]
   starts: Starts

@@ -5,6 +5,7 @@ import type { MicroUsd } from '../kernel/money.ts'
 import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
 import type { HardwareCatalogue, HardwareType } from '../models/hardware.ts'
 import type { Wanted } from './place.ts'
+import type { ScalingPolicy } from './scaling.ts'
 
 /** A create request in our own words. Absent = default. */
 export interface DeploymentWish {
@@ -15,6 +16,9 @@ export interface DeploymentWish {
   gpuCount?: number
   region?: string
   replicas?: number
+  scaling?: Partial<ScalingPolicy>
+  /** Also without a policy: quiet time before it is stopped; 0 = never. */
+  inactiveTimeoutMinutes?: number
   engine?: {
     type?: 'auto' | EngineType
     version?: string

@@ -60,6 +60,7 @@ async function recordIntent(
     const held = await withLease(tx, lease, async () => {
       for (const action of result.actions) {
         if (action.do === 'update') await recordUpdate(tx, snapshot, action, at)
+        if (action.do === 'fail_revision') await recordRollback(tx, snapshot, action, at)
         if (action.do === 'plan_replica') created.push(...(await reserve(world, tx, snapshot, action, at)))
       }
       await recordVerdict(tx, snapshot, result, at)
@@ -73,6 +74,18 @@ async function recordIntent(
     else if (nextAt !== null) await wake(tx, lease.table, lease.id, nextAt)
     return created
   })
+}
+
+async function recordRollback(
+  tx: Tx,
+  { deployment, revisions }: Snapshot,
+  action: Extract<Action, { do: 'fail_revision' }>,
+  at: Date,
+): Promise<void> {
+  await store.failRevision(tx, deployment.id, action.revisionId, action.why)
+  const number = revisions.find((r) => r.id === action.revisionId)?.number ?? 0
+  const data = { revision: number, why: action.why }
+  await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'revision.failed', data, at })
 }
 
 async function recordUpdate(
@@ -125,15 +138,22 @@ async function reserve(
   const held = (await store.heldUnits(tx)).find(
     (h) => h.provider === placement.provider && h.gpu_type === placement.gpuType && h.region === placement.region,
   )
-  if (!offer || (held?.units ?? 0) + placement.gpuCount > offer.totalUnits) return []
+  const fits = offer && (held?.units ?? 0) + placement.gpuCount <= offer.totalUnits
+  if (!fits && action.after === null) return []
   const { deployment } = snapshot
   const id = newId('rep', world.clock)
   const price = world.hardware.get(placement.gpuType)?.price ?? 0n
-  const row = { id, deployment_id: deployment.id, revision_id: action.revisionId, org_id: deployment.org_id }
+  const row = {
+    id,
+    deployment_id: deployment.id,
+    revision_id: action.revisionId,
+    org_id: deployment.org_id,
+    after_replica: action.after,
+  }
   await store.insertReplica(tx, row, placement, price, at)
   const data = { replica_id: id, gpu_type: placement.gpuType, gpu_count: placement.gpuCount, region: placement.region }
   await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'replica.planned', data, at })
-  return [{ do: 'create', replicaId: id }]
+  return action.after === null ? [{ do: 'create', replicaId: id }] : []
 }
 
 async function recordVerdict(tx: Tx, snapshot: Snapshot, result: Plan, at: Date): Promise<void> {

@@ -4,6 +4,14 @@ export interface EventData {
   'deployment.phase': { from: string; to: string; code?: string; message?: string }
   'deployment.delete_asked': { by: string }
   'deployment.failed': { code: string; message: string; last_lines: string[] }
+  'deployment.changed': { revision: number; by: string; changed: string[] }
+  'deployment.stop_asked': { by: string }
+  'deployment.start_asked': { by: string }
+  'deployment.restart_asked': { by: string; revision: number }
+  'deployment.scaling_changed': { by: string; changed: string[] }
+  'deployment.scaled': { from: number; to: number; cause: string; why: string }
+  'revision.failed': { revision: number; why: string }
+  'revision.rolled_back': { from: number; to: number; by: string }
   'replica.planned': { replica_id: string; gpu_type: string; gpu_count: number; region: string }
   'replica.ready': { replica_id: string; start_ms: number; phases: Record<string, number> }
   'replica.draining': { replica_id: string }

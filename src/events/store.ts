@@ -22,17 +22,28 @@ export async function record<T extends EventType>(tx: Tx, event: NewEvent<T>): P
   ])
 }
 
+export interface EventFilter {
+  type?: string
+  /** From this moment on. */
+  since?: Date
+  /** Before this moment. */
+  until?: Date
+}
+
 /** Events of a deployment before `beforeSeq` (newest first), at most `limit`. */
 export async function eventsOf(
   db: Database | Tx,
   deploymentId: string,
   beforeSeq: number | null,
   limit: number,
+  filter: EventFilter = {},
 ): Promise<StoredEvent[]> {
   const rows = await db.query<StoredEvent>(
     `select seq, id, type, at, data from events
-     where deployment_id = $1 and ($2::bigint is null or seq < $2) order by seq desc limit $3`,
-    [deploymentId, beforeSeq, limit],
+     where deployment_id = $1 and ($2::bigint is null or seq < $2) and ($4::text is null or type = $4)
+       and ($5::timestamptz is null or at >= $5) and ($6::timestamptz is null or at < $6)
+     order by seq desc limit $3`,
+    [deploymentId, beforeSeq, limit, filter.type ?? null, filter.since ?? null, filter.until ?? null],
   )
   return rows.map((row) => ({ ...row, seq: Number(row.seq) }))
 }

@@ -31,13 +31,21 @@ export class Holding {
   readonly #stateOf: StateOf
   readonly #limits: HoldLimits
   readonly #deadlines: Deadlines
+  readonly #onHold: (deploymentId: string) => void
   readonly #held = new Map<string, Held>()
 
-  constructor(parts: { routes: RouteTable; stateOf: StateOf; limits: HoldLimits; deadlines: Deadlines }) {
+  constructor(parts: {
+    routes: RouteTable
+    stateOf: StateOf
+    limits: HoldLimits
+    deadlines: Deadlines
+    onHold(deploymentId: string): void
+  }) {
     this.#routes = parts.routes
     this.#stateOf = parts.stateOf
     this.#limits = parts.limits
     this.#deadlines = parts.deadlines
+    this.#onHold = parts.onHold
   }
 
   /** Deployment id → requests that wait for a replica of it. */
@@ -95,6 +103,8 @@ export class Holding {
       held.unwatch = this.#routes.watch(deploymentId, () => this.wake(deploymentId))
     }
     held.requests.add(look)
+    // The first to wait may be the one that wakes a sleeping deployment.
+    if (held.requests.size === 1) this.#onHold(deploymentId)
     held.bytes += bytes
   }
 

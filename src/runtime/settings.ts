@@ -60,6 +60,11 @@ export const settings = {
   'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
   'start.deadline_seconds': setting(count(1, 86_400), 600, 'A start that takes longer counts as failed.'),
   'start.brake_after': setting(count(1, 100), 5, 'Failed starts in a row after which a deployment is failed.'),
+  'start.rollback_after': setting(
+    count(1, 100),
+    2,
+    'Failed starts in a row after which a new revision gives way to the one before it.',
+  ),
   'start.backoff_seconds': setting(
     z.coerce.number().min(0.01).max(3600),
     2,
@@ -79,6 +84,36 @@ export const settings = {
     count(0, 86_400),
     600,
     'Longest wait for requests in flight before a replica is removed.',
+  ),
+  'autoscaling.look_every_seconds': setting(
+    z.coerce.number().min(0.05).max(3600),
+    30,
+    'How often the policy steps looks; it acts after three looks that agree.',
+  ),
+  'autoscaling.fast_look_seconds': setting(
+    z.coerce.number().min(0.05).max(600),
+    2,
+    'How often the policies target and slo look.',
+  ),
+  'autoscaling.queue_depth_up': setting(
+    z.coerce.number().min(0).max(10_000),
+    2,
+    'The policy steps grows when more requests than this wait per ready replica.',
+  ),
+  'autoscaling.latency_up_ms': setting(
+    count(1, 600_000),
+    2000,
+    'Without an SLA target, the policy steps grows when nine in ten requests see their first token later than this.',
+  ),
+  'autoscaling.cooldown_minimum_seconds': setting(
+    z.coerce.number().min(0).max(86_400),
+    120,
+    'The cooldown of a scaling policy must be longer than this.',
+  ),
+  'autoscaling.idle_timeout_minimum_seconds': setting(
+    z.coerce.number().min(0).max(86_400),
+    60,
+    'Shortest idle timeout of a scaling policy.',
   ),
   'quota.gpus': setting(count(0, 100_000), 8, 'GPUs an organisation may hold unless the operator sets another number.'),
   replicas_maximum: setting(count(1, 1000), 10, 'Most replicas of one deployment.'),

@@ -69,3 +69,11 @@ export async function readSince<Row extends { version: number }>(
 export async function notify(tx: Tx, channel: string = tablesChannel): Promise<void> {
   await tx.query("select pg_notify($1, '')", [channel])
 }
+
+/** Channel on which gateways tell that somebody waits for a replica. */
+export const demandChannel = 'paddock_demand'
+
+/** The same outside a transaction: for what is not a fact but a hint. */
+export async function notifyNow(db: Querier, channel: string): Promise<void> {
+  await db.query("select pg_notify($1, '')", [channel])
+}

@@ -28,7 +28,8 @@ export function step(world: World): string {
       break
     }
     case 'boot':
-      if (machine?.state === 'booting') Object.assign(machine, { state: 'up', answers: true })
+      if (machine?.state === 'booting' && !world.isBad(world.rows.get(machine.id)!))
+        Object.assign(machine, { state: 'up', answers: true })
       break
     case 'crash':
       if (machine) world.kill(machine)
@@ -59,13 +60,15 @@ export function step(world: World): string {
 }
 
 function wish(world: World, deployment: Deployment | undefined): void {
-  const kind = world.random.weighted({ create: 2, stop: 2, start: 4, remove: 1, size: 3 })
+  const kind = world.random.weighted({ create: 2, stop: 2, start: 4, remove: 1, size: 3, sleep: 2, roll: 3 })
   if (kind === 'create' && world.deployments.filter((d) => d.phase !== 'deleted').length < 5) world.addDeployment()
   if (!deployment || deployment.desired === 'deleted') return
   if (kind === 'stop') deployment.desired = 'stopped'
   if (kind === 'start')
     Object.assign(deployment, { desired: 'running', starts: { failed: 0, lastAt: 0, why: '', lastLines: [] } })
   if (kind === 'remove') deployment.desired = 'deleted'
+  if (kind === 'sleep') deployment.desiredReplicas = 0
+  if (kind === 'roll') world.addRevision(deployment, world.random.chance(0.3))
   if (kind === 'size') deployment.desiredReplicas = world.random.int(1, 3)
   deployment.wakeAt = world.now
 }
@@ -96,11 +99,12 @@ function checkDeployment(world: World, deployment: Deployment): void {
   const staying = live.filter(isStaying)
   if (deployment.phase === 'deleted') assert.equal(live.length, 0, `${deployment.id} is deleted but has replicas`)
   assert(!deployment.overshoot, `${deployment.id} starts more than it wants`)
+  assert(!deployment.gap, `${deployment.id} rolls with a gap`)
   const looked = deployment.wakeAt === null || deployment.wakeAt > world.now
   if (!looked) return
   if (deployment.desired === 'running' && deployment.phase !== 'failed')
     assert(
-      staying.length <= deployment.desiredReplicas,
+      staying.length <= deployment.desiredReplicas + (deployment.phase === 'rolling' ? 1 : 0),
       `${deployment.id} has ${staying.length} of ${deployment.desiredReplicas} wanted`,
     )
   if (deployment.phase === 'failed') assert.equal(staying.length, 0, `${deployment.id} failed but keeps replicas`)
@@ -115,6 +119,16 @@ function checkDeployment(world: World, deployment: Deployment): void {
     assert.equal(deployment.phase, 'failed')
 }
 
+/** What a running deployment comes to rest as. */
+function restOf(deployment: Deployment): string {
+  if (deployment.starts.failed >= settings.brakeAfter) {
+    const left = deployment.revisions.filter((revision) => !revision.failed)
+    assert(left.length <= 1, `${deployment.id} gave up although revision ${left[1]?.number} is left`)
+    return 'failed'
+  }
+  return deployment.desiredReplicas === 0 ? 'asleep' : 'serving'
+}
+
 /** Faults cease: everything must settle within a bounded number of turns and become what was wished. */
 export function settle(world: World): void {
   world.faults = false
@@ -122,7 +136,9 @@ export function settle(world: World): void {
   world.totalUnits = 100
   for (let round = 0; round < 400; round += 1) {
     for (const machine of world.machines.values())
-      if (machine.state === 'booting' || machine.state === 'up') Object.assign(machine, { state: 'up', answers: true })
+      if (world.isBad(world.rows.get(machine.id)!)) world.kill(machine)
+      else if (machine.state === 'booting' || machine.state === 'up')
+        Object.assign(machine, { state: 'up', answers: true })
     for (const deployment of world.deployments)
       if (deployment.wakeAt !== null && deployment.wakeAt <= world.now) world.turn(deployment, null)
     check(world)
@@ -130,7 +146,7 @@ export function settle(world: World): void {
   }
   for (const deployment of world.deployments) {
     const wanted = {
-      running: deployment.starts.failed >= settings.brakeAfter ? 'failed' : 'serving',
+      running: restOf(deployment),
       stopped: 'stopped',
       deleted: 'deleted',
     }

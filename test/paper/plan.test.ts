@@ -50,6 +50,16 @@ const planted: Record<string, typeof plan> = {
     return { ...result, actions: [...result.actions.filter((a) => a.do !== 'delete'), ...gone] }
   },
   'never brakes': (input) => plan({ ...input, settings: { ...input.settings, brakeAfter: Number.MAX_SAFE_INTEGER } }),
+  'never goes back to the revision before': (input) =>
+    plan({ ...input, settings: { ...input.settings, rollbackAfter: Number.MAX_SAFE_INTEGER } }),
+  'rolls with a gap': (input) => {
+    const result = plan(input)
+    const old = input.replicas.find((r) => r.phase === 'ready' && r.revisionId !== input.revisions[0]!.id)
+    const drain: Action[] = old
+      ? [{ do: 'update', replicaId: old.id, patch: { phase: 'draining', drainAt: input.now } }]
+      : []
+    return { ...result, actions: [...result.actions, ...drain] }
+  },
   'forgets that it was deleted': (input) =>
     input.deployment.desired === 'deleted'
       ? plan({ ...input, deployment: { ...input.deployment, desired: 'running' } })

@@ -29,17 +29,26 @@ export interface Deployment {
   phase: Phase
   reason: Reason | null
   starts: Starts
-  revisions: { id: string; number: number; hardware: { gpuType: string; gpuCount: number; region: null }[] }[]
+  revisions: {
+    id: string
+    number: number
+    hardware: { gpuType: string; gpuCount: number; region: null }[]
+    failed: boolean
+    bad: boolean
+  }[]
   wakeAt: number | null
   ready: number
   why: string[]
   /** The last turn wanted more replicas than the deployment does. */
   overshoot: boolean
+  /** The last turn took a serving replica away although fewer than wanted were left. */
+  gap: boolean
 }
 
 export const settings: PlanSettings = {
   startDeadlineMs: 60_000,
   brakeAfter: 5,
+  rollbackAfter: 2,
   backoffMs: 2_000,
   backoffMaximumMs: 60_000,
   unresponsiveMs: 30_000,
@@ -72,11 +81,6 @@ export class World {
   }
 
   addDeployment(): Deployment {
-    const revision = {
-      id: this.id('rev'),
-      number: 1,
-      hardware: [{ gpuType: 'h100', gpuCount: this.random.int(1, 2), region: null }],
-    }
     const deployment: Deployment = {
       id: this.id('dep'),
       desired: 'running',
@@ -84,14 +88,30 @@ export class World {
       phase: 'queued',
       reason: null,
       starts: noStarts,
-      revisions: [revision],
+      revisions: [],
       wakeAt: this.now,
       ready: 0,
       why: [],
       overshoot: false,
+      gap: false,
     }
+    this.addRevision(deployment, this.random.chance(0.15))
     this.deployments.push(deployment)
     return deployment
+  }
+
+  /** A changed spec. A bad one never becomes ready. */
+  addRevision(deployment: Deployment, bad: boolean): void {
+    const hardware = [{ gpuType: 'h100', gpuCount: this.random.int(1, 2), region: null }]
+    const number = (deployment.revisions[0]?.number ?? 0) + 1
+    deployment.revisions = [{ id: this.id('rev'), number, hardware, failed: false, bad }, ...deployment.revisions]
+    deployment.starts = noStarts
+    deployment.wakeAt = this.now
+  }
+
+  isBad(row: Row): boolean {
+    const deployment = this.deployments.find((d) => d.id === row.deploymentId)!
+    return deployment.revisions.find((r) => r.id === row.revisionId)!.bad
   }
 
   live(deployment: Deployment): Row[] {
@@ -100,6 +120,13 @@ export class World {
 
   usedUnits(): number {
     return [...this.machines.values()].filter((m) => m.state !== 'dead').reduce((sum, m) => sum + m.units, 0)
+  }
+
+  /** What rows hold: a successor and the replica whose place it takes hold it once. */
+  heldUnits(): number {
+    const rows = [...this.rows.values()].filter((row) => row.phase !== 'gone')
+    const held = rows.filter((row) => row.after === null || this.rows.get(row.after)?.phase === 'gone')
+    return held.reduce((sum, row) => sum + row.placement.gpuCount, 0)
   }
 
   /** One turn of the loop for one deployment; `dieAfter` = step after which the process is killed. */
@@ -118,7 +145,9 @@ export class World {
     const created: Row[] = []
     for (const action of result.actions) {
       if (action.do === 'update') Object.assign(this.rows.get(action.replicaId)!, action.patch)
-      if (action.do === 'plan_replica') created.push(this.addRow(deployment, action.revisionId, action.placement))
+      if (action.do === 'plan_replica')
+        created.push(this.addRow(deployment, action.revisionId, action.placement, action.after))
+      if (action.do === 'fail_revision') deployment.revisions.find((r) => r.id === action.revisionId)!.failed = true
     }
     const { phase, reason, starts, wakeAt, why } = result
     Object.assign(deployment, {
@@ -129,13 +158,19 @@ export class World {
       why,
       ready: result.readyReplicas,
     })
-    deployment.overshoot = this.live(deployment).filter(isStaying).length > Math.max(before, deployment.desiredReplicas)
+    const staying = this.live(deployment).filter(isStaying)
+    const rolling = new Set(staying.map((row) => row.revisionId)).size > 1 ? 1 : 0
+    deployment.overshoot = staying.length > Math.max(before, deployment.desiredReplicas + rolling)
+    const drains = result.actions.some((a) => a.do === 'update' && a.patch.phase === 'draining')
+    const inPlace = created.some((row) => row.after !== null)
+    const wanted = deployment.desired === 'running' && phase !== 'failed' ? deployment.desiredReplicas : 0
+    deployment.gap = drains && !inPlace && staying.filter((row) => row.phase === 'ready').length < wanted
     if (dieAfter === 'record') {
       this.restart(deployment)
       return
     }
     const acknowledged: Row[] = []
-    for (const row of created) if (this.providerCreate(row)) acknowledged.push(row)
+    for (const row of created) if (row.after === null && this.providerCreate(row)) acknowledged.push(row)
     for (const action of result.actions) {
       if (action.do === 'create' && this.providerCreate(this.rows.get(action.replicaId)!))
         acknowledged.push(this.rows.get(action.replicaId)!)
@@ -154,13 +189,14 @@ export class World {
     deployment.wakeAt = this.now
   }
 
-  addRow(deployment: Deployment, revisionId: string, placement: Placement): Row {
+  addRow(deployment: Deployment, revisionId: string, placement: Placement, after: string | null): Row {
     const row: Row = {
       id: this.id('rep'),
       deploymentId: deployment.id,
       revisionId,
       phase: 'planned',
       placement,
+      after,
       createdAt: this.now,
       startedAt: null,
       readyAt: null,
@@ -232,7 +268,7 @@ export class World {
   }
 
   offers(): Offer[] {
-    const freeUnits = Math.max(0, this.totalUnits - this.usedUnits())
+    const freeUnits = Math.max(0, this.totalUnits - Math.max(this.usedUnits(), this.heldUnits()))
     return [
       { provider: 'paper', gpuType: 'h100', region: 'nyc2', totalUnits: this.totalUnits, freeUnits, emulated: false },
     ]

@@ -7,6 +7,8 @@ import type { GpuModelConfig, GpuType, Model } from './catalogue.ts'
 import type { CreateDeployment, Deployment } from './deployment.ts'
 import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
 import type { ListOf } from './fields.ts'
+import type { ChangeDeployment, Revision, Rollback } from './revision.ts'
+import type { ChangeScaling, Decision, Scaling } from './scaling.ts'
 
 export interface ClientOptions {
   /** Address of the server, e.g. `http://127.0.0.1:8080`. */
@@ -85,13 +87,51 @@ export class NativeClient {
   deleteDeployment(idOrName: string, options: { onlyIfStopped?: boolean } = {}): Promise<Deployment> {
     return this.#json('DELETE', deploymentPath(idOrName), { query: { only_if_stopped: options.onlyIfStopped } })
   }
+  changeDeployment(idOrName: string, body: ChangeDeployment): Promise<Deployment> {
+    return this.#json('PATCH', deploymentPath(idOrName), { body })
+  }
+  stopDeployment(idOrName: string, creating: Creating = {}): Promise<Deployment> {
+    return this.#json('POST', deploymentPath(idOrName, '/stop'), creating)
+  }
+  startDeployment(idOrName: string, creating: Creating = {}): Promise<Deployment> {
+    return this.#json('POST', deploymentPath(idOrName, '/start'), creating)
+  }
+  restartDeployment(idOrName: string, creating: Creating = {}): Promise<Deployment> {
+    return this.#json('POST', deploymentPath(idOrName, '/restart'), creating)
+  }
+  wakeDeployment(idOrName: string, creating: Creating = {}): Promise<Deployment> {
+    return this.#json('POST', deploymentPath(idOrName, '/wake'), creating)
+  }
+  sleepDeployment(idOrName: string, creating: Creating = {}): Promise<Deployment> {
+    return this.#json('POST', deploymentPath(idOrName, '/sleep'), creating)
+  }
+  /** Default: to the newest before the current one that did not fail. */
+  rollbackDeployment(idOrName: string, body: Rollback = {}, creating: Creating = {}): Promise<Deployment> {
+    return this.#json('POST', deploymentPath(idOrName, '/rollback'), { body, ...creating })
+  }
+  listRevisions(idOrName: string): Promise<ListOf<Revision>> {
+    return this.#json('GET', deploymentPath(idOrName, '/revisions'))
+  }
+  getScaling(idOrName: string): Promise<Scaling> {
+    return this.#json('GET', deploymentPath(idOrName, '/scaling'))
+  }
+  changeScaling(idOrName: string, body: ChangeScaling): Promise<Scaling> {
+    return this.#json('PATCH', deploymentPath(idOrName, '/scaling'), { body })
+  }
+  listDecisions(idOrName: string, query: Page = {}): Promise<ListOf<Decision>> {
+    return this.#json('GET', deploymentPath(idOrName, '/scaling/decisions'), { query })
+  }
   explainDeployment(idOrName: string): Promise<Explanation> {
     return this.#json('GET', deploymentPath(idOrName, '/explain'))
   }
   listReplicas(idOrName: string): Promise<ListOf<Replica>> {
     return this.#json('GET', deploymentPath(idOrName, '/replicas'))
   }
-  listEvents(idOrName: string, query: Page = {}): Promise<ListOf<Event>> {
+  /** `since`, `until`: ISO 8601. */
+  listEvents(
+    idOrName: string,
+    query: Page & { type?: string; since?: string; until?: string } = {},
+  ): Promise<ListOf<Event>> {
     return this.#json('GET', deploymentPath(idOrName, '/events'), { query })
   }
   /** `lines` per replica, newest; default 200. */

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { type MicroUsd, usdNumber } from '../../kernel/money.ts'
 import { answering, type Phase, phases, type Reason } from '../../kernel/phase.ts'
 import { deploymentName, instant, iso, orNull, plainText, usd } from './fields.ts'
+import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
 import { nativeStatus, nativeStatuses } from './status.ts'
 
 export const engineTypes = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang'] as const
@@ -38,8 +39,13 @@ export const createDeployment = z
     gpu_type: plainText(60).meta({ description: 'A `gpu_type` from `GET /gpu-types`.', example: 'cpu' }),
     gpu_count: z.int().min(1).max(1000).optional().meta({ description: 'Units per replica; default 1.', example: 1 }),
     region: plainText(60).optional().meta({ description: 'Default: any.', example: 'nyc2' }),
-    replicas: z.int().min(1).max(1000).optional().meta({ description: 'Exactly that many; default 1.', example: 1 }),
+    replicas: z.int().min(1).max(1000).optional().meta({
+      description: 'Alone: exactly that many. With `scaling`: at first. Without both: 1 to 2, as load asks for.',
+      example: 1,
+    }),
     engine: engineWish.optional(),
+    scaling: changeScaling.optional(),
+    inactive_timeout_minutes: changeScaling.shape.inactive_timeout_minutes,
   })
   .meta({ id: 'CreateDeployment', example: { name: 'my-first', model_id: 'paddock/starter', gpu_type: 'cpu' } })
 export type CreateDeployment = z.input<typeof createDeployment>
@@ -71,7 +77,7 @@ export const deployment = z
     gpu_type: z.string(),
     gpu_count: z.int().meta({ description: 'Units per replica.' }),
     region: orNull(z.string()).meta({ description: 'null: any.' }),
-    replicas: z.int().meta({ description: 'As asked.' }),
+    replicas: z.int().meta({ description: 'How many there are while awake, at least.' }),
     engine,
     status: z.enum(nativeStatuses),
     phase: z.enum(phases),
@@ -102,6 +108,9 @@ export interface DeploymentWishShape {
   gpuCount?: number
   region?: string
   replicas?: number
+  scaling?: Partial<ScalingShape>
+  /** Quiet time before it is stopped; 0 = never. */
+  inactiveTimeoutMinutes?: number
   engine?: {
     type?: 'auto' | NamedEngine
     version?: string
@@ -112,13 +121,16 @@ export interface DeploymentWishShape {
 }
 
 export function wishFrom(body: z.output<typeof createDeployment>): DeploymentWishShape {
-  const { model_id, gpu_type, gpu_count, engine: asked, ...same } = body
+  const { model_id, gpu_type, gpu_count, engine: asked, scaling: asWished, inactive_timeout_minutes, ...same } = body
+  const scaling = asWished === undefined ? {} : { scaling: scalingFrom(asWished) }
   return {
     ...same,
     modelId: model_id,
     gpuType: gpu_type,
     ...(gpu_count === undefined ? {} : { gpuCount: gpu_count }),
     ...(asked === undefined ? {} : { engine: engineFrom(asked) }),
+    ...scaling,
+    ...(inactive_timeout_minutes === undefined ? {} : { inactiveTimeoutMinutes: inactive_timeout_minutes }),
   }
 }
 
@@ -201,7 +213,7 @@ function endpointUrl(view: Pick<DeploymentShape, 'id' | 'phase'>, publicUrl: str
   return reachable ? `${publicUrl}/api/v1/public/deployments/${view.id}` : null
 }
 
-function renderEngine({ engine: own, engineWhy }: DeploymentShape['spec']): Deployment['engine'] {
+export function renderEngine({ engine: own, engineWhy }: DeploymentShape['spec']): Deployment['engine'] {
   return {
     type: own.type,
     version: own.version ?? null,

@@ -32,6 +32,11 @@ export function plainText(maximum: number) {
 }
 
 export const instant = z.iso.datetime().meta({ description: 'ISO 8601, UTC.', example: '2026-11-21T09:30:00.000Z' })
+/** A moment that a client names, with its offset. */
+export const moment = z.iso
+  .datetime({ offset: true })
+  .meta({ example: '2026-11-21T09:30:00Z' })
+  .transform((text) => new Date(text))
 export const usd = z.number().nonnegative().meta({ description: 'US dollars.', example: 4.41 })
 
 /** A named schema or null, written so that the reference shows both. */

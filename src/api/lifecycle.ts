@@ -1,0 +1,117 @@
+/** Routes that change a deployment that exists: its settings, stop and start, revisions. */
+import { z } from 'zod'
+import type { FaultCode } from '../kernel/fault-table.ts'
+import { deployment, renderDeployment } from '../wire/native/deployment.ts'
+import { listOf } from '../wire/native/fields.ts'
+import { changeDeployment, changeFrom, renderRevision, revision, rollback } from '../wire/native/revision.ts'
+import { type Ask, endpoint, whole } from './endpoint.ts'
+
+const tag = 'Deployments'
+const path = '/deployments/{id}'
+/** For a POST that says everything in its path. */
+export const nothing = z.strictObject({})
+
+/** The deployment as it is after what was asked. */
+export async function changed({ principal, param, parts }: Ask): Promise<z.output<typeof deployment>> {
+  return renderDeployment(await parts.deployments.get(principal, param('id')), parts.config.publicUrl)
+}
+
+/** What a changed spec can be refused for. */
+const specFaults: FaultCode[] = [
+  'quota_exceeded',
+  'model_not_supported',
+  'model_path_not_allowed',
+  'model_file_unreadable',
+  'gpu_type_unknown',
+  'gpu_count_unsupported',
+  'price_not_set',
+  'region_unknown',
+  'engine_not_available',
+]
+
+export const lifecycleEndpoints = [
+  endpoint({
+    id: 'changeDeployment',
+    method: 'patch',
+    path,
+    tag,
+    summary: 'Change the settings of a deployment',
+    description:
+      'What changes how it runs makes a new revision and rolls to it; `replicas` and `scaling` take effect without one. A revision that does not start gives way to the one before it.',
+    body: changeDeployment,
+    answer: deployment,
+    faults: specFaults,
+    run: async (ask) => {
+      await ask.parts.scaling.changeAll(ask.principal, ask.param('id'), changeFrom(ask.body))
+      return changed(ask)
+    },
+  }),
+  endpoint({
+    id: 'stopDeployment',
+    method: 'post',
+    path: `${path}/stop`,
+    tag,
+    summary: 'Stop a deployment',
+    description: 'Frees its hardware and ends its cost; requests are refused until it is started. Its settings stay.',
+    body: nothing,
+    answer: deployment,
+    run: async (ask) => {
+      await ask.parts.lifecycle.stop(ask.principal, ask.param('id'), ask.once)
+      return changed(ask)
+    },
+  }),
+  endpoint({
+    id: 'startDeployment',
+    method: 'post',
+    path: `${path}/start`,
+    tag,
+    summary: 'Start a stopped or failed deployment',
+    body: nothing,
+    answer: deployment,
+    faults: ['quota_exceeded'],
+    run: async (ask) => {
+      await ask.parts.lifecycle.start(ask.principal, ask.param('id'), ask.once)
+      return changed(ask)
+    },
+  }),
+  endpoint({
+    id: 'restartDeployment',
+    method: 'post',
+    path: `${path}/restart`,
+    tag,
+    summary: 'Replace the replicas of a deployment by new ones',
+    description: 'A revision with the same settings, rolled in without a gap where there is room.',
+    body: nothing,
+    answer: deployment,
+    faults: ['quota_exceeded'],
+    run: async (ask) => {
+      await ask.parts.lifecycle.restart(ask.principal, ask.param('id'), ask.once)
+      return changed(ask)
+    },
+  }),
+  endpoint({
+    id: 'listRevisions',
+    method: 'get',
+    path: `${path}/revisions`,
+    tag,
+    summary: 'List the latest revisions of a deployment',
+    answer: listOf(revision),
+    run: async ({ principal, param, parts }) =>
+      whole((await parts.lifecycle.revisions(principal, param('id'))).map(renderRevision)),
+  }),
+  endpoint({
+    id: 'rollbackDeployment',
+    method: 'post',
+    path: `${path}/rollback`,
+    tag,
+    summary: 'Go back to the settings of an earlier revision',
+    description: 'As a new revision, rolled to like any other.',
+    body: rollback,
+    answer: deployment,
+    faults: ['quota_exceeded'],
+    run: async (ask) => {
+      await ask.parts.lifecycle.rollback(ask.principal, ask.param('id'), ask.body.revision, ask.once)
+      return changed(ask)
+    },
+  }),
+]

@@ -1,0 +1,157 @@
+/** Use cases of scaling: the policy, waking and putting to sleep by hand, what was decided and why. */
+import type { Once } from '../access/once.ts'
+import type { Principal } from '../access/permissions.ts'
+import { changeDeployment } from '../deployments/change.ts'
+import type { Page } from '../deployments/commands.ts'
+import { allowed, type DeploymentContext } from '../deployments/context.ts'
+import { Lifecycle, type SpecChange } from '../deployments/lifecycle.ts'
+import { checkGrowth } from '../deployments/quota.ts'
+import {
+  changeScaling,
+  clamp,
+  fixedScaling,
+  floorOf,
+  maySleep,
+  policyOf,
+  type ScalingPolicy,
+} from '../deployments/scaling.ts'
+import type { DeploymentRow } from '../deployments/store.ts'
+import { record } from '../events/store.ts'
+import { Fault } from '../kernel/fault.ts'
+import type { Tx } from '../store/database.ts'
+import { decisionsOf, savePolicy, setDesiredReplicas } from './store.ts'
+
+export interface ScalingView {
+  policy: ScalingPolicy
+  /** Wanted now; 0 while asleep or stopped. */
+  desiredReplicas: number
+  readyReplicas: number
+}
+
+export interface DecisionView {
+  seq: number
+  at: Date
+  from: number
+  to: number
+  cause: string
+  why: string
+}
+
+/** What may change at once: the spec (rolled to), the policy, or just how many there are to be. */
+export interface DeploymentChange {
+  spec: SpecChange
+  scaling: Partial<ScalingPolicy>
+  /** Exactly that many, autoscaling off. */
+  replicas?: number
+}
+
+export class Scaling {
+  readonly #context: DeploymentContext
+  readonly #lifecycle: Lifecycle
+  constructor(context: DeploymentContext) {
+    this.#context = context
+    this.#lifecycle = new Lifecycle(context)
+  }
+
+  async get(principal: Principal, idOrName: string): Promise<ScalingView> {
+    const row = await allowed(this.#context, principal, idOrName, 'deployment:read')
+    return {
+      policy: policyOf(row),
+      desiredReplicas: row.desired === 'running' ? row.desired_replicas : 0,
+      readyReplicas: row.ready_replicas,
+    }
+  }
+
+  /** Throws Fault `invalid_request` that names every problem, `quota_exceeded` when the floor does not fit. */
+  async change(principal: Principal, idOrName: string, change: Partial<ScalingPolicy>): Promise<ScalingView> {
+    await changeDeployment(this.#context, principal, idOrName, null, (tx, row, at) =>
+      this.#changePolicy(tx, {
+        row,
+        policy: changeScaling(policyOf(row), change, this.#context),
+        by: principal.keyId,
+        at,
+      }),
+    )
+    return this.get(principal, idOrName)
+  }
+
+  /** Spec and policy in one transaction: all of it or nothing. A changed spec is rolled to, a changed policy is not. */
+  async changeAll(principal: Principal, idOrName: string, change: DeploymentChange): Promise<void> {
+    const { spec, scaling, replicas } = change
+    await this.#lifecycle.change(principal, idOrName, spec, async (tx, row, at) => {
+      const { autoscalingEnabled, minReplicas, maxReplicas } = fixedScaling(replicas ?? 1)
+      const fixed = replicas === undefined ? {} : { autoscalingEnabled, minReplicas, maxReplicas }
+      const policy = changeScaling(policyOf(row), { ...fixed, ...scaling }, this.#context)
+      await this.#changePolicy(tx, { row, policy, by: principal.keyId, at })
+    })
+  }
+
+  async #changePolicy(
+    tx: Tx,
+    { row, policy, by, at }: { row: DeploymentRow; policy: ScalingPolicy; by: string; at: Date },
+  ): Promise<void> {
+    const before = policyOf(row)
+    const keys = Object.keys(policy) as (keyof ScalingPolicy)[]
+    const changed = keys.filter((key) => policy[key] !== before[key])
+    if (changed.length === 0) return
+    const to = stays(row, before, policy) ? 0 : clamp(row.desired_replicas, policy)
+    if (row.desired === 'running') {
+      const held = { id: row.id, spec: row.spec, scaling: before, desiredReplicas: row.desired_replicas }
+      await checkGrowth(tx, row.org_id, held, { ...held, scaling: policy, desiredReplicas: to }, this.#context)
+    }
+    await savePolicy(tx, row.id, policy)
+    const data = { by, changed }
+    await record(tx, { orgId: row.org_id, deploymentId: row.id, type: 'deployment.scaling_changed', data, at })
+    const why = `The limits are ${floorOf(policy)} to ${policy.maxReplicas} now.`
+    await setDesiredReplicas(tx, { row, to, cause: 'limits', why, at })
+  }
+
+  /** As many as while awake at least. One that is awake is left as it is. Throws Fault `conflict` when it is stopped. */
+  async wake(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+      refuseUnlessRunning(row)
+      if (row.desired_replicas > 0) return
+      const to = floorOf(policyOf(row))
+      const held = { id: row.id, spec: row.spec, scaling: policyOf(row), desiredReplicas: 0 }
+      await checkGrowth(tx, row.org_id, held, { ...held, desiredReplicas: to }, this.#context)
+      await setDesiredReplicas(tx, { row, to, cause: 'wake', why: 'Somebody woke it.', at })
+    })
+  }
+
+  /** Frees the hardware; the next request wakes it. Throws Fault `conflict` when it is stopped or failed. */
+  async sleep(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+      refuseUnlessRunning(row)
+      await setDesiredReplicas(tx, { row, to: 0, cause: 'sleep', why: 'Somebody put it to sleep.', at })
+    })
+  }
+
+  /** Newest first. */
+  async decisions(
+    principal: Principal,
+    idOrName: string,
+    page: Page,
+  ): Promise<{ items: DecisionView[]; nextCursor: string | null }> {
+    const row = await allowed(this.#context, principal, idOrName, 'deployment:read')
+    const before = page.cursor === undefined ? null : Number(page.cursor)
+    if (before !== null && !Number.isSafeInteger(before)) throw new Fault('invalid_request', 'The cursor is damaged.')
+    const rows = await decisionsOf(this.#context.db, row.id, before, page.limit + 1)
+    const items = rows.slice(0, page.limit).map(({ seq, at, from_replicas, to_replicas, cause, why }) => {
+      return { seq: Number(seq), at, from: from_replicas, to: to_replicas, cause, why }
+    })
+    return { items, nextCursor: rows.length > page.limit ? String(items.at(-1)!.seq) : null }
+  }
+}
+
+/** One that sleeps goes on sleeping, unless sleeping was allowed before and no longer is. */
+function stays(row: DeploymentRow, before: ScalingPolicy, after: ScalingPolicy): boolean {
+  return row.desired_replicas === 0 && !(maySleep(before) && !maySleep(after))
+}
+
+function refuseUnlessRunning(row: DeploymentRow): void {
+  if (row.desired === 'running' && row.phase !== 'failed') return
+  const state = row.desired === 'stopped' ? 'stopped' : row.phase
+  throw new Fault('conflict', `It is ${state}; only a running deployment sleeps and wakes.`, {
+    action: 'Start it.',
+  })
+}

@@ -1,0 +1,140 @@
+/**
+ * How many replicas, and why. Pure: what it remembers is in the state, which the caller stores with the decision. Call
+ * it with every report. In this order: schedule, wake, limits and sleep are judged at every call; the policy at its looks.
+ *
+ * It never takes anything away without a fresh report, and never while anybody waits (a lower ceiling excepted).
+ */
+import { floorOf, maySleep, type ScalingPolicy } from '../deployments/scaling.ts'
+import { never } from '../kernel/never.ts'
+import { type Facts, lookDue, sameAs, sleepsAt } from './look.ts'
+import type { Override } from './schedule.ts'
+import { type Cause, type DecideInput, type Decision, forget, moveTo, type ScalingState } from './state.ts'
+import { stepsLook } from './steps.ts'
+import { targetLook } from './target.ts'
+import { demandOf, freshest, hadDemand, type LoadWindow, type Sample } from './window.ts'
+
+interface Bounds {
+  /** While awake. */
+  floor: number
+  ceiling: number
+  maySleep: boolean
+}
+
+export function decide(input: DecideInput): Decision {
+  const { policy, window, now, settings } = input
+  const override = input.override ?? null
+  const bounds = boundsOf(policy, override)
+  const sample = freshest(window, now, settings.freshSeconds)
+  const state = follow(input.state, input, (sample?.ready ?? 0) > 0)
+  const everySeconds = policy.policy === 'steps' ? settings.lookEverySeconds : settings.fastLookSeconds
+  const facts: Facts = {
+    input,
+    state,
+    bounds,
+    everySeconds,
+    capacity: Math.max(1, policy.targetConcurrency ?? input.capacityPerReplica),
+  }
+  // A limit that is another one than last time, or not the owner's own, is the schedule's doing.
+  const limitCause: Cause = override !== null || input.state.override !== null ? 'schedule' : 'limits'
+  if (override?.action === 'stop') return settle(facts, 0, 'schedule', 'Stopped by its schedule.')
+  if (state.desired === 0) return whileAsleep(facts, limitCause)
+  const clipped = Math.min(bounds.ceiling, Math.max(bounds.floor, state.desired))
+  if (clipped !== state.desired) return settle(facts, clipped, limitCause, limitsWhy(facts, clipped))
+  if (sample === null)
+    return sameAs({ ...facts, state: forget(state) }, 'no-reports', 'No fresh report of the load: everything stays.')
+  return fallAsleep(facts, demandOf(sample)) ?? look(facts, sample)
+}
+
+function look(facts: Facts, sample: Sample): Decision {
+  const { policy, now } = facts.input
+  if (!policy.autoscalingEnabled) return sameAs(facts, 'limits', `Autoscaling is off: exactly ${facts.state.desired}.`)
+  const due = lookDue(facts.state, facts.everySeconds, now)
+  if (!due) return sameAs(facts, 'steady', 'Between two looks.')
+  const looked: Facts = { ...facts, state: due }
+  switch (policy.policy) {
+    case 'steps':
+      return stepsLook(looked, sample)
+    case 'target':
+    case 'slo':
+      return targetLook(looked, sample)
+    default:
+      return never(policy.policy, 'scaling policy')
+  }
+}
+
+/** Floor and ceiling now. A window of the schedule with a floor of its own keeps it awake; with 0 it may sleep. */
+function boundsOf(policy: ScalingPolicy, override: Override | null): Bounds {
+  const own = { floor: floorOf(policy), ceiling: policy.maxReplicas, maySleep: maySleep(policy) }
+  const scheduled =
+    override?.action === 'scale'
+      ? { floor: Math.max(1, override.min), ceiling: override.max, maySleep: override.min === 0 }
+      : { ...own, maySleep: own.maySleep || override?.action === 'sleep' }
+  const ceiling = policy.autoscalingEnabled ? Math.max(scheduled.ceiling, scheduled.floor) : scheduled.floor
+  return { ...scheduled, ceiling }
+}
+
+/** What changes by itself: the schedule's word, and since when it answers. */
+function follow(before: ScalingState, input: DecideInput, ready: boolean): ScalingState {
+  const { now, settings } = input
+  const override = input.override ?? null
+  const sleepAsked = stillAsked(before, override)
+  // Clock set back: a moment in the future would hold things up until then.
+  const readySince = before.desired === 0 || !ready ? before.readySince : Math.min(before.readySince ?? now, now)
+  const panic = Math.min(before.panicUntil ?? 0, now + settings.windowSeconds * 1000)
+  return { ...before, override, sleepAsked, readySince, panicUntil: panic > now ? panic : null }
+}
+
+/** A window that says sleep asks at its beginning and takes it back at its end; one that says awake takes it back too. */
+function stillAsked({ sleepAsked, override: before }: ScalingState, override: Override | null): boolean {
+  if (override?.action === before?.action) return sleepAsked
+  if (override?.action === 'sleep') return true
+  if (before?.action === 'sleep') return false
+  return sleepAsked && !(override?.action === 'scale' && override.min > 0)
+}
+
+/** Nothing runs: any demand wakes, also one in a report that came late, held or turned away. */
+function whileAsleep(facts: Facts, limitCause: Cause): Decision {
+  const { state, bounds, input } = facts
+  if (askedSince(input.window, state.changedAt)) {
+    const { floor } = bounds
+    return settle(facts, floor, 'wake', `Somebody asks: waking to ${floor} ${floor === 1 ? 'replica' : 'replicas'}.`)
+  }
+  if (bounds.maySleep || state.sleepAsked) return sameAs(facts, 'idle', 'Asleep: the next request wakes it.')
+  return settle(facts, bounds.floor, limitCause, limitsWhy(facts, bounds.floor))
+}
+
+function askedSince(window: LoadWindow, changedAt: number | null): boolean {
+  const last = window.samples.at(-1)
+  if (last !== undefined && demandOf(last) > 0) return true
+  return window.samples.some((sample) => sample.at > (changedAt ?? -1) && hadDemand(sample))
+}
+
+/** The step to zero: the idle timeout alone, from any number of replicas; or at once when it was told to. */
+function fallAsleep(facts: Facts, demand: number): Decision | null {
+  const { state, bounds, input } = facts
+  if (state.sleepAsked && demand === 0) {
+    const scheduled = state.override?.action === 'sleep'
+    return settle(
+      facts,
+      0,
+      scheduled ? 'schedule' : 'idle',
+      `Told to sleep${scheduled ? ' by its schedule' : ''}, and nobody asks.`,
+    )
+  }
+  const sleepAt = sleepsAt(facts)
+  if (!bounds.maySleep || demand > 0 || sleepAt === null || input.now < sleepAt) return null
+  return settle(facts, 0, 'idle', `Nobody asked for ${input.policy.idleTimeoutSeconds} s: going to sleep.`)
+}
+
+function limitsWhy({ state, input, bounds }: Facts, desired: number): string {
+  if (!input.policy.autoscalingEnabled) return `Autoscaling is off: exactly ${desired} instead of ${state.desired}.`
+  const limit = desired === bounds.floor && state.desired < desired ? 'floor' : 'ceiling'
+  return `${state.desired} → ${desired}: the ${limit} is ${desired}.`
+}
+
+/** At once. */
+function settle(facts: Facts, desired: number, cause: Cause, why: string): Decision {
+  const { state, input } = facts
+  if (desired === state.desired) return sameAs(facts, cause, why)
+  return sameAs({ ...facts, state: moveTo(state, desired, input.now) }, cause, why)
+}

@@ -1,0 +1,72 @@
+/** Wall clocks of time zones, by Intl alone. A wall time is ms as if its digits were UTC. */
+
+/** Formatters kept, at most: making one is what costs. */
+const formattersMaximum = 64
+const formatters = new Map<string, Intl.DateTimeFormat>()
+const hourMs = 3_600_000
+
+/** True for what Intl knows: `Europe/Berlin`, `UTC`, `+02:00`. */
+export function isTimezone(timezone: string): boolean {
+  try {
+    return formatterOf(timezone) !== undefined
+  } catch {
+    return false
+  }
+}
+
+/** What the clock on the wall shows at an instant (ms since epoch). */
+export function wallAt(instant: number, timezone: string): number {
+  const parts = new Map(
+    formatterOf(timezone)
+      .formatToParts(instant)
+      .map(({ type, value }) => [type, Number(value)]),
+  )
+  const [year, month, day] = [parts.get('year')!, parts.get('month')!, parts.get('day')!]
+  const seconds = Date.UTC(year, month - 1, day, parts.get('hour')!, parts.get('minute')!, parts.get('second')!)
+  return seconds + (((instant % 1000) + 1000) % 1000)
+}
+
+/**
+ * When the clock on the wall shows `wall`. A time that comes twice (clocks set back) is the first of the two; one that
+ * never comes (clocks set forward) is the moment of the change.
+ */
+export function instantOf(wall: number, timezone: string): number {
+  const offsets = [-24, 24].map((hours) => offsetAt(wall + hours * hourMs, timezone))
+  if (offsets[0] === offsets[1]) return wall - offsets[0]!
+  const candidates = offsets.map((offset) => wall - offset).sort((a, b) => a - b)
+  const exact = candidates.find((instant) => wallAt(instant, timezone) === wall)
+  return exact ?? changeBetween(candidates[0]!, candidates.at(-1)!, wall, timezone)
+}
+
+function offsetAt(instant: number, timezone: string): number {
+  return wallAt(instant, timezone) - instant
+}
+
+/** First instant at which the wall is past `wall`. */
+function changeBetween(before: number, after: number, wall: number, timezone: string): number {
+  let [low, high] = [before, after]
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2)
+    if (wallAt(middle, timezone) < wall) low = middle
+    else high = middle
+  }
+  return high
+}
+
+function formatterOf(timezone: string): Intl.DateTimeFormat {
+  const known = formatters.get(timezone)
+  if (known) return known
+  const made = new Intl.DateTimeFormat('en-US', {
+    timeZone: timezone,
+    hourCycle: 'h23',
+    year: 'numeric',
+    month: 'numeric',
+    day: 'numeric',
+    hour: 'numeric',
+    minute: 'numeric',
+    second: 'numeric',
+  })
+  if (formatters.size >= formattersMaximum) formatters.clear()
+  formatters.set(timezone, made)
+  return made
+}

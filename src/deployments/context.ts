@@ -1,0 +1,38 @@
+/** What the use cases of this folder stand on, and the one check of who may touch which deployment. */
+import { can, type Principal, type Right } from '../access/permissions.ts'
+import type { ComputeDriver } from '../compute/contract.ts'
+import { Fault } from '../kernel/fault.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Seal } from '../runtime/seal.ts'
+import type { Database } from '../store/database.ts'
+import type { ScalingLimits } from './scaling.ts'
+import type { SpecContext } from './spec.ts'
+import { type DeploymentRow, deploymentOf } from './store.ts'
+
+export interface DeploymentContext extends SpecContext, ScalingLimits {
+  db: Database
+  seal: Seal
+  clock: Clock
+  computes: ReadonlyMap<string, ComputeDriver>
+  /** GPUs an org may hold. */
+  quotaGpus: number
+  /** Tells the reconciler that something changed. */
+  wake(): void
+}
+
+/** Another org's deployment is not there (404); one of the own org without the right is forbidden (403). */
+export async function allowed(
+  context: DeploymentContext,
+  principal: Principal,
+  idOrName: string,
+  right: Right,
+): Promise<DeploymentRow> {
+  const row = await deploymentOf(context.db, principal.orgId, idOrName)
+  if (!row) throw new Fault('not_found', `There is no deployment "${idOrName}" in this organisation.`)
+  if (!can(principal, right, row.id)) throw forbidden(right)
+  return row
+}
+
+export function forbidden(right: Right): Fault {
+  return new Fault('forbidden', `This API key does not have the right ${right} here.`)
+}

@@ -1,0 +1,170 @@
+/** Use cases that change a deployment that exists: stop, start, restart, another spec, back to an earlier one. */
+import type { Once } from '../access/once.ts'
+import type { Principal } from '../access/permissions.ts'
+import type { EventData } from '../events/catalogue.ts'
+import { record } from '../events/store.ts'
+import { canonical } from '../kernel/canonical.ts'
+import { Fault } from '../kernel/fault.ts'
+import { newId } from '../runtime/ids.ts'
+import type { Tx } from '../store/database.ts'
+import { changeDeployment, type Write } from './change.ts'
+import { allowed, type DeploymentContext } from './context.ts'
+import { checkGrowth, checkQuota } from './quota.ts'
+import { floorOf, policyOf } from './scaling.ts'
+import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
+import * as store from './store.ts'
+
+/** A part of the spec; absent = as before. `undefined` = the default again. */
+export type SpecChange = Partial<Omit<DeploymentWish, 'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes'>>
+
+export interface RevisionView {
+  number: number
+  spec: DeploymentSpec
+  /** The one that runs or is being rolled to. */
+  current: boolean
+  failed: boolean
+  failedWhy: string | null
+  createdAt: Date
+}
+
+export class Lifecycle {
+  readonly #context: DeploymentContext
+  constructor(context: DeploymentContext) {
+    this.#context = context
+  }
+
+  /** Frees the hardware and ends billing; `start` brings it back. Works while it is still starting. Idempotent. */
+  async stop(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+      if (row.desired === 'stopped') return
+      await store.setDesired(tx, row.id, 'stopped', at)
+      await event(tx, row, 'deployment.stop_asked', { by: principal.keyId }, at)
+      const route = await store.routeOf(tx, row.id)
+      const reason = { code: 'stopping', message: 'It is being stopped.', since: at.toISOString(), retry_after: 10 }
+      if (route) await store.publishRoute(tx, { ...route, phase: 'stopping', reason })
+    })
+  }
+
+  /** Brings a stopped or failed deployment back; a running one is left as it is. */
+  async start(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+      if (row.desired === 'running' && row.phase !== 'failed') return
+      await this.#bringBack(tx, row, at)
+      await event(tx, row, 'deployment.start_asked', { by: principal.keyId }, at)
+    })
+  }
+
+  /** New replicas of the same spec, rolled in without a gap where there is room. A stopped one is started. */
+  async restart(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+      const revision = await this.#addRevision(tx, row, row.spec, at)
+      if (row.desired === 'stopped' || row.phase === 'failed') await this.#bringBack(tx, row, at)
+      await event(tx, row, 'deployment.restart_asked', { by: principal.keyId, revision }, at)
+    })
+  }
+
+  /** Another spec = another revision, rolled to. Nothing changed = nothing done. Throws as `create` does. */
+  async change(principal: Principal, idOrName: string, change: SpecChange, alongside?: Write): Promise<void> {
+    await changeDeployment(this.#context, principal, idOrName, null, async (tx, row, at) => {
+      await alongside?.(tx, row, at)
+      const after = alongside ? (await store.deploymentById(tx, row.id))! : row
+      const { spec } = makeSpec(
+        { ...wishOf(row), ...change, engine: { ...wishOf(row).engine, ...change.engine } },
+        this.#context,
+      )
+      const changed = changedFields(row.spec, spec)
+      if (changed.length === 0) return
+      await this.#checkGrowth(tx, after, spec)
+      const revision = await this.#addRevision(tx, row, spec, at)
+      await event(tx, row, 'deployment.changed', { revision, by: principal.keyId, changed }, at)
+    })
+  }
+
+  /** Rolls to an earlier revision's spec (default: the newest before the current that did not fail), as a new revision. */
+  async rollback(principal: Principal, idOrName: string, number?: number, once: Once | null = null): Promise<void> {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+      const revisions = await store.revisionsOf(tx, row.id)
+      const target =
+        number === undefined
+          ? revisions.find((r) => r.number < row.revision && !r.failed)
+          : revisions.find((r) => r.number === number)
+      if (!target)
+        throw new Fault(
+          'not_found',
+          number === undefined ? 'There is no earlier revision.' : `There is no revision ${number}.`,
+        )
+      if (target.number === row.revision) return
+      await this.#checkGrowth(tx, row, target.spec)
+      await this.#addRevision(tx, row, target.spec, at)
+      await event(tx, row, 'revision.rolled_back', { from: row.revision, to: target.number, by: principal.keyId }, at)
+    })
+  }
+
+  async revisions(principal: Principal, idOrName: string): Promise<RevisionView[]> {
+    const row = await allowed(this.#context, principal, idOrName, 'deployment:read')
+    const revisions = await store.revisionsOf(this.#context.db, row.id)
+    return revisions.map((r) => ({
+      number: r.number,
+      spec: r.spec,
+      current: r.number === row.revision,
+      failed: r.failed,
+      failedWhy: r.failed_why,
+      createdAt: r.created_at,
+    }))
+  }
+
+  /** What does not run holds nothing of the quota: it is checked as if it were new. */
+  async #bringBack(tx: Tx, row: store.DeploymentRow, at: Date): Promise<void> {
+    const replicas = floorOf(policyOf(row))
+    const desiredReplicas = Math.max(replicas, row.desired_replicas)
+    const asked = { id: row.id, spec: row.spec, scaling: policyOf(row), desiredReplicas }
+    await checkQuota(tx, row.org_id, asked, this.#context)
+    await store.setDesired(tx, row.id, 'running', at)
+    await store.resetStarts(tx, row.id, replicas)
+  }
+
+  async #checkGrowth(tx: Tx, row: store.DeploymentRow, spec: DeploymentSpec): Promise<void> {
+    if (row.desired !== 'running') return
+    const before = { id: row.id, spec: row.spec, scaling: policyOf(row), desiredReplicas: row.desired_replicas }
+    await checkGrowth(tx, row.org_id, before, { ...before, spec }, this.#context)
+  }
+
+  async #addRevision(tx: Tx, row: store.DeploymentRow, spec: DeploymentSpec, at: Date): Promise<number> {
+    const [newest] = await store.revisionsOf(tx, row.id)
+    const number = (newest?.number ?? 0) + 1
+    await store.insertRevision(tx, { id: newId('rev', this.#context.clock), deployment_id: row.id, number, spec }, at)
+    await store.setRevision(tx, row.id, number, spec)
+    await store.resetStarts(tx, row.id, 0)
+    return number
+  }
+}
+
+/** The wish that makes this spec again. */
+export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec'>): DeploymentWish {
+  const { modelId, hardware, engine, replicas } = row.spec
+  const first = hardware[0]!
+  return {
+    name: row.name,
+    modelId,
+    gpuType: first.gpuType,
+    gpuCount: first.gpuCount,
+    ...(first.region === null ? {} : { region: first.region }),
+    replicas,
+    engine: { ...engine },
+  }
+}
+
+function changedFields(before: DeploymentSpec, after: DeploymentSpec): string[] {
+  const keys = Object.keys(after) as (keyof DeploymentSpec)[]
+  return keys.filter((key) => key !== 'engineWhy' && canonical(before[key]) !== canonical(after[key]))
+}
+
+async function event<T extends keyof EventData>(
+  tx: Tx,
+  row: store.DeploymentRow,
+  type: T,
+  data: EventData[T],
+  at: Date,
+): Promise<void> {
+  await record(tx, { orgId: row.org_id, deploymentId: row.id, type, data, at })
+}

@@ -1,0 +1,56 @@
+/** The organisation's quota in GPUs: what its deployments may hold, checked when one is made or grows. */
+import { Fault } from '../kernel/fault.ts'
+import type { HardwareCatalogue } from '../models/hardware.ts'
+import type { Tx } from '../store/database.ts'
+import { policyOf, type ScalingPolicy } from './scaling.ts'
+import { type DeploymentSpec, gpusOf } from './spec.ts'
+import { liveSpecsOf } from './store.ts'
+
+export interface QuotaContext {
+  hardware: HardwareCatalogue
+  /** GPUs an org may hold. */
+  quotaGpus: number
+}
+
+export interface Holding {
+  /** null: it is not there yet. */
+  id: string | null
+  spec: DeploymentSpec
+  scaling: ScalingPolicy
+  desiredReplicas: number
+}
+
+/** A floor counts while asleep too, so that waking is not refused. */
+export function gpusHeld(holding: Omit<Holding, 'id'>, hardware: HardwareCatalogue): number {
+  const replicas = Math.max(holding.scaling.minReplicas, holding.desiredReplicas)
+  return gpusOf({ hardware: holding.spec.hardware, replicas }, hardware)
+}
+
+/** Throws Fault `quota_exceeded` {used by the others, asked, limit}. Callers hold the org's lock. */
+export async function checkQuota(tx: Tx, orgId: string, asked: Holding, context: QuotaContext): Promise<void> {
+  const { hardware, quotaGpus: limit } = context
+  const gpus = gpusHeld(asked, hardware)
+  if (gpus === 0) return
+  const others = (await liveSpecsOf(tx, orgId)).filter((row) => row.id !== asked.id)
+  const used = others.reduce(
+    (sum, row) =>
+      sum + gpusHeld({ spec: row.spec, scaling: policyOf(row), desiredReplicas: row.desired_replicas }, hardware),
+    0,
+  )
+  if (used + gpus > limit)
+    throw new Fault('quota_exceeded', `This needs ${gpus} GPUs; the organisation holds ${used} of ${limit}.`, {
+      detail: { used, asked: gpus, limit },
+    })
+}
+
+/** The same for one that is there and wants to become `after`; what does not grow is never refused. */
+export async function checkGrowth(
+  tx: Tx,
+  orgId: string,
+  before: Holding | null,
+  after: Holding,
+  context: QuotaContext,
+): Promise<void> {
+  const had = before === null ? 0 : gpusHeld(before, context.hardware)
+  if (gpusHeld(after, context.hardware) > had) await checkQuota(tx, orgId, after, context)
+}

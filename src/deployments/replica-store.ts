@@ -1,0 +1,176 @@
+/** The SQL of replicas: one function per statement. */
+import type { Exit, Placement } from '../compute/contract.ts'
+import type { StartPhase } from '../engines/contract.ts'
+import type { Database, Tx } from '../store/database.ts'
+import type { ReplicaPatch, ReplicaPhase } from './replica.ts'
+
+export interface ReplicaRow {
+  id: string
+  deployment_id: string
+  revision_id: string
+  org_id: string
+  phase: ReplicaPhase
+  provider: string
+  gpu_type: string
+  gpu_count: number
+  region: string
+  emulated: boolean
+  price_micro_usd_per_unit_hour: string
+  address: string | null
+  port: number | null
+  start_phases: Partial<Record<StartPhase, number>>
+  created_at: Date
+  started_at: Date | null
+  ready_at: Date | null
+  drain_at: Date | null
+  drain_version: string | null
+  ended_at: Date | null
+  gone_at: Date | null
+  unhealthy_since: Date | null
+  after_replica: string | null
+  exit: Exit | null
+}
+
+type Db = Database | Tx
+
+/** Units held by replicas that are not gone, by hardware. */
+export async function heldUnits(
+  db: Db,
+): Promise<{ provider: string; gpu_type: string; region: string; units: number }[]> {
+  const rows = await db.query<{ provider: string; gpu_type: string; region: string; units: string }>(
+    `select provider, gpu_type, region, sum(gpu_count) as units from replicas where phase <> 'gone' group by 1, 2, 3`,
+  )
+  return rows.map((row) => ({ ...row, units: Number(row.units) }))
+}
+
+/** Billing ends when removal is asked: open intervals of all replicas close here. */
+export async function endReplicas(tx: Tx, deploymentId: string, at: Date): Promise<void> {
+  await tx.query(`update replicas set ended_at = $2 where deployment_id = $1 and ended_at is null`, [deploymentId, at])
+}
+
+const replicaColumns = `id, deployment_id, revision_id, org_id, phase, provider, gpu_type, gpu_count, region, emulated,
+  price_micro_usd_per_unit_hour, address, port, start_phases, created_at, started_at, ready_at, drain_at, drain_version,
+  ended_at, gone_at, unhealthy_since, after_replica, exit`
+
+export async function liveReplicasOf(db: Db, deploymentId: string): Promise<ReplicaRow[]> {
+  const rows = await db.query<ReplicaRow>(
+    `select ${replicaColumns} from replicas where deployment_id = $1 and phase <> 'gone' order by created_at, id`,
+    [deploymentId],
+  )
+  return rows
+}
+
+/** All there ever were, newest first, at most `limit`. */
+export async function replicasOf(db: Db, deploymentIds: readonly string[], limit: number): Promise<ReplicaRow[]> {
+  const rows = await db.query<ReplicaRow>(
+    `select ${replicaColumns} from replicas where deployment_id = any($1) order by created_at desc, id desc limit $2`,
+    [deploymentIds, limit],
+  )
+  return rows
+}
+
+export interface CostRow {
+  deployment_id: string
+  price: string
+  units: number
+  from_ms: string
+  to_ms: string | null
+}
+
+/** Serving intervals of the replicas of these deployments. */
+export async function servingIntervals(db: Db, deploymentIds: readonly string[]): Promise<CostRow[]> {
+  const rows = await db.query<CostRow>(
+    `select deployment_id, price_micro_usd_per_unit_hour as price, gpu_count as units,
+       (extract(epoch from ready_at) * 1000)::bigint as from_ms, (extract(epoch from ended_at) * 1000)::bigint as to_ms
+     from replicas where deployment_id = any($1) and ready_at is not null`,
+    [deploymentIds],
+  )
+  return rows
+}
+
+export async function insertReplica(
+  tx: Tx,
+  row: Pick<ReplicaRow, 'id' | 'deployment_id' | 'revision_id' | 'org_id' | 'after_replica'>,
+  placement: Placement,
+  price: bigint,
+  at: Date,
+): Promise<void> {
+  await tx.query(
+    `insert into replicas (id, deployment_id, revision_id, org_id, phase, provider, gpu_type, gpu_count, region, emulated,
+                           price_micro_usd_per_unit_hour, start_phases, created_at, after_replica)
+     values ($1, $2, $3, $4, 'planned', $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+    [
+      row.id,
+      row.deployment_id,
+      row.revision_id,
+      row.org_id,
+      placement.provider,
+      placement.gpuType,
+      placement.gpuCount,
+      placement.region,
+      placement.emulated,
+      price.toString(),
+      json({ hardware: at.getTime() }),
+      at,
+      row.after_replica,
+    ],
+  )
+}
+
+const patchColumns: Record<keyof ReplicaPatch, { column: string; value: (value: never) => unknown }> = {
+  phase: { column: 'phase', value: (v) => v },
+  startedAt: { column: 'started_at', value: date },
+  readyAt: { column: 'ready_at', value: date },
+  drainAt: { column: 'drain_at', value: date },
+  endedAt: { column: 'ended_at', value: date },
+  goneAt: { column: 'gone_at', value: date },
+  unhealthySince: { column: 'unhealthy_since', value: date },
+  startPhases: { column: 'start_phases', value: json },
+  exit: { column: 'exit', value: json },
+  address: { column: 'address', value: (v) => v },
+  port: { column: 'port', value: (v) => v },
+}
+
+/** Writes what a plan changed. An interval that was closed stays closed: the first end is the true one. */
+export async function patchReplica(tx: Tx, id: string, patch: ReplicaPatch): Promise<void> {
+  const sets: string[] = []
+  const values: unknown[] = [id]
+  for (const [key, value] of Object.entries(patch)) {
+    const { column, value: convert } = patchColumns[key as keyof ReplicaPatch]
+    values.push(convert(value as never))
+    // A drain that is called off is forgotten by the handshake too.
+    if (column === 'drain_at' && value === null) sets.push('drain_version = null')
+    sets.push(
+      column === 'ended_at'
+        ? `ended_at = least(ended_at, $${values.length}::timestamptz)`
+        : `${column} = $${values.length}`,
+    )
+  }
+  await tx.query(`update replicas set ${sets.join(', ')} where id = $1`, values)
+}
+
+/** The provider acknowledged the create. */
+export async function markStarted(tx: Tx, id: string, at: Date): Promise<void> {
+  await tx.query(`update replicas set phase = 'starting', started_at = $2 where id = $1 and phase = 'planned'`, [
+    id,
+    at,
+  ])
+}
+
+export async function markDrainVersion(tx: Tx, id: string, version: number): Promise<void> {
+  await tx.query('update replicas set drain_version = $2 where id = $1', [id, version])
+}
+
+/** Which of these replica ids have a row that is not gone. */
+export async function ownedReplicas(db: Db, ids: readonly string[]): Promise<Set<string>> {
+  const rows = await db.query<{ id: string }>(`select id from replicas where id = any($1) and phase <> 'gone'`, [ids])
+  return new Set(rows.map((row) => row.id))
+}
+
+export function json(value: unknown): string | null {
+  return value === null ? null : JSON.stringify(value)
+}
+
+function date(ms: number | null): Date | null {
+  return ms === null ? null : new Date(ms)
+}

@@ -1,0 +1,142 @@
+/** Changing a deployment on the native API: parts of its settings, its revisions, and the way back to one. */
+import { z } from 'zod'
+import { createDeployment, type DeploymentShape, deployment, type engineTypes, renderEngine } from './deployment.ts'
+import { instant, iso, orNull, plainText } from './fields.ts'
+import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
+
+const { model_id, gpu_type, gpu_count, replicas, engine, inactive_timeout_minutes } = createDeployment.shape
+const engineParts = engine.unwrap().shape
+
+const changeEngine = z.strictObject({
+  type: engineParts.type,
+  version: plainText(60).nullable().optional().meta({ description: 'null: the default again.' }),
+  max_model_len: engineParts.max_model_len
+    .unwrap()
+    .nullable()
+    .optional()
+    .meta({ description: 'null: the default again.' }),
+  max_num_seqs: engineParts.max_num_seqs
+    .unwrap()
+    .nullable()
+    .optional()
+    .meta({ description: 'null: the default again.' }),
+  additional_args: engineParts.additional_args,
+})
+
+export const changeDeployment = z
+  .strictObject({
+    model_id: model_id.optional(),
+    gpu_type: gpu_type.optional(),
+    gpu_count,
+    region: plainText(60).nullable().optional().meta({ description: 'null: any.', example: 'nyc2' }),
+    replicas,
+    engine: changeEngine.optional(),
+    scaling: changeScaling.optional(),
+    inactive_timeout_minutes,
+  })
+  .meta({
+    id: 'ChangeDeployment',
+    description: 'What is absent stays as it is.',
+    example: { engine: { max_num_seqs: 8 } },
+  })
+export type ChangeDeployment = z.input<typeof changeDeployment>
+
+/** A change in our own words: absent stays absent, and `undefined` is the default again. */
+export interface ChangeShape {
+  spec: {
+    modelId?: string
+    gpuType?: string
+    gpuCount?: number
+    region?: string
+    engine?: {
+      type?: (typeof engineTypes)[number]
+      version?: string
+      maxModelLen?: number
+      maxNumSeqs?: number
+      additionalArgs?: string[]
+    }
+  }
+  scaling: Partial<ScalingShape>
+  replicas?: number
+}
+
+const specWord = { model_id: 'modelId', gpu_type: 'gpuType', gpu_count: 'gpuCount', region: 'region' } as const
+const engineWord = {
+  type: 'type',
+  version: 'version',
+  max_model_len: 'maxModelLen',
+  max_num_seqs: 'maxNumSeqs',
+  additional_args: 'additionalArgs',
+} as const
+
+export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape {
+  const { replicas: fixed, engine: asked, scaling, inactive_timeout_minutes: minutes, ...spec } = body
+  return {
+    spec: {
+      ...renamed(spec, specWord),
+      ...(asked === undefined ? {} : { engine: renamed(asked, engineWord) }),
+    },
+    scaling: {
+      ...(minutes === undefined ? {} : { inactiveTimeoutMinutes: minutes }),
+      ...(scaling === undefined ? {} : scalingFrom(scaling)),
+    },
+    ...(fixed === undefined ? {} : { replicas: fixed }),
+  }
+}
+
+function renamed(given: object, words: Readonly<Record<string, string>>): object {
+  const named = Object.entries(given).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(named.map(([name, value]) => [words[name]!, value ?? undefined]))
+}
+
+export const rollback = z
+  .strictObject({
+    revision: z
+      .int()
+      .min(1)
+      .max(2_147_483_647)
+      .optional()
+      .meta({ description: 'Default: the newest before the current one that did not fail.' }),
+  })
+  .meta({ id: 'Rollback' })
+export type Rollback = z.input<typeof rollback>
+
+const shown = deployment.shape
+export const revision = z
+  .object({
+    revision: z.int(),
+    current: z.boolean().meta({ description: 'It runs, or is being rolled to.' }),
+    failed: z.boolean().meta({ description: 'It did not start and was given up.' }),
+    failed_why: orNull(z.string()),
+    created_at: instant,
+    model_id: shown.model_id,
+    gpu_type: shown.gpu_type,
+    gpu_count: shown.gpu_count,
+    region: shown.region,
+    engine: shown.engine,
+  })
+  .meta({ id: 'Revision', description: 'The settings of a deployment as they were.' })
+export type Revision = z.output<typeof revision>
+
+export function renderRevision(view: {
+  number: number
+  spec: DeploymentShape['spec']
+  current: boolean
+  failed: boolean
+  failedWhy: string | null
+  createdAt: Date
+}): Revision {
+  const first = view.spec.hardware[0]
+  return {
+    revision: view.number,
+    current: view.current,
+    failed: view.failed,
+    failed_why: view.failedWhy,
+    created_at: iso(view.createdAt),
+    model_id: view.spec.modelId,
+    gpu_type: first?.gpuType ?? '',
+    gpu_count: first?.gpuCount ?? 0,
+    region: first?.region ?? null,
+    engine: renderEngine(view.spec),
+  }
+}
