@@ -50,7 +50,7 @@ const meanings: Record<LifecycleVerb, Meaning> = {
   sleep: {
     ask: ({ client }, name) => client.sleepDeployment(name),
     asked: () => 'goes to sleep; the next request wakes it',
-    done: 'sleeps; the next request wakes it',
+    done: 'is asleep',
     settled: (d, replicas) => d.phase === 'asleep' && replicas.every((one) => one.ended_at !== null),
   },
 }
