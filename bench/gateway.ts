@@ -11,11 +11,15 @@ import type { Bench, Measured } from './report.ts'
 
 type Report = (measured: Measured) => void
 
-const rounds = 5
-const plain = { connections: 16, requests: 4_000, stream: false }
-const streams = { connections: 40, requests: 80, stream: true }
-const warmUp = { ...plain, requests: 2_000 }
+const plain = { rounds: 5, connections: 16, requests: 3_000, stream: false }
+const streams = { rounds: 3, connections: 50, requests: 100, stream: true }
+/** Until the compiler of the gateway's process has nothing left to do. */
+const warmUp = { ...plain, requests: 24_000 }
 const targetRatio = 5
+
+interface Turns extends Omit<Load, 'port'> {
+  rounds: number
+}
 
 interface Front {
   pid: number
@@ -51,7 +55,7 @@ async function measure(program: string, report: Report, ends: (() => Promise<voi
   const own = await startHelper<Front>('./front.ts', { upstreamPort: upstream.started.port })
   ends.push(own.helper.end)
   const gateway: Front = { pid: own.helper.pid, port: own.started.port }
-  for (const front of [nginx, gateway]) await cost(load.helper, front, warmUp)
+  await cost(load.helper, gateway, warmUp)
   const requests = await inTurns(load.helper, nginx, gateway, plain)
   report({ name: 'nginx: CPU per plain request', value: requests.nginx, unit: 'µs' })
   report({ name: 'gateway: CPU per plain request', value: requests.gateway, unit: 'µs' })
@@ -62,9 +66,9 @@ async function measure(program: string, report: Report, ends: (() => Promise<voi
   report({ name: 'streamed chunk ÷ nginx', value: chunks.ratio, unit: '×' })
 }
 
-async function inTurns(load: Helper, nginx: Front, gateway: Front, what: Omit<Load, 'port'>) {
+async function inTurns(load: Helper, nginx: Front, gateway: Front, what: Turns) {
   const costs: { nginx: number[]; gateway: number[] } = { nginx: [], gateway: [] }
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < what.rounds; round++) {
     costs.nginx.push(await cost(load, nginx, what))
     costs.gateway.push(await cost(load, gateway, what))
   }

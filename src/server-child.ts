@@ -121,10 +121,13 @@ export function runPart<S>(
 ): void {
   const tell = (message: ToParent) => process.send?.(message, () => {})
   let running: Promise<{ stop(): Promise<void> }> | null = null
+  let started = false
   let ending = false
   const end = async (status: number) => {
     if (ending) return
     ending = true
+    // There is nothing to finish yet, and what it waits for may never come.
+    if (!started) process.exit(status)
     // A database that is gone must not keep us: what is not over by then is given up.
     void systemClock.sleep(endDeadlineMs).then(() => process.exit(status))
     try {
@@ -140,10 +143,15 @@ export function runPart<S>(
   process.on('message', (message: ToChild<S>) => {
     if (message.kind === 'stop') return void end(0)
     running = run(message.setup, tell)
-    running.catch((error: Error) => {
-      tell({ kind: 'fatal', message: error.message })
-      process.exitCode = 1
-      setImmediate(() => process.exit(1))
-    })
+    running.then(
+      () => {
+        started = true
+      },
+      (error: Error) => {
+        tell({ kind: 'fatal', message: error.message })
+        process.exitCode = 1
+        setImmediate(() => process.exit(1))
+      },
+    )
   })
 }

@@ -4,6 +4,8 @@ import { createAdaptorServer } from '@hono/node-server'
 import { Access } from './access/commands.ts'
 import { makeApi } from './api/app.ts'
 import { Scaling } from './autoscaling/commands.ts'
+import { Autoscaler } from './autoscaling/loop.ts'
+import { type DecideSettings, defaultDecideSettings } from './autoscaling/state.ts'
 import { Deployments } from './deployments/commands.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
@@ -62,7 +64,8 @@ runPart<ControlSetup>(async (setup, tell) => {
   })
   const server = await listen(app.fetch, setup.socketPath)
   const stopping = new AbortController()
-  const loops = [loop.run(stopping.signal), loop.sweepForever(stopping.signal)]
+  const autoscaler = new Autoscaler({ ...context, decideSettings: decideSettings(config) })
+  const loops = [loop.run(stopping.signal), loop.sweepForever(stopping.signal), autoscaler.run(stopping.signal)]
   tell({ kind: 'ready' })
   return {
     stop: async () => {
@@ -73,6 +76,16 @@ runPart<ControlSetup>(async (setup, tell) => {
     },
   }
 })
+
+function decideSettings(config: Config): DecideSettings {
+  return {
+    ...defaultDecideSettings,
+    lookEverySeconds: config['autoscaling.look_every_seconds'],
+    fastLookSeconds: config['autoscaling.fast_look_seconds'],
+    queueDepthUp: config['autoscaling.queue_depth_up'],
+    latencyUpMs: config['autoscaling.latency_up_ms'],
+  }
+}
 
 function planSettings(config: Config) {
   return {

@@ -38,6 +38,7 @@ runPart<GatewaySetup>(async (setup, tell) => {
     log,
     onSettle: (settled) => feed.settled(settled),
     onHold: (deploymentId) => feed.holds(deploymentId),
+    trust: () => feed.distrust(),
   })
   feed.inFlight = () => gateway.inFlight()
   feed.held = () => gateway.held()
@@ -66,6 +67,8 @@ class Feed {
   #reportedAt = 0
   #savedUsedAt = 0
   #savedAt = 0
+  /** When the snapshot was saved that we live on, ms since epoch; null = the database has been reached. */
+  #snapshotFrom: number | null = null
   #wake: () => void = () => {}
   readonly #demand = new DemandCounts()
   #announce = false
@@ -83,6 +86,14 @@ class Feed {
     this.#db = db
     this.#tables = tables
     this.#log = log
+  }
+
+  /** A snapshot that grows too old while the database stays away: a key in it may have been revoked long ago. */
+  distrust(): string | null {
+    if (this.#snapshotFrom === null) return null
+    const age = Math.round((clock.now() - this.#snapshotFrom) / 1000)
+    if (age <= this.#setup.config['tables.max_stale_seconds']) return null
+    return `the database is away and keys and routes are ${age} s old`
   }
 
   settled({ keyId, deploymentId, code, stream, timings }: SettledRequest): void {
@@ -118,6 +129,7 @@ class Feed {
       )
       if (snapshot === null) throw error
       this.#log.warn({ savedAt: snapshot.savedAt }, 'the database is away: serving from the snapshot')
+      this.#snapshotFrom = snapshot.savedAt
       this.#tables.keyring.apply(snapshot.keyring)
       this.#tables.routes.apply(snapshot.routes)
     }
@@ -150,6 +162,7 @@ class Feed {
     // A version whose row was published again since has no row of its own; everything up to here is known all the same.
     keyring.version = Math.max(keyring.version, newest.keyring)
     routes.version = Math.max(routes.version, newest.routes)
+    this.#snapshotFrom = null
     await this.#report()
     await this.#save(changed)
   }
@@ -202,6 +215,6 @@ class Feed {
 
   async leave(): Promise<void> {
     await this.#saveUsed(0).catch(() => {})
-    await unregister(this.#db, this.#setup.id).catch(() => {})
+    await unregister(this.#db, this.#setup.id, this.#reportedAt).catch(() => {})
   }
 }

@@ -1,5 +1,5 @@
 /** What the parts of the server are made of: the one list of drivers and the setups that travel to the processes. */
-import { rmdirSync, rmSync } from 'node:fs'
+import { readdirSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { ComputeDriver } from './compute/contract.ts'
 import { LocalCompute } from './compute/local/driver.ts'
@@ -34,11 +34,18 @@ export interface GatewaySetup {
 
 const socketPathBytesMaximum = 100
 
-/** Control's socket: in the data folder when the path is short enough for a socket, else in a private folder of its own. */
+/**
+ * Control's socket: in the data folder when the path is short enough for a socket, else in a private folder of its own.
+ * Every start has another name: the control of a killed server removes its own socket when it ends, perhaps late.
+ */
 export function controlSocketPath(dataFolder: string, instanceId: string): string {
-  const inside = join(dataFolder, 'control.sock')
-  if (Buffer.byteLength(inside) <= socketPathBytesMaximum) return inside
-  return join(chooseSocketFolder({ folder: join(dataFolder, 'control'), account: null, instanceId }), 'control.sock')
+  const name = `control-${process.pid}.sock`
+  const fits = Buffer.byteLength(join(dataFolder, name)) <= socketPathBytesMaximum
+  const folder = fits
+    ? dataFolder
+    : chooseSocketFolder({ folder: join(dataFolder, 'control'), account: null, instanceId })
+  for (const stale of readdirSync(folder).filter((one) => /^control-\d+\.sock$/.test(one))) rmSync(join(folder, stale))
+  return join(folder, name)
 }
 
 /** At the end: a folder outside the data folder would stay behind for ever. */

@@ -85,14 +85,15 @@ class Supervisor {
     this.#listenForSignals()
     try {
       if (this.#port === 0) this.#port = await freePort(this.#config.host)
-      await Promise.all([this.#control.start(), this.#gateway.start()])
+      const started = Promise.all([this.#control.start(), this.#gateway.start()])
+      await Promise.race([started, aborted(this.#stop.signal)])
     } catch (error) {
       const asked = this.#stop.signal.aborted
       await this.#shutDown()
       if (asked) return 0
       throw new StartRefused((error as Error).message)
     }
-    this.#greet()
+    if (!this.#stop.signal.aborted) this.#greet()
     void this.#renewLeases()
     await aborted(this.#stop.signal)
     await this.#shutDown()

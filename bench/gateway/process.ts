@@ -15,17 +15,20 @@ export async function startHelper<T>(module: string, setup: object = {}): Promis
   const child: ChildProcess = fork(new URL(module, import.meta.url), [JSON.stringify(setup)], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
-  const next = async <M>(): Promise<M> => {
-    const failed = once(child, 'exit').then(() => Promise.reject(new Error(`${module} ended`)))
-    failed.catch(() => {})
-    const [message] = (await Promise.race([once(child, 'message'), failed])) as [M]
-    return message
-  }
+  const waiting = { resolve: (_message: unknown) => {}, reject: (_error: Error) => {} }
+  child.on('message', (message) => waiting.resolve(message))
+  child.on('exit', () => waiting.reject(new Error(`${module} ended`)))
+  const next = <M>(): Promise<M> =>
+    new Promise((resolve, reject) => {
+      waiting.resolve = resolve as (message: unknown) => void
+      waiting.reject = reject
+    })
   const helper: Helper = {
     pid: child.pid!,
     ask: (message) => {
+      const answer = next<never>()
       child.send(message)
-      return next()
+      return answer
     },
     end: async () => {
       if (child.exitCode !== null || child.signalCode !== null) return

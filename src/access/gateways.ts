@@ -34,9 +34,12 @@ export async function report(db: Database, gateway: GatewayReport, now: number):
   )
 }
 
-/** A gateway that ends cleanly takes itself off the register, so that nobody waits for it. */
-export async function unregister(db: Database, id: string): Promise<void> {
-  await db.query('delete from gateways where id = $1', [id])
+/**
+ * A gateway that ends cleanly takes itself off the register, so that nobody waits for it: unless one of the same id has
+ * reported after `lastReportAt` (ms since epoch), which then is its successor.
+ */
+export async function unregister(db: Database, id: string, lastReportAt: number): Promise<void> {
+  await db.query('delete from gateways where id = $1 and seen_at <= $2', [id, new Date(lastReportAt)])
 }
 
 /** Waits until every live gateway has applied `version`; false when one has not within `deadlineMs`. */
@@ -92,14 +95,21 @@ export function isDrained(
   )
 }
 
-/** What every fresh gateway says is asked, and in flight; silent ones are left out. */
+/** What the gateways say is asked and in flight. Not complete when a registered one is silent: silence is no evidence. */
 export async function demandReports(
   db: Database | Tx,
   now: number,
-): Promise<{ demand: Record<string, unknown>; inFlight: Record<string, number> }[]> {
-  const rows = await db.query<{ demand: Record<string, unknown>; in_flight: Record<string, number> }>(
-    'select demand, in_flight from gateways where seen_at > $1',
-    [new Date(now - silentAfterMs)],
-  )
-  return rows.map((row) => ({ demand: row.demand, inFlight: row.in_flight }))
+): Promise<{
+  complete: boolean
+  gateways: { id: string; demand: Record<string, unknown>; inFlight: Record<string, number> }[]
+}> {
+  const rows = await db.query<{
+    id: string
+    seen_at: Date
+    demand: Record<string, unknown>
+    in_flight: Record<string, number>
+  }>('select id, seen_at, demand, in_flight from gateways')
+  const fresh = rows.filter((row) => now - row.seen_at.getTime() <= silentAfterMs)
+  const gateways = fresh.map((row) => ({ id: row.id, demand: row.demand, inFlight: row.in_flight }))
+  return { complete: rows.length > 0 && fresh.length === rows.length, gateways }
 }

@@ -40,8 +40,8 @@ export const noSchedule: Schedule = { expiresAt: null, windows: [] }
 export const windowsMaximum = 20
 
 const dayMs = 86_400_000
-/** Two weeks, so that a window that falls into a change of clocks has its next turn in sight. */
-const daysAhead = 15
+/** How far ahead the next change is looked for: near first; then so far that a window which a change of clocks swallows has its next turn in sight. */
+const daysAhead = [1, 15] as const
 
 interface Span {
   start: number
@@ -56,20 +56,24 @@ export function scheduleAt(schedule: Schedule, now: number): Scheduled {
     const why = `The lease ended at ${new Date(expiresAt).toISOString()}.`
     return { override: { action: 'stop' }, expired: true, nextChangeAt: null, why }
   }
-  const spans = schedule.windows.flatMap((window) => spansOf(window, now))
-  const current = activeAt(spans, now)
-  const change = nextChange(spans, now, overrideOf(current))
+  const current = activeAt(spansOf(schedule, now, 0), now)
+  const change = daysAhead.reduce<number | null>((found, ahead) => found ?? nextChange(schedule, now, ahead), null)
   const nextChangeAt = earlier(change, expiresAt)
   const why = current === null ? 'No window of the schedule is open.' : whyOf(current)
   return { override: overrideOf(current), expired: false, nextChangeAt, why }
 }
 
-/** In the order of the list, then of time. */
-function spansOf(window: ScheduleWindow, now: number): Span[] {
+/** All that touch the time from `now` to `ahead` days later, in the order of the list. */
+function spansOf(schedule: Schedule, now: number, ahead: number): Span[] {
+  return schedule.windows.flatMap((window) => turnsOf(window, now, ahead))
+}
+
+function turnsOf(window: ScheduleWindow, now: number, ahead: number): Span[] {
   const wall = wallAt(now, window.timezone)
   const today = wall - (((wall % dayMs) + dayMs) % dayMs)
   const [from, to] = [minutesOf(window.from)!, minutesOf(window.to)!]
-  return Array.from({ length: daysAhead + 2 }, (_, at) => today + (at - 2) * dayMs)
+  // From two days before, for a night that is still going on; to one day more than asked, for days of 25 hours.
+  return Array.from({ length: ahead + 4 }, (_, at) => today + (at - 2) * dayMs)
     .filter((date) => window.days.includes(days[new Date(date).getUTCDay()]!))
     .map((date) => ({
       start: instantOf(date + from * 60_000, window.timezone),
@@ -83,10 +87,14 @@ function activeAt(spans: Span[], now: number): Span | null {
   return spans.find(({ start, end }) => start <= now && now < end) ?? null
 }
 
-function nextChange(spans: Span[], now: number, override: Override | null): number | null {
-  const moments = spans.flatMap(({ start, end }) => [start, end]).filter((moment) => moment > now)
-  moments.sort((a, b) => a - b)
-  const told = JSON.stringify(override)
+/** First moment of the next `ahead` days at which something else is said; null = there is none. */
+function nextChange(schedule: Schedule, now: number, ahead: number): number | null {
+  const spans = spansOf(schedule, now, ahead)
+  const told = JSON.stringify(overrideOf(activeAt(spans, now)))
+  const moments = spans
+    .flatMap(({ start, end }) => [start, end])
+    .filter((moment) => moment > now && moment <= now + ahead * dayMs)
+    .sort((a, b) => a - b)
   return moments.find((moment) => JSON.stringify(overrideOf(activeAt(spans, moment))) !== told) ?? null
 }
 

@@ -1,12 +1,13 @@
 /** `steps`: slow and steady. Three looks in a row that ask for more add one; three calm ones, and the cooldown, take one. */
-import { calmLook, type Facts, isSlow, oneLessDoes, promisedMs, recent, sameAs, step, waitingIn } from './look.ts'
+import { calmLook, type Facts, isSlow, oneLessDoes, promisedMs, sameAs, step, waitingIn } from './look.ts'
 import { type Decision, forget, looksInARow } from './state.ts'
-import type { Sample } from './window.ts'
+import { type Sample, total } from './window.ts'
 
 export function stepsLook(facts: Facts, sample: Sample): Decision {
   const { state, input, capacity, everySeconds } = facts
-  const seconds = Math.min(everySeconds, input.settings.panicSeconds)
-  const waiting = recent(facts, sample, seconds, (one) => waitingIn(one, capacity))
+  // What waits now; those turned away wait no more, so all since the look before count.
+  const rejected = total(input.window, input.now, everySeconds, (one) => one.rejected)
+  const waiting = waitingIn({ ...sample, rejected }, capacity)
   const crowded = waiting > input.settings.queueDepthUp * Math.max(1, sample.ready)
   const slow = isSlow(facts, sample)
   if (crowded || slow)
@@ -26,7 +27,7 @@ function busyLook(facts: Facts, cause: 'load' | 'latency', what: string): Decisi
 }
 
 function crowd(waiting: number, sample: Sample): string {
-  return `${Math.round(waiting * 10) / 10} waiting for ${sample.ready} ready`
+  return `${waiting} waiting for ${sample.ready} ready`
 }
 
 function lag(facts: Facts, sample: Sample): string {

@@ -91,3 +91,24 @@ export async function decisionsOf(
 export async function savePolicy(tx: Tx, deploymentId: string, policy: ScalingPolicy): Promise<void> {
   await tx.query('update deployments set scaling = $2 where id = $1', [deploymentId, JSON.stringify(policy)])
 }
+
+export interface ScaledRow
+  extends Pick<DeploymentRow, 'id' | 'org_id' | 'spec' | 'scaling' | 'desired_replicas' | 'ready_replicas'> {
+  /** The autoscaler's state; {} before its first look. */
+  autoscaler: object
+  /** Those that may hold requests. */
+  replica_ids: string[]
+}
+
+/** Every deployment that is to run and has not failed. */
+export async function scaledRows(db: Database): Promise<ScaledRow[]> {
+  return db.query<ScaledRow>(
+    `select d.id, d.org_id, d.spec, d.scaling, d.desired_replicas, d.ready_replicas, d.autoscaler,
+       coalesce((select array_agg(r.id) from replicas r where r.deployment_id = d.id and r.phase in ('ready', 'draining')), '{}') as replica_ids
+     from deployments d where d.desired = 'running' and d.phase <> 'failed'`,
+  )
+}
+
+export async function saveState(db: Database | Tx, deploymentId: string, state: object): Promise<void> {
+  await db.query('update deployments set autoscaler = $2 where id = $1', [deploymentId, JSON.stringify(state)])
+}

@@ -89,6 +89,11 @@ export function peak(window: LoadWindow, now: number, seconds: number, of: (samp
   return values.length === 0 ? null : Math.max(...values)
 }
 
+/** Sum over the samples of the last `seconds`: for what is counted since the sample before. */
+export function total(window: LoadWindow, now: number, seconds: number, of: (sample: Sample) => number): number {
+  return within(window, now, seconds).reduce((sum, sample) => sum + of(sample), 0)
+}
+
 /** The newest sample, unless it is older than `seconds`. */
 export function freshest(window: LoadWindow, now: number, seconds: number): Sample | null {
   return within(window, now, seconds).at(-1) ?? null

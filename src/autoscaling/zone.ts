@@ -32,6 +32,7 @@ export function wallAt(instant: number, timezone: string): number {
  */
 export function instantOf(wall: number, timezone: string): number {
   const offsets = [-24, 24].map((hours) => offsetAt(wall + hours * hourMs, timezone))
+  if (offsets[0] === offsets[1]) return wall - offsets[0]!
   const candidates = offsets.map((offset) => wall - offset).sort((a, b) => a - b)
   const exact = candidates.find((instant) => wallAt(instant, timezone) === wall)
   return exact ?? changeBetween(candidates[0]!, candidates.at(-1)!, wall, timezone)

@@ -261,9 +261,15 @@ export async function setDesired(tx: Tx, id: string, desired: 'running' | 'stopp
   // The phase follows the wish at once; the reconciler takes it from there.
   await tx.query(
     `update deployments set desired = $2, updated_at = $3, phase = case
-       when $2 = 'stopped' then 'stopping' when phase in ('stopping', 'stopped', 'failed') then 'starting' else phase end
+       when $2 = 'stopped' then 'stopping' when phase in ('stopping', 'stopped', 'failed') then 'starting' else phase end,
+       reason = case when $2 = 'stopped' then $4::jsonb else reason end
      where id = $1`,
-    [id, desired, at],
+    [
+      id,
+      desired,
+      at,
+      json({ code: 'stopping', message: 'It is being stopped.', since: at.toISOString(), retry_after: 10 }),
+    ],
   )
 }
 

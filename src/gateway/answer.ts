@@ -62,8 +62,10 @@ export function refuse(exchange: Exchange, fault: Fault, deadlines: Deadlines): 
 }
 
 function addCommon(headers: string[], exchange: Exchange, now: number): void {
-  const total = now - exchange.startedAt
-  const timing = `auth;dur=${ms(exchange.authMs)}, queue;dur=${ms(exchange.heldMs)}, total;dur=${ms(total)}`
+  const timing =
+    `auth;dur=${ms(exchange.authMs)}, queue;dur=${ms(exchange.heldMs)}, route;dur=${ms(exchange.routeMs)}` +
+    // A stream that is kept alive while it waits has no first byte yet.
+    (exchange.replicaId === null ? '' : `, ttft;dur=${ms(now - exchange.startedAt)}`)
   headers.push('x-request-id', exchange.shownId, 'server-timing', timing)
   if (exchange.replicaId !== null) headers.push('x-paddock-replica', exchange.replicaId)
 }

@@ -31,7 +31,16 @@ const hopByHop = new Set([
   'transfer-encoding',
   'upgrade',
   'expect',
+])
+/** Claims about who asks, and the request's id: all of them are ours to make. */
+const oursToSay = new Set([
   forwardedHeader,
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-proto',
+  'x-forwarded-host',
+  'x-real-ip',
+  'x-request-id',
 ])
 
 export class ControlProxy {
@@ -145,19 +154,20 @@ function hasBody(request: IncomingMessage): boolean {
 }
 
 function onwardHeaders(request: IncomingMessage, who: Forwarded, requestId: string): string[] {
-  const headers = passing(request)
-  headers.push(forwardedHeader, JSON.stringify(who))
-  if (request.headers['x-request-id'] === undefined) headers.push('x-request-id', requestId)
+  const headers = passing(request, oursToSay)
+  headers.push(forwardedHeader, JSON.stringify(who), 'x-request-id', requestId)
   if (request.headers['transfer-encoding'] !== undefined) headers.push('transfer-encoding', 'chunked')
   return headers
 }
 
 function backwardHeaders(answer: IncomingMessage): string[] {
-  return passing(answer)
+  return passing(answer, nothing)
 }
 
-/** Raw headers without those of the connection. */
-function passing(message: IncomingMessage): string[] {
+const nothing: ReadonlySet<string> = new Set()
+
+/** Raw headers without those of the connection and without those of `dropped`. */
+function passing(message: IncomingMessage, dropped: ReadonlySet<string>): string[] {
   const named = String(message.headers.connection ?? '')
     .toLowerCase()
     .split(',')
@@ -165,7 +175,7 @@ function passing(message: IncomingMessage): string[] {
   const headers: string[] = []
   for (let i = 0; i < message.rawHeaders.length; i += 2) {
     const name = message.rawHeaders[i]!.toLowerCase()
-    if (hopByHop.has(name) || named.includes(name)) continue
+    if (hopByHop.has(name) || dropped.has(name) || named.includes(name)) continue
     headers.push(name, message.rawHeaders[i + 1]!)
   }
   return headers

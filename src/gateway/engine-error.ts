@@ -28,11 +28,12 @@ function isContextFault(error: Record<string, unknown>, message: string): boolea
   return /maximum context length|exceeds? the (available )?context/i.test(message)
 }
 
-/** `{error: {…}}` as OpenAI writes it, or the bare object of older engines. */
+/** `{error: {…}}` as OpenAI writes it, the bare object of older engines, or `{error: "…"}`. */
 function errorObject(text: string): Record<string, unknown> {
   try {
     const parsed = JSON.parse(text) as Record<string, unknown> | null
     const inner = parsed?.error ?? parsed
+    if (typeof inner === 'string') return { message: inner }
     return inner !== null && typeof inner === 'object' ? (inner as Record<string, unknown>) : {}
   } catch {
     return {}

@@ -74,6 +74,8 @@ export class Exchange implements Rostered {
   settled = false
 
   authMs = 0
+  /** Parsing, finding the deployment, building the engine's body. */
+  routeMs = 0
   heldMs = 0
   ttftMs: number | null = null
   bytesIn = 0

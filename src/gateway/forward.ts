@@ -46,7 +46,10 @@ export async function forward(
     try {
       const sending = new Sending(parts, exchange, ask, route)
       const again = sending.conclude(await attempt(parts, exchange, link, body, ask.stream ? sending : null))
-      if (again === null) return
+      if (again === null) {
+        parts.replicas.answered(link)
+        return
+      }
       parts.replicas.eject(link, again.why)
       if (again.seen && (resends += 1) > resendsMaximum) throw again.fault
       if (again.seen) needsSince = parts.clock.monotonicMs()

@@ -4,7 +4,7 @@
  */
 import type { Keyring } from '../access/keyring.ts'
 import type { RouteTable } from '../deployments/routes.ts'
-import { toFault } from '../kernel/fault.ts'
+import { Fault, toFault } from '../kernel/fault.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
 import type { Log } from '../runtime/log.ts'
@@ -31,6 +31,16 @@ export interface InferenceParts {
   deadlines: Deadlines
   log: Log
   onSettle: OnSettle
+  trust: TablesTrust
+}
+
+/** Why keys and routes cannot be relied on now, in words; null = they can. */
+export type TablesTrust = () => string | null
+
+/** Throws Fault `unavailable`: keys that are not known yet must not be taken for wrong ones, nor old ones for valid. */
+export function requireTables(trust: TablesTrust): void {
+  const why = trust()
+  if (why !== null) throw new Fault('unavailable', `This gateway cannot serve: ${why}.`, { retryAfterSeconds: 2 })
 }
 
 /** Answers and settles the request, whatever happens. Never rejects. */
@@ -42,15 +52,19 @@ export async function serveInference(
   const { keyring, routes, engines, limits, clock, deadlines } = parts
   const { request, meant } = exchange
   try {
+    requireTables(parts.trust)
     exchange.principal = authenticate(keyring, request.headers, exchange.receivedAt)
     exchange.authMs = clock.monotonicMs() - exchange.startedAt
     checkBodyHeaders(request, limits.maxBytes)
     if (expectsContinue) exchange.response.writeContinue()
-    const ask = parseAsk(await readBody(exchange, limits, deadlines))
+    const body = await readBody(exchange, limits, deadlines)
+    const readAt = clock.monotonicMs()
+    const ask = parseAsk(body)
     exchange.ask = ask
     const deployment = resolve(routes, exchange.principal, meant, ask.model)
     exchange.deployment = deployment
     const engine = admit(engines, deployment, meant.route, ask.fields)
+    exchange.routeMs = clock.monotonicMs() - readAt
     await forward(parts, exchange, ask, deployment, engine)
   } catch (thrown) {
     giveUp(parts, exchange, thrown)

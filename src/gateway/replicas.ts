@@ -29,17 +29,22 @@ const probeBodyMaximumBytes = 64 * 1024
 export class Link implements ReplicaState {
   readonly id: string
   readonly deploymentId: string
+  /** As the route table named it when the connections were made. */
+  readonly replica: RouteReplica
   readonly authorization: string
   readonly pool: Pool
   readonly stop = new AbortController()
   inFlight = 0
   ejected = false
+  /** Times it was ejected since it last answered a request. */
+  ejections = 0
   /** It left the route table: its connections close with its last request. */
   gone = false
 
   constructor(deploymentId: string, replica: RouteReplica, limits: ConnectionLimits) {
     this.id = replica.id
     this.deploymentId = deploymentId
+    this.replica = replica
     this.authorization = `Bearer ${replica.key}`
     this.pool = new Pool(originOf(replica), {
       connections: limits.maxConnections,
@@ -89,6 +94,10 @@ export class Replicas {
   /** Counts a request in. Every `enter` is followed by one `leave`. */
   enter(route: Route, replica: RouteReplica): Link {
     let link = this.#links.get(replica.id)
+    if (link !== undefined && !isSame(link.replica, replica)) {
+      this.#letGo(link)
+      link = undefined
+    }
     if (link === undefined) {
       link = new Link(route.deploymentId, replica, this.#limits)
       this.#links.set(replica.id, link)
@@ -103,10 +112,19 @@ export class Replicas {
     if (link.gone && link.inFlight === 0) this.#retire(link)
   }
 
-  /** Takes a replica out of turn until it answers its probe. */
+  /** The replica answered a request: what happened to it before counts no more. */
+  answered(link: Link): void {
+    link.ejections = 0
+  }
+
+  /**
+   * Takes a replica out of turn until it answers its probe. One that answers probes and nothing else is probed ever less
+   * often, so that those who wait for it do not go round in a circle.
+   */
   eject(link: Link, why: string): void {
     if (link.ejected || link.gone) return
     link.ejected = true
+    link.ejections += 1
     this.#log.warn({ replicaId: link.id, deploymentId: link.deploymentId, why }, 'replica ejected')
     void this.#probeBack(link)
   }
@@ -139,15 +157,19 @@ export class Replicas {
     const listed = new Set(route?.replicas.map((replica) => replica.id))
     for (const link of this.#links.values()) {
       if (link.deploymentId !== deploymentId || listed.has(link.id)) continue
-      this.#links.delete(link.id)
-      this.#leaving.add(link)
-      link.gone = true
-      link.stop.abort()
-      if (link.inFlight === 0) this.#retire(link)
+      this.#letGo(link)
     }
     if (route !== null) return
     this.#unwatch.get(deploymentId)?.()
     this.#unwatch.delete(deploymentId)
+  }
+
+  #letGo(link: Link): void {
+    this.#links.delete(link.id)
+    this.#leaving.add(link)
+    link.gone = true
+    link.stop.abort()
+    if (link.inFlight === 0) this.#retire(link)
   }
 
   #retire(link: Link): void {
@@ -157,7 +179,8 @@ export class Replicas {
 
   async #probeBack(link: Link): Promise<void> {
     const engine = this.#engineOf(link)
-    let pauseMs = 0
+    let pauseMs = link.ejections < 2 ? 0 : firstProbePauseMs * 2 ** Math.min(link.ejections - 2, 8)
+    pauseMs = Math.min(longestProbePauseMs, pauseMs)
     while (!link.stop.signal.aborted) {
       if (pauseMs > 0) await this.#clock.sleep(pauseMs, link.stop.signal)
       if (engine === null || (await isReady(link, engine, this.#deadlines))) break
@@ -175,6 +198,10 @@ export class Replicas {
 }
 
 const untouched: ReplicaState = { inFlight: 0, ejected: false }
+
+function isSame(a: RouteReplica, b: RouteReplica): boolean {
+  return a === b || (a.port === b.port && a.key === b.key && a.address === b.address)
+}
 
 function originOf(replica: RouteReplica): string {
   const host = replica.address.includes(':') ? `[${replica.address}]` : replica.address

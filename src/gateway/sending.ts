@@ -53,7 +53,8 @@ export class Sending implements StreamBegin {
       case 'lost':
         return { why: outcome.why, seen: true, fault: lost(outcome.why) }
       case 'whole':
-        if (outcome.status === 503) return { why: 'status 503', seen: true, fault: unavailable() }
+        // It takes nothing now; that is no answer, and waiting for it is what holding is for.
+        if (outcome.status === 503) return { why: 'status 503', seen: false, fault: unavailable() }
         if (outcome.status !== 200) throw engineFault(outcome.status, outcome.body.toString('utf8'))
         return this.#endPlain(outcome)
       case 'streamed':

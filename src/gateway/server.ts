@@ -4,6 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { Keyring } from '../access/keyring.ts'
 import type { RouteTable } from '../deployments/routes.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
@@ -17,10 +18,10 @@ import type { Config } from '../runtime/settings.ts'
 import type { Engines } from './admit.ts'
 import { ControlProxy } from './control.ts'
 import { clientRequestId, Exchange } from './exchange.ts'
-import { type Dialect, sendFault } from './fault-body.ts'
+import { type Dialect, faultBody, sendFault } from './fault-body.ts'
 import { makeWhoAsks } from './forwarded.ts'
 import { Holding } from './hold.ts'
-import { type InferenceParts, serveInference } from './inference.ts'
+import { type InferenceParts, requireTables, serveInference, type TablesTrust } from './inference.ts'
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
@@ -39,6 +40,10 @@ export interface GatewayOptions {
   clock: Clock
   log: Log
   onSettle: OnSettle
+  /** Asked for every request; default: the tables can be relied on. */
+  trust?: TablesTrust
+  /** Lets several gateways of one user listen on the same port. */
+  reusePort?: boolean
   /** A request is the first that waits for a replica of this deployment. */
   onHold?(deploymentId: string): void
 }
@@ -56,6 +61,7 @@ export interface Gateway {
 const headersTimeoutMs = 30_000
 /** Above the idle timeout of load balancers (60 s), so that they close first. */
 const idleConnectionMs = 75_000
+const probeClientsAfterMs = 30_000
 const headerMaximumBytes = 16 * 1024
 const drainLookMs = 10
 
@@ -115,6 +121,7 @@ class FrontDoor implements Gateway {
       deadlines,
       log,
       onSettle: options.onSettle,
+      trust: options.trust ?? (() => null),
     }
     const firstByteMs = settings['gateway.first_byte_timeout_seconds'] * 1000
     this.#control = control && new ControlProxy({ ...control, deadlines, firstByteMs })
@@ -128,7 +135,7 @@ class FrontDoor implements Gateway {
   listen(host: string, port: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#server.once('error', reject)
-      this.#server.listen({ host, port }, () => {
+      this.#server.listen({ host, port, reusePort: this.#options.reusePort ?? false }, () => {
         this.#server.off('error', reject)
         resolve()
       })
@@ -164,6 +171,9 @@ class FrontDoor implements Gateway {
   #makeServer(): Server {
     const server = createServer({
       noDelay: true,
+      // Notices clients that vanished while they wait for a replica.
+      keepAlive: true,
+      keepAliveInitialDelay: probeClientsAfterMs,
       keepAliveTimeout: idleConnectionMs,
       headersTimeout: headersTimeoutMs,
       // Bodies have a deadline of their own, which moves as they arrive.
@@ -171,6 +181,7 @@ class FrontDoor implements Gateway {
       maxHeaderSize: headerMaximumBytes,
     })
     server.on('request', (request, response) => this.#serve(request, response, false))
+    server.on('clientError', refuseMalformed)
     server.on('checkContinue', (request, response) => this.#serve(request, response, true))
     return server
   }
@@ -235,6 +246,7 @@ class FrontDoor implements Gateway {
 
   #models(request: IncomingMessage, model: string | null): object {
     const { tables, clock } = this.#options
+    requireTables(this.#inference.trust)
     return listModels(tables.routes, authenticate(tables.keyring, request.headers, clock.now()), model)
   }
 
@@ -252,6 +264,8 @@ class FrontDoor implements Gateway {
 
   async #ready(): Promise<{ ok: boolean; problems: string[] }> {
     const problems = this.#options.tables.keyring.version > 0 ? [] : ['The gateway has no keys yet.']
+    const distrust = this.#inference.trust()
+    if (distrust !== null) problems.push(`The gateway cannot serve: ${distrust}.`)
     const control = await this.#control?.ready()
     if (control && !control.ok) problems.push(...control.problems)
     if (this.#closing) problems.push('The server is stopping.')
@@ -266,6 +280,29 @@ class FrontDoor implements Gateway {
     }
     sendFault(response, 'native', new Fault('route_not_found', 'This server answers inference only.'), requestId)
   }
+}
+
+/** What is no HTTP as we accept it (both lengths at once, heads too large, …) gets a sentence and is cut off. */
+function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const [status, fault] = malformed(error.code)
+  const body = faultBody('native', fault, newId('req'))
+  const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`
+  socket.end(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${body}`)
+}
+
+function malformed(code: string | undefined): [string, Fault] {
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return [
+      '431 Request Header Fields Too Large',
+      new Fault('invalid_request', `The head of the request is larger than ${headerMaximumBytes} bytes.`),
+    ]
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return ['408 Request Timeout', new Fault('request_timeout', 'The head of the request did not arrive in time.')]
+  return ['400 Bad Request', new Fault('invalid_request', 'The request is not valid HTTP/1.1.')]
 }
 
 function holdLimits(settings: Config) {

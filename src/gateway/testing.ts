@@ -9,6 +9,7 @@ import { silentLog } from '../runtime/log.ts'
 import { type Config, settings } from '../runtime/settings.ts'
 import type { EngineDialect } from './admit.ts'
 import type { SettledRequest } from './exchange.ts'
+import type { TablesTrust } from './inference.ts'
 import { type Gateway, startGateway } from './server.ts'
 
 export interface Asked {
@@ -192,6 +193,7 @@ export async function startBench(options: {
   routes?: Route[]
   over?: Partial<Config>
   control?: string
+  trust?: TablesTrust
 }): Promise<Bench> {
   const keyring = new Keyring()
   keyring.apply([
@@ -214,6 +216,7 @@ export async function startBench(options: {
     clock: systemClock,
     log: silentLog,
     onSettle: (record) => settled.push(record),
+    trust: options.trust,
   })
   const url = `http://127.0.0.1:${gateway.port}`
   const send: Bench['send'] = (path, init = {}) => {

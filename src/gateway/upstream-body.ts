@@ -8,6 +8,13 @@ import type { Ask } from './parse.ts'
 
 export function upstreamBody(ask: Ask, servedName: string, dialect: UsageDialect): Buffer {
   if (!ask.stream && ask.model === servedName && !hasDuplicates(ask.members)) return ask.bytes
+  if (!ask.stream && !hasDuplicates(ask.members)) {
+    const model = ask.members.find((member) => member.key === 'model')
+    if (model !== undefined) {
+      const { text } = ask
+      return Buffer.from(text.slice(0, model.valueStart) + byteText(servedName) + text.slice(model.valueEnd), 'latin1')
+    }
+  }
   const changes = new Map<string, string>([['model', byteText(servedName)]])
   if (ask.stream) {
     if (Object.keys(dialect.streamOptions).length > 0) {

@@ -10,9 +10,15 @@ export interface Usage {
   estimated?: true
 }
 
+/** What most engines write: three counts and nothing else. Read without building objects, as it comes with every answer. */
+const plainUsage =
+  /^{\s*"prompt_tokens":\s*(\d{1,15}),\s*"completion_tokens":\s*(\d{1,15}),\s*"total_tokens":\s*\d{1,15}\s*}$/
+
 /** Reads the text of a `usage` object, OpenAI's names or the Responses API's. null when it is not one. */
 export function readUsage(text: string | null): Usage | null {
   if (text === null) return null
+  const plain = plainUsage.exec(text)
+  if (plain !== null) return { promptTokens: Number(plain[1]), completionTokens: Number(plain[2]) }
   let raw: unknown
   try {
     raw = JSON.parse(text)

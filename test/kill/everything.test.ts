@@ -1,5 +1,5 @@
 /**
- * SIGKILL of everything at once, at random moments, while clients write: also while it is still starting, and in some
+ * SIGKILL of everything at once, or of the supervisor alone, at random moments, while clients write: also while it is still starting, and in some
  * rounds the engines with it. Every next start must work on the same port and folder, with all that was acknowledged.
  * `KILLS=1000 SEED=…` for the long form.
  */
@@ -10,7 +10,7 @@ import { systemClock, until } from '../../src/runtime/clock.ts'
 import { signalProcess } from '../../src/runtime/processes.ts'
 import { Run, type Server, startServer } from '../e2e/harness.ts'
 import { inNewPlace, type Place, shown } from '../e2e/place.ts'
-import { type OwnProcess, procOnly } from '../e2e/processes.ts'
+import { type OwnProcess, procOnly, type Role } from '../e2e/processes.ts'
 import { Random } from '../paper/random.ts'
 import { Writers } from './writers.ts'
 
@@ -25,7 +25,14 @@ const startingMsMaximum = 1_500
 const env = { PADDOCK_LOG_LEVEL: 'warn' }
 
 type Moment = 'starting' | 'writing'
-type Victims = 'its process group' | 'all but engines' | 'engines too'
+type Victims = 'the supervisor' | 'its process group' | 'all but engines' | 'engines too'
+const weights: Record<Victims, number> = {
+  'the supervisor': 2,
+  'its process group': 4,
+  'all but engines': 3,
+  'engines too': 1,
+}
+const parts: Role[] = ['supervisor', 'control', 'gateway', 'postmaster']
 
 class Rounds {
   readonly #place: Place
@@ -59,7 +66,7 @@ class Rounds {
 
   async #round(number: number): Promise<void> {
     const moment: Moment = this.#random.chance(0.4) ? 'starting' : 'writing'
-    const victims = this.#random.weighted<Victims>({ 'its process group': 5, 'all but engines': 4, 'engines too': 1 })
+    const victims = this.#random.weighted(weights)
     try {
       if (moment === 'starting') return await this.#startAndKill(victims)
       const server = await this.#start()
@@ -93,9 +100,9 @@ class Rounds {
   }
 
   async #kill(run: Run, victims: Victims): Promise<void> {
-    process.kill(-run.child.pid!, 'SIGKILL')
-    const spared = victims === 'engines too' ? [] : ['engine', 'keeper']
-    if (victims !== 'its process group')
+    const spared: Role[] = victims === 'engines too' ? [] : ['engine', 'keeper']
+    process.kill(victims === 'the supervisor' ? run.child.pid! : -run.child.pid!, 'SIGKILL')
+    if (victims === 'all but engines' || victims === 'engines too')
       for (const one of this.#place.processes()) if (!spared.includes(one.role)) signalProcess(one, 'SIGKILL')
     if (victims === 'engines too') this.#anchorEngine = null
     await run.ended
@@ -103,7 +110,9 @@ class Rounds {
 
   /** One of each part, nothing that nobody owns, all that was acknowledged, and the anchor answers. */
   async #check(server: Server): Promise<void> {
-    for (const role of ['supervisor', 'control', 'gateway', 'postmaster'] as const) this.#place.process(role)
+    await until(systemClock, 'one of each part', 10_000, () =>
+      parts.every((role) => this.#place.processes(role).length === 1),
+    )
     await this.#writers.verify(server)
     await this.#anchorAnswers(server)
     await until(systemClock, 'every engine belongs to a deployment', 20_000, () => this.#everyEngineIsOwned(server))

@@ -1,11 +1,14 @@
 /** SIGKILL of one part of the server: the others go on, and what was killed comes back. */
 // test timeout: 180 s
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import type { Exit } from '../../src/compute/contract.ts'
 import { systemClock, until } from '../../src/runtime/clock.ts'
+import { readJsonIfThere } from '../../src/runtime/files.ts'
 import { signalProcess } from '../../src/runtime/processes.ts'
 import { isReady, type Server, startServer } from '../e2e/harness.ts'
-import { Place } from '../e2e/place.ts'
+import { inNewPlace, Place } from '../e2e/place.ts'
 import { type OwnProcess, procOnly, type Role } from '../e2e/processes.ts'
 import { Talk } from './talk.ts'
 
@@ -106,18 +109,18 @@ describe('SIGKILL of one part', { skip: procOnly }, () => {
   })
 
   it('supervisor, and nobody starts again: only engines are left, until their lease is over', async () => {
-    const other = new Place()
-    try {
+    await inNewPlace(async (other) => {
       const lone = await startServer(other, { env: { PADDOCK_COMPUTE_LOCAL_LEASE_SECONDS: '3' } })
       await lone.deploy('lone')
       await lone.active('lone')
+      const { replicaId } = other.process('engine')
       lone.run.child.kill('SIGKILL')
       await until(systemClock, 'only engine and keeper', 8_000, () =>
         other.processes().every(({ role }) => role === 'engine' || role === 'keeper'),
       )
       await until(systemClock, 'the lease is over', 15_000, () => other.processes().length === 0)
-    } finally {
-      await other.remove()
-    }
+      const exit = readJsonIfThere<Exit>(join(other.dataFolder, 'engines', replicaId!, 'exit.json'))
+      assert.match(exit!.why, /Nobody renewed its lease/)
+    })
   })
 })

@@ -1,0 +1,208 @@
+/**
+ * The autoscaler: brings what the gateways report together, asks `decide`, and writes what it says. It is the only one
+ * that changes the wanted number of a running deployment by itself. Its window of samples lives in memory (a missing
+ * sample is missing, never zero); what it counted is stored, so that a restart forgets no look and no cooldown.
+ */
+import { demandReports } from '../access/gateways.ts'
+import type { DeploymentContext } from '../deployments/context.ts'
+import { checkGrowth } from '../deployments/quota.ts'
+import { policyOf, type ScalingPolicy } from '../deployments/scaling.ts'
+import * as deployments from '../deployments/store.ts'
+import { record } from '../events/store.ts'
+import { canonical } from '../kernel/canonical.ts'
+import { Fault } from '../kernel/fault.ts'
+import type { Log } from '../runtime/log.ts'
+import { demandChannel } from '../store/tables.ts'
+import { decide } from './decide.ts'
+import { Demands, type ReportedDemand } from './demands.ts'
+import { type Cause, type DecideSettings, type Decision, firstState, moveTo, type ScalingState } from './state.ts'
+import {
+  insertDecision,
+  type ScaledRow,
+  type ScalingCause,
+  saveState,
+  scaledRows,
+  setDesiredReplicas,
+} from './store.ts'
+import { addSample, emptyWindow, type LoadWindow } from './window.ts'
+
+/** Wakes come by notification; between them it looks this often. */
+const tickMs = 1_000
+const errorPauseMs = 1_000
+
+export interface AutoscalerContext extends DeploymentContext {
+  log: Log
+  decideSettings: DecideSettings
+}
+
+interface Memory {
+  window: LoadWindow
+  state: ScalingState
+  /** What the database has of the state. */
+  stored: string
+  /** The last number that could not be had, so that it is told once. */
+  refused: number | null
+}
+
+const causeWords: Record<Cause, ScalingCause | null> = {
+  load: 'load',
+  latency: 'load',
+  idle: 'idle',
+  wake: 'request',
+  limits: 'limits',
+  schedule: 'schedule',
+  'cooldown-held': null,
+  'no-reports': null,
+  steady: null,
+}
+
+export class Autoscaler {
+  readonly #context: AutoscalerContext
+  readonly #memory = new Map<string, Memory>()
+  readonly #demands = new Demands()
+
+  constructor(context: AutoscalerContext) {
+    this.#context = context
+  }
+
+  /** Runs until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { db, clock, log } = this.#context
+    let stop = new AbortController()
+    let poked = false
+    const unlisten = db.listen(demandChannel, () => {
+      poked = true
+      stop.abort()
+    })
+    while (!signal.aborted) {
+      poked = false
+      stop = new AbortController()
+      try {
+        await this.tick()
+      } catch (error) {
+        log.error({ error: (error as Error).stack ?? String(error) }, 'the autoscaler stumbled')
+        await clock.sleep(errorPauseMs, signal)
+      }
+      if (!poked) await clock.sleep(tickMs, AbortSignal.any([signal, stop.signal]))
+    }
+    unlisten()
+  }
+
+  /** One look at everything that runs. */
+  async tick(): Promise<void> {
+    const { db, clock } = this.#context
+    const now = clock.now()
+    const [rows, reports] = await Promise.all([scaledRows(db), demandReports(db, now)])
+    const asked = reports.complete ? this.#demands.gather(reports.gateways, rows) : null
+    for (const row of rows) await this.#lookAt(row, asked === null ? null : (asked.get(row.id) ?? null), now)
+    const live = new Set(rows.map((row) => row.id))
+    for (const id of this.#memory.keys()) if (!live.has(id)) this.#memory.delete(id)
+  }
+
+  async #lookAt(row: ScaledRow, asked: ReportedDemand | null, now: number): Promise<void> {
+    const memory = this.#remember(row, now)
+    if (asked !== null) memory.window = addSample(memory.window, this.#sample(row, asked, now))
+    const policy = policyOf(row)
+    if (await this.#stopWhenInactive(row, policy, memory, now)) return
+    const decision = decide({
+      window: memory.window,
+      policy,
+      state: memory.state,
+      sla: { ttftTargetMs: null },
+      capacityPerReplica: this.#capacity(row),
+      now,
+      settings: this.#context.decideSettings,
+    })
+    if (decision.desired === row.desired_replicas) await this.#keep(row, memory, decision)
+    else await this.#change(row, memory, decision, now)
+  }
+
+  #remember(row: ScaledRow, now: number): Memory {
+    let memory = this.#memory.get(row.id)
+    if (!memory) {
+      const stored = 'desired' in row.autoscaler ? (row.autoscaler as ScalingState) : firstState(row.desired_replicas)
+      memory = { window: emptyWindow, state: stored, stored: canonical(row.autoscaler), refused: null }
+      this.#memory.set(row.id, memory)
+    }
+    // Somebody else changed the wish (wake, sleep, limits): what was counted for the old one is void.
+    if (memory.state.desired !== row.desired_replicas) memory.state = moveTo(memory.state, row.desired_replicas, now)
+    return memory
+  }
+
+  #sample(row: ScaledRow, asked: ReportedDemand, now: number) {
+    const pending = Math.max(0, row.desired_replicas - row.ready_replicas)
+    return { at: now, ...asked, ready: row.ready_replicas, pending }
+  }
+
+  /** Requests at once that one replica's engine takes. */
+  #capacity({ spec }: ScaledRow): number {
+    const engine = this.#context.engines.get(spec.engine.type)
+    return engine?.limits(spec.engine, { contextSize: spec.engine.maxModelLen ?? 4_096 }).sequences ?? 1
+  }
+
+  async #keep(row: ScaledRow, memory: Memory, decision: Decision): Promise<void> {
+    memory.state = decision.state
+    memory.refused = null
+    const { lookedAt: _moment, ...counted } = decision.state
+    const text = canonical(counted)
+    if (text === memory.stored) return
+    await saveState(this.#context.db, row.id, decision.state)
+    memory.stored = text
+  }
+
+  async #change(row: ScaledRow, memory: Memory, decision: Decision, now: number): Promise<void> {
+    const { db, wake } = this.#context
+    const at = new Date(now)
+    const cause = causeWords[decision.cause] ?? 'load'
+    const refusal = await db.tx(async (tx): Promise<string | null> => {
+      const locked = await deployments.lockDeployment(tx, row.id)
+      if (locked?.desired !== 'running' || locked.desired_replicas !== row.desired_replicas) return null
+      const change = { row: locked, to: decision.desired, cause, why: decision.why, at }
+      try {
+        const held = {
+          id: locked.id,
+          spec: locked.spec,
+          scaling: policyOf(locked),
+          desiredReplicas: locked.desired_replicas,
+        }
+        await deployments.lockOrg(tx, locked.org_id)
+        await checkGrowth(tx, locked.org_id, held, { ...held, desiredReplicas: decision.desired }, this.#context)
+      } catch (error) {
+        if (!(error instanceof Fault)) throw error
+        if (memory.refused !== decision.desired)
+          await insertDecision(tx, { ...change, to: locked.desired_replicas, why: `${decision.why} ${error.message}` })
+        return error.message
+      }
+      await setDesiredReplicas(tx, change)
+      await saveState(tx, row.id, decision.state)
+      return null
+    })
+    memory.refused = refusal === null ? null : decision.desired
+    if (refusal !== null) return
+    memory.state = decision.state
+    wake()
+  }
+
+  /** Nobody asked for so long that it is stopped, not put to sleep: only a person brings it back. */
+  async #stopWhenInactive(row: ScaledRow, policy: ScalingPolicy, memory: Memory, now: number): Promise<boolean> {
+    const { quietSince } = memory.window
+    if (policy.inactiveTimeoutMinutes === 0 || quietSince === null) return false
+    if (now - quietSince < policy.inactiveTimeoutMinutes * 60_000) return false
+    await this.#context.db.tx(async (tx) => {
+      const locked = await deployments.lockDeployment(tx, row.id)
+      if (locked?.desired !== 'running') return
+      const at = new Date(now)
+      await deployments.setDesired(tx, row.id, 'stopped', at)
+      await deployments.touch(tx, row.id, at)
+      await record(tx, {
+        orgId: row.org_id,
+        deploymentId: row.id,
+        type: 'deployment.stop_asked',
+        data: { by: 'inactive_timeout' },
+        at,
+      })
+    })
+    this.#context.wake()
+    return true
+  }
+}
