@@ -108,7 +108,7 @@ export const lifecycleEndpoints = [
     description: 'As a new revision, rolled to like any other.',
     body: rollback,
     answer: deployment,
-    faults: ['quota_exceeded'],
+    faults: ['conflict', 'quota_exceeded'],
     run: async (ask) => {
       await ask.parts.lifecycle.rollback(ask.principal, ask.param('id'), ask.body.revision, ask.once)
       return changed(ask)

@@ -78,6 +78,8 @@ export class Scaling {
   /** Spec and policy in one transaction: all of it or nothing. A changed spec is rolled to, a changed policy is not. */
   async changeAll(principal: Principal, idOrName: string, change: DeploymentChange): Promise<void> {
     const { spec, scaling, replicas } = change
+    if (replicas !== undefined && Object.keys(scaling).some((key) => key !== 'inactiveTimeoutMinutes'))
+      throw new Fault('invalid_request', 'replicas is exactly that many; a change of scaling goes without it.')
     await this.#lifecycle.change(principal, idOrName, spec, async (tx, row, at) => {
       const { autoscalingEnabled, minReplicas, maxReplicas } = fixedScaling(replicas ?? 1)
       const fixed = replicas === undefined ? {} : { autoscalingEnabled, minReplicas, maxReplicas }

@@ -1,10 +1,11 @@
 /** The list of commands with their options and examples. Adding one = a file for what it does and an entry here. */
 import { type Command, Option } from 'commander'
 import type { ChatOptions } from './chat.ts'
+import { examples, type Talk } from './command-parts.ts'
 import type { DeployOptions } from './deploy.ts'
 import type { Doors, GlobalOptions } from './doors.ts'
+import { addLifecycle } from './lifecycle-commands.ts'
 import type { Screen } from './screen.ts'
-import type { Session } from './session.ts'
 
 const engines = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang']
 const roles = ['owner', 'admin', 'developer', 'billing', 'viewer', 'scoped']
@@ -27,15 +28,11 @@ export function addCommands(program: Command, screen: Screen, doors: Doors, setS
   addDeploy(program, talk)
   addLooks(program, talk)
   addChat(program, talk)
+  addLifecycle(program, talk)
   addRm(program, talk)
   addAccess(program, talk)
   addCatalogue(program, talk)
 }
-
-/** Makes the action of a command that talks to a server. */
-type Talk = <A extends unknown[]>(
-  work: (session: Session, ...args: A) => Promise<void>,
-) => (...args: A) => Promise<void>
 
 function addServe(
   program: Command,
@@ -266,10 +263,4 @@ function addCatalogue(program: Command, talk: Talk): void {
 
 function collected(value: string, before: string[] = []): string[] {
   return [...before, value]
-}
-
-function examples(command: Command, list: [line: string, about: string][]): void {
-  const widest = Math.max(...list.map(([line]) => line.length))
-  const lines = list.map(([line, about]) => `  ${about === '' ? line : `${line.padEnd(widest)}   ${about}`}`)
-  command.addHelpText('after', `\nExamples:\n${lines.join('\n')}`)
 }

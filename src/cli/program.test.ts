@@ -16,9 +16,28 @@ function paddock(...args: string[]) {
 test('help: every command has a description and examples, the exit statuses are there', () => {
   const { status, stdout } = paddock('--help')
   assert.equal(status, 0)
-  for (const word of ['serve', 'demo', 'deploy', 'ls', 'get', 'chat', 'explain', 'rm', 'keys', 'logs', 'Exit status:'])
+  for (const word of [
+    'serve',
+    'demo',
+    'deploy',
+    'ls',
+    'get',
+    'chat',
+    'explain',
+    'rm',
+    'stop',
+    'start',
+    'restart',
+    'wake',
+    'sleep',
+    'scale',
+    'rollback',
+    'keys',
+    'logs',
+    'Exit status:',
+  ])
     assert.ok(stdout.includes(word), word)
-  for (const command of ['deploy', 'chat', 'serve']) {
+  for (const command of ['deploy', 'chat', 'serve', 'stop', 'scale', 'rollback']) {
     const help = paddock(command, '--help')
     assert.equal(help.status, 0)
     assert.match(help.stdout, /Examples:\n {2}\S/)
@@ -35,6 +54,11 @@ test('wrong usage ends with 2 and one sentence that names what is wrong', () => 
     [['deploy', 'm', '--engine', 'x'], /llamacpp/],
     [['ls', '--port', 'x'], /"x" is no port/],
     [['keys', 'create'], /--name/],
+    [['scale', 'x', '--max', 'many', '--key', 'k'], /--max must be a whole number from 1; seen: "many"/],
+    [['scale', 'x', '--on', '--off', '--key', 'k'], /--on and --off/],
+    [['scale', 'x', '--cooldown', 'soon', '--key', 'k'], /--cooldown must be a time/],
+    [['stop', 'x', '--wait', '--timeout', '-1', '--key', 'k'], /--timeout/],
+    [['rollback', 'x', '--to', '0', '--key', 'k'], /--to must be a whole number from 1/],
   ]
   for (const [args, said] of cases) {
     const { status, stdout, stderr } = paddock(...args)

@@ -45,6 +45,20 @@ export async function untilGone(wait: Wait): Promise<Deployment | null> {
   })
 }
 
+/** Returns when `settled` holds. Throws Failure when the deployment fails or is deleted meanwhile, or at the deadline. */
+export async function untilSettled(
+  wait: Wait,
+  what: string,
+  settled: (deployment: Deployment, replicas: readonly Replica[]) => boolean,
+): Promise<Deployment> {
+  return poll<Deployment>(wait, what, async () => {
+    const { deployment, replicas } = await wait.session.client.explainDeployment(wait.deployment.id)
+    if (settled(deployment, replicas)) return { doing: null, done: deployment }
+    if (deployment.phase === 'failed' || deployment.phase === 'deleted') throw ended(deployment)
+    return { doing: [deployment.phase, startPart(replicas)].filter(Boolean).join(' · ') }
+  })
+}
+
 /** What one look saw: the end, or what goes on. */
 type Look<T> = { doing: null; done: T } | { doing: string }
 
@@ -99,16 +113,20 @@ function verdict(deployment: Deployment): 'answers' | 'not yet' {
     case 'stopped':
     case 'failed':
     case 'gone':
-      throw new Failure(
-        exitStatus.failed,
-        deployment.reason?.code ?? deployment.phase,
-        `Deployment "${deployment.name}" is ${deployment.phase}${deployment.reason ? `: ${deployment.reason.message}` : '.'}`,
-        `See "paddock explain ${deployment.name}" and "paddock logs ${deployment.name}".`,
-        { detail: deployment },
-      )
+      throw ended(deployment)
     default:
       return never(meaning, 'answering')
   }
+}
+
+function ended(deployment: Deployment): Failure {
+  return new Failure(
+    exitStatus.failed,
+    deployment.reason?.code ?? deployment.phase,
+    `Deployment "${deployment.name}" is ${deployment.phase}${deployment.reason ? `: ${deployment.reason.message}` : '.'}`,
+    `See "paddock explain ${deployment.name}" and "paddock logs ${deployment.name}".`,
+    { detail: deployment },
+  )
 }
 
 /** Which part of its start the youngest starting replica is in. */

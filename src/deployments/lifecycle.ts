@@ -89,10 +89,9 @@ export class Lifecycle {
           ? revisions.find((r) => r.number < row.revision && !r.failed)
           : revisions.find((r) => r.number === number)
       if (!target)
-        throw new Fault(
-          'not_found',
-          number === undefined ? 'There is no earlier revision.' : `There is no revision ${number}.`,
-        )
+        throw number === undefined
+          ? new Fault('conflict', 'There is no earlier revision.')
+          : new Fault('invalid_request', `revision: there is no revision ${number} among the latest.`)
       if (target.number === row.revision) return
       await this.#checkGrowth(tx, row, target.spec)
       await this.#addRevision(tx, row, target.spec, at)

@@ -3,6 +3,7 @@ import { strict as assert } from 'node:assert'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { Access } from '../access/commands.ts'
+import { Scaling } from '../autoscaling/commands.ts'
 import type { ComputeDriver } from '../compute/contract.ts'
 import { TestFleet } from '../compute/local/testing/fleet.ts'
 import type { EngineDriver } from '../engines/contract.ts'
@@ -264,4 +265,56 @@ test('without spare hardware a roll goes in place, and nobody else takes the pla
   for (const { id } of [full, waiting]) await deployments.remove(operator, id, { onlyIfStopped: false })
   await untilPhase(waiting.id, 'deleted')
   await untilPhase(full.id, 'deleted')
+})
+
+const scaling = new Scaling(context)
+
+test('asleep nothing runs and nothing is billed; awake again it serves; limits add and take replicas', async () => {
+  const { id } = await deployments.create(operator, wish('nap', { scaling: { maxReplicas: 3 } }), null)
+  const serving = await untilPhase(id, 'serving')
+  assert.equal(serving.hourlyCostMax, 3n * serving.hourlyCost)
+  await scaling.sleep(operator, id)
+  await until(clock, 'its hardware is free', 10_000, async () => (await fleet.local.list()).length === 0)
+  const asleep = await untilPhase(id, 'asleep')
+  assert.deepEqual([asleep.readyReplicas, asleep.desiredReplicas, asleep.hourlyCost], [0, 0, 0n])
+  await lifecycle.change(operator, id, { engine: { maxNumSeqs: 2 } })
+  const still = await untilPhase(id, 'asleep')
+  assert.deepEqual([still.revision, still.cost], [2, asleep.cost], 'a changed spec does not wake it')
+
+  await Promise.all([scaling.wake(operator, id), scaling.wake(operator, id), scaling.wake(operator, id)])
+  const awake = await untilPhase(id, 'serving')
+  assert.deepEqual([awake.readyReplicas, awake.spec.engine.maxNumSeqs], [1, 2])
+  const since = (await deployments.replicas(operator, id)).filter((one) => one.revision === 2)
+  assert.equal(since.length, 1, 'one start however many woke it')
+
+  await scaling.change(operator, id, { minReplicas: 3 })
+  await until(clock, 'three are ready', 15_000, async () => (await deployments.get(operator, id)).readyReplicas === 3)
+  await scaling.change(operator, id, { minReplicas: 1, maxReplicas: 1 })
+  await until(clock, 'one is left', 15_000, async () => (await fleet.local.list()).length === 1)
+  const { items } = await scaling.decisions(operator, id, { limit: 50 })
+  assert.deepEqual(
+    items.map(({ from, to, cause }) => [from, to, cause]),
+    [
+      [3, 1, 'limits'],
+      [1, 3, 'limits'],
+      [0, 1, 'wake'],
+      [1, 0, 'sleep'],
+    ],
+  )
+  await deployments.remove(operator, id, { onlyIfStopped: false })
+  await untilPhase(id, 'deleted')
+})
+
+test('put to sleep while it starts: nothing stays behind, and the wake that follows is served', async () => {
+  const { id } = await deployments.create(operator, wish('early'), null)
+  await scaling.sleep(operator, id)
+  await untilPhase(id, 'asleep')
+  await until(clock, 'nothing left', 10_000, async () => (await fleet.local.list()).length === 0)
+  await scaling.wake(operator, id)
+  await untilPhase(id, 'serving')
+  await lifecycle.stop(operator, id)
+  await untilPhase(id, 'stopped')
+  assert.equal(await codeOf(scaling.wake(operator, id)), 'conflict')
+  await deployments.remove(operator, id, { onlyIfStopped: true })
+  await untilPhase(id, 'deleted')
 })

@@ -113,7 +113,7 @@ export function changeScaling(
 function impliesAutoscaling(before: ScalingPolicy, change: Partial<ScalingPolicy>): boolean {
   const { minReplicas, maxReplicas, scaleToZero, policy, targetConcurrency } = change
   if (scaleToZero === true || minReplicas === 0 || policy !== undefined || targetConcurrency !== undefined) return true
-  return maxReplicas !== undefined && maxReplicas > (minReplicas ?? before.minReplicas)
+  return maxReplicas !== undefined && maxReplicas !== (minReplicas ?? before.minReplicas)
 }
 
 function problemsOf(policy: ScalingPolicy, limits: ScalingLimits): string[] {

@@ -132,6 +132,58 @@ describe('command line', { concurrency: false }, () => {
     assert.equal((await run(['logs', 'starter', '--follow', '--json'])).status, 2)
   })
 
+  test('sleep, wake, scale, restart, rollback, stop, start: each waits until it is so', async () => {
+    assert.match(
+      (await ok(['scale', 'starter'])).stdout,
+      /^starter has exactly 1 replica\.\n1 of 1 wanted now are ready/,
+    )
+    const slept = await ok(['sleep', 'starter', '--wait', '--timeout', '60s'])
+    assert.match(slept.stdout, /^starter is asleep after \d+\.\d s\.$/m)
+    const asleep: { phase: string; hourly_cost_usd: number } = await json(['get', 'starter'])
+    assert.deepEqual([asleep.phase, asleep.hourly_cost_usd], ['asleep', 0])
+    assert.match((await ok(['wake', 'starter', '--wait', '--timeout', '90s'])).stdout, /^starter answers after/m)
+
+    const scaled = await ok([
+      'scale',
+      'starter',
+      '--min',
+      '2',
+      '--max',
+      '3',
+      '--cooldown',
+      '5m',
+      '--to-zero',
+      '--idle',
+      '10m',
+    ])
+    assert.match(scaled.stdout, /^starter scales from 2 to 3 replicas by steps; cooldown/)
+    assert.match(scaled.stdout, /It sleeps after 10/)
+    const one: { min_replicas: number; ready_replicas: number; autoscaling_enabled: boolean } = await json([
+      'scale',
+      'starter',
+      '--replicas',
+      '1',
+      '--wait',
+    ])
+    assert.deepEqual([one.min_replicas, one.ready_replicas, one.autoscaling_enabled], [1, 1, false])
+    assert.match((await ok(['scale', 'starter'])).stdout, /1 → 2 {2}limits: .*\n.*0 → 1 {2}wake/)
+    const refused = await run(['scale', 'starter', '--cooldown', '10s'])
+    assert.deepEqual([refused.status, refused.stdout], [1, ''])
+    assert.match(refused.stderr, /cooldown_seconds must be more than 120/)
+
+    assert.match((await ok(['restart', 'starter', '--wait', '--timeout', '90s'])).stdout, /runs on new replicas after/)
+    const back: { revision: number } = await json(['rollback', 'starter', '--to', '1', '--wait'])
+    assert.equal(back.revision, 3)
+    assert.match((await run(['rollback', 'starter', '--to', '77'])).stderr, /there is no revision 77/)
+
+    assert.match((await ok(['stop', 'starter', '--wait'])).stdout, /^starter is stopped after/m)
+    assert.match((await ok(['stop', 'starter'])).stdout, /^starter is stopped\.$/m)
+    assert.equal((await run(['wake', 'starter'])).status, 1)
+    assert.match((await ok(['start', 'starter', '--wait', '--timeout', '90s'])).stdout, /^starter answers after/m)
+    for (const verb of ['stop', 'start', 'restart', 'wake', 'sleep', 'rollback', 'scale'])
+      assert.equal((await run([verb, 'nobody'])).status, 3, verb)
+  })
+
   test('keys: the secret is printed once and alone; a revoked key is refused', async () => {
     const created = await ok(['keys', 'create', '--name', 'for tests', '--role', 'developer', '--expires-in', '1h'])
     assert.match(created.stdout, /^sk_\S+\n$/)

@@ -140,21 +140,26 @@ test('what cannot be started says why and leaves nothing', async () => {
 })
 
 test('without renewals a replica ends by itself; with them it stays', async () => {
-  const fleet = fleetOf({ leaseSeconds: 2 })
-  const [kept, left] = [await fleet.answering(), await fleet.answering()]
+  const fleet = fleetOf({ leaseSeconds: 4 })
+  const order = fleet.order()
   const stop = new AbortController()
   const renewing = (async () => {
     while (!stop.signal.aborted) {
-      await fleet.local.renew([kept.id])
+      await fleet.local.renew([order.id])
       await systemClock.sleep(300, stop.signal)
     }
   })()
-  const exit = await fleet.exited(left.id)
-  assert.match(exit.why, /renew/)
-  await fleet.gone(left.engine)
-  assert.equal((await fleet.local.observe(kept.id)).state, 'running')
-  stop.abort()
-  await renewing
+  try {
+    await fleet.local.create(order)
+    const left = await fleet.answering()
+    const exit = await fleet.exited(left.id)
+    assert.match(exit.why, /renew/)
+    await fleet.gone(left.engine)
+    assert.equal((await fleet.local.observe(order.id)).state, 'running')
+  } finally {
+    stop.abort()
+    await renewing
+  }
 })
 
 test('whoever comes next adopts: same engine, same port, no restart', async () => {
