@@ -47,8 +47,17 @@ function roleOf(pid: number, command: string, environment: string[]): Role {
   if (/server-gateway\.[jt]s/.test(command)) return 'gateway'
   if (/(main\.[jt]s|paddock\.mjs) serve/.test(command)) return 'supervisor'
   if (command.startsWith('postgres: ')) return 'backend'
-  if (basename(link(pid, 'exe')).startsWith('postgres')) return 'postmaster'
+  // A backend that was just forked still has the arguments of its postmaster.
+  if (isPostgres(pid)) return isPostgres(parentOf(pid)) ? 'backend' : 'postmaster'
   return 'other'
+}
+
+function isPostgres(pid: number): boolean {
+  return basename(link(pid, 'exe')).startsWith('postgres')
+}
+
+function parentOf(pid: number): number {
+  return Number(/^PPid:\t(\d+)/m.exec(list(pid, 'status').join('\0'))?.[1])
 }
 
 function replicaOf(command: string, environment: string[]): string | null {

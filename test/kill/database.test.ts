@@ -13,6 +13,8 @@ import { type OwnProcess, procOnly } from '../e2e/processes.ts'
 import { Talk } from './talk.ts'
 import { Writers } from './writers.ts'
 
+const chat = { model: 'steady', messages: [{ role: 'user' as const, content: 'Hello' }], max_tokens: 2 }
+
 describe('SIGKILL of', { skip: procOnly }, () => {
   const place = new Place()
   const writers = new Writers(systemClock.now())
@@ -34,7 +36,7 @@ describe('SIGKILL of', { skip: procOnly }, () => {
     }
   })
 
-  async function recovers(victim: () => OwnProcess): Promise<void> {
+  async function recovers(victim: () => OwnProcess, gatewayLives = true): Promise<void> {
     const talk = new Talk(server.openai(), 'steady')
     const writing = writers.write(server, 3)
     const busy = await makeBusy(place)
@@ -48,7 +50,8 @@ describe('SIGKILL of', { skip: procOnly }, () => {
       await Promise.all([writing.end(), busy.end(), talk.end()])
     }
     await writers.verify(server)
-    assert.deepEqual(talk.failures, [], 'inference needs no database')
+    if (gatewayLives) assert.deepEqual(talk.failures, [], 'inference needs no database')
+    assert.equal((await server.openai().chat.completions.create(chat)).object, 'chat.completion')
     assert.ok(
       place.processes('engine').some(({ pid }) => pid === engine.pid),
       'the engine is untouched',
@@ -74,6 +77,13 @@ describe('SIGKILL of', { skip: procOnly }, () => {
       signalProcess(place.process('control'), 'SIGKILL')
       return place.process('postmaster')
     })
+  })
+
+  it('the postmaster and the gateway together', async () => {
+    await recovers(() => {
+      signalProcess(place.process('gateway'), 'SIGKILL')
+      return place.process('postmaster')
+    }, false)
   })
 })
 

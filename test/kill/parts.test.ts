@@ -13,8 +13,8 @@ import { type OwnProcess, procOnly, type Role } from '../e2e/processes.ts'
 import { Talk } from './talk.ts'
 
 const chat = { model: 'steady', messages: [{ role: 'user' as const, content: 'Hello' }], max_tokens: 2 }
-/** "Within about a second" on a machine that does other things too. */
-const soonMs = 3_000
+/** About a second on a machine with nothing else to do; ten there would be a defect on any. */
+const soonMs = 10_000
 
 describe('SIGKILL of one part', { skip: procOnly }, () => {
   const place = new Place()
@@ -71,12 +71,13 @@ describe('SIGKILL of one part', { skip: procOnly }, () => {
     )
   })
 
-  it('gateway: back within about a second, with its keys and routes', async () => {
+  it('gateway: back within about a second, with its keys and routes', async (t) => {
     const key = await server.native.createKey({ name: 'before the gateway died' })
     const revoked = await server.native.createKey({ name: 'revoked before the gateway died' })
     await server.native.revokeKey(revoked.id)
     for (let round = 0; round < 3; round++) {
       const ms = await kill('gateway', () => isReady(server.url))
+      t.diagnostic(`back after ${Math.round(ms)} ms`)
       assert.ok(ms < soonMs, `${Math.round(ms)} ms`)
       assert.equal((await server.openai(key.secret).chat.completions.create(chat)).object, 'chat.completion')
       await assert.rejects(server.openai(revoked.secret).chat.completions.create(chat), { status: 401 })
