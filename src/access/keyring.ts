@@ -55,8 +55,12 @@ export class Keyring {
    * malformed, unknown, revoked and expired keys. `actAs` is the value of X-Paddock-Org; only the operator may use it.
    */
   authenticate(authorization: string | undefined, now: number, actAs?: string): Principal {
-    const secret = bearer(authorization)
-    const entry = this.#byHash.get(hashKey(secret))
+    return this.principalOf(hashKey(bearer(authorization)), now, actAs)
+  }
+
+  /** The same for whoever has hashed the secret already. */
+  principalOf(hash: string, now: number, actAs?: string): Principal {
+    const entry = this.#byHash.get(hash)
     if (!entry) throw new Fault('invalid_key', 'This API key is not known here.')
     if (entry.removed) throw new Fault('invalid_key', 'This API key was revoked.')
     if (entry.expiresAt !== null && entry.expiresAt <= now) throw new Fault('invalid_key', 'This API key has expired.')

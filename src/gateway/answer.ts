@@ -70,9 +70,10 @@ function addCommon(headers: string[], exchange: Exchange, now: number): void {
   if (exchange.replicaId !== null) headers.push('x-paddock-replica', exchange.replicaId)
 }
 
-/** Hundredths of a millisecond, without the cost of toFixed. */
+/** With hundredths of a millisecond; whole numbers throughout, which is what makes it cheap. */
 function ms(value: number): string {
-  const hundredths = Math.round(value * 100)
-  const rest = hundredths % 100
-  return `${(hundredths - rest) / 100}.${rest < 10 ? '0' : ''}${rest}`
+  const hundredths = Math.round(value * 100) | 0
+  const whole = (hundredths / 100) | 0
+  const rest = hundredths - whole * 100
+  return `${whole}.${rest < 10 ? '0' : ''}${rest}`
 }

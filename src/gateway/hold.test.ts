@@ -193,6 +193,16 @@ test('a draining replica gets nothing new and finishes what it has', async () =>
   assert.deepEqual(b.gateway.inFlight(), {})
 })
 
+test('a replica that comes back elsewhere under its id', async () => {
+  const before = await engine()
+  const after = await engine()
+  const b = await bench([replicaOf(before.port, { id: 'rep_x' })])
+  assert.equal((await b.chat({})).status, 200)
+  settle(b, [replicaOf(after.port, { id: 'rep_x', key: 'other' })])
+  assert.equal((await b.chat({})).status, 200)
+  assert.equal(after.asked[0]!.headers.authorization, 'Bearer other')
+})
+
 test('no answer begins in time: 504', async () => {
   const mute = await engine()
   mute.behave = () => {}

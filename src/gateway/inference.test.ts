@@ -149,6 +149,33 @@ test('the engine’s refusal passes with its own words and our codes', async () 
   )
 })
 
+test('an emulated deployment says so in every answer, and what really answered', async () => {
+  bench.routes.apply([
+    routeOf({
+      deploymentId: 'dep_e',
+      name: 'big',
+      emulated: true,
+      servedBy: 'paddock/starter',
+      replicas: [replicaOf(engine.port)],
+    }),
+  ])
+  const marks = { model: 'big', emulated: true, served_by: 'paddock/starter' }
+  const marksOf = (body: Record<string, unknown>) => ({
+    model: body.model,
+    emulated: body.emulated,
+    served_by: body.served_by,
+  })
+  const plain = await (await bench.chat({ model: 'big', messages })).json()
+  assert.deepEqual(marksOf(plain as Record<string, unknown>), marks)
+  const text = await (await bench.chat({ model: 'big', messages, stream: true })).text()
+  const events = text.split('\n\n').filter((line) => line.startsWith('data: {'))
+  assert.ok(events.length >= 3)
+  for (const event of events) assert.deepEqual(marksOf(JSON.parse(event.slice(6))), marks)
+  const one = (await (await bench.send('/v1/models/big')).json()) as Record<string, unknown>
+  assert.deepEqual([one.emulated, one.served_by], [true, 'paddock/starter'])
+  bench.routes.apply([routeOf({ deploymentId: 'dep_e', name: 'big', phase: 'deleted', removed: true })])
+})
+
 test('an engine that forgets [DONE]', async () => {
   engine.behave = (asked, response) => {
     response.writeHead(200, streamHead)

@@ -53,7 +53,7 @@ export async function serveInference(
   const { request, meant } = exchange
   try {
     requireTables(parts.trust)
-    exchange.principal = authenticate(keyring, request.headers, exchange.receivedAt)
+    exchange.principal = authenticate(keyring, request, exchange.receivedAt)
     exchange.authMs = clock.monotonicMs() - exchange.startedAt
     checkBodyHeaders(request, limits.maxBytes)
     if (expectsContinue) exchange.response.writeContinue()

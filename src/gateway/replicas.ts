@@ -32,6 +32,7 @@ export class Link implements ReplicaState {
   /** As the route table named it when the connections were made. */
   readonly replica: RouteReplica
   readonly authorization: string
+  readonly origin: string
   readonly pool: Pool
   readonly stop = new AbortController()
   inFlight = 0
@@ -46,7 +47,8 @@ export class Link implements ReplicaState {
     this.deploymentId = deploymentId
     this.replica = replica
     this.authorization = `Bearer ${replica.key}`
-    this.pool = new Pool(originOf(replica), {
+    this.origin = originOf(replica)
+    this.pool = new Pool(this.origin, {
       connections: limits.maxConnections,
       pipelining: 1,
       headersTimeout: 0,
@@ -55,6 +57,11 @@ export class Link implements ReplicaState {
       keepAliveMaxTimeout: idleConnectionMs,
       connect: { timeout: limits.connectTimeoutMs, noDelay: true },
     })
+  }
+
+  /** False once the replica of this id is somewhere else, or has another key. */
+  leadsTo(replica: RouteReplica): boolean {
+    return replica.id === this.id && originOf(replica) === this.origin && `Bearer ${replica.key}` === this.authorization
   }
 }
 
@@ -154,9 +161,8 @@ export class Replicas {
 
   #prune(deploymentId: string): void {
     const route = this.#routes.byId(deploymentId)
-    const listed = new Set(route?.replicas.map((replica) => replica.id))
     for (const link of this.#links.values()) {
-      if (link.deploymentId !== deploymentId || listed.has(link.id)) continue
+      if (link.deploymentId !== deploymentId || route?.replicas.some((replica) => link.leadsTo(replica))) continue
       this.#letGo(link)
     }
     if (route !== null) return

@@ -1,14 +1,24 @@
 /** Stages 2 and 3: who asks, and which deployment is meant. What belongs to another organisation does not exist. */
-import type { IncomingHttpHeaders } from 'node:http'
-import type { Keyring } from '../access/keyring.ts'
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import { bearer, hashKey, type Keyring } from '../access/keyring.ts'
 import { can, type Principal } from '../access/permissions.ts'
 import type { Route, RouteTable } from '../deployments/routes.ts'
 import { Fault } from '../kernel/fault.ts'
 
+/** The last key of each connection: clients send the same one again and again, and hashing is not free. */
+const hashed = new WeakMap<Socket, { authorization: string | undefined; hash: string }>()
+
 /** Throws Fault `missing_key` or `invalid_key`. */
-export function authenticate(keyring: Keyring, headers: IncomingHttpHeaders, now: number): Principal {
-  const actAs = headers['x-paddock-org']
-  return keyring.authenticate(headers.authorization, now, typeof actAs === 'string' ? actAs : undefined)
+export function authenticate(keyring: Keyring, request: IncomingMessage, now: number): Principal {
+  const { headers, socket } = request
+  const { authorization, 'x-paddock-org': actAs } = headers
+  let last = hashed.get(socket)
+  if (last === undefined || last.authorization !== authorization) {
+    last = { authorization, hash: hashKey(bearer(authorization)) }
+    hashed.set(socket, last)
+  }
+  return keyring.principalOf(last.hash, now, typeof actAs === 'string' ? actAs : undefined)
 }
 
 /** What the path names; null on /v1. */

@@ -247,7 +247,7 @@ class FrontDoor implements Gateway {
   #models(request: IncomingMessage, model: string | null): object {
     const { tables, clock } = this.#options
     requireTables(this.#inference.trust)
-    return listModels(tables.routes, authenticate(tables.keyring, request.headers, clock.now()), model)
+    return listModels(tables.routes, authenticate(tables.keyring, request, clock.now()), model)
   }
 
   /** Answers with what `make` gives, or with its fault. */
