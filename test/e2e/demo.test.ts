@@ -154,8 +154,17 @@ test('a demo that is killed takes its server and its engines along', { skip: pro
     command.child.kill('SIGKILL')
     await command.ended
     await until(systemClock, 'no process', 15_000, () => place.processes().length === 0)
+    removeWhatItKept(place)
   }),
 )
+
+/** The killed cannot tidy up, and a log that was named is for the reader. */
+function removeWhatItKept(place: Place): void {
+  const folder = join(place.root, 'tmp')
+  for (const name of readdirSync(folder))
+    if (/^paddock-demo-\w+(\.log)?$/.test(name))
+      rmSync(join(folder, name), { recursive: true, force: true, maxRetries: 20 })
+}
 
 test('when the server dies in the middle the demo says so, with the log, and leaves nothing', { skip: procOnly }, () =>
   inPlace({}, async (place) => {
@@ -166,6 +175,7 @@ test('when the server dies in the middle the demo says so, with the log, and lea
     assert.ok(status === 1 || status === 6, `status ${status}: ${stderr}`)
     assert.match(stderr, /^Error: \S/m)
     assert.match(stderr, /The server’s log is \S+\.log/)
+    removeWhatItKept(place)
     await expectNothingLeft(place)
   }),
 )
