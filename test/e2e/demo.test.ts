@@ -175,6 +175,7 @@ test('when the server dies in the middle the demo says so, with the log, and lea
     assert.ok(status === 1 || status === 6, `status ${status}: ${stderr}`)
     assert.match(stderr, /^Error: \S/m)
     assert.match(stderr, /The server’s log is \S+\.log/)
+    await place.expectNoProcess()
     removeWhatItKept(place)
     await expectNothingLeft(place)
   }),
