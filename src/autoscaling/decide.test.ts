@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Drive, startAt } from './drive.fixture.ts'
+import { replicasFor } from './look.ts'
 import { askToSleep, wake } from './state.ts'
 
 const desiredOf = (drive: Drive) => drive.changes.map(({ desired }) => desired)
@@ -26,7 +27,7 @@ test('floor and ceiling count at once, between looks and without reports', () =>
 
 test('it sleeps after the idle timeout and not before, whatever the cooldown and the number', () => {
   const drive = new Drive({ minReplicas: 0, idleTimeoutSeconds: 60, cooldownSeconds: 900 }, 4)
-  drive.run(20, { inFlight: 2 })
+  assert.equal(drive.run(20, { inFlight: 2 }).holdUntil, null)
   const quiet = drive.run(40)
   assert.equal(quiet.desired, 4)
   assert.equal(quiet.holdUntil, startAt + 18_000 + 60_000)
@@ -280,4 +281,46 @@ test('slo: nothing more is asked for while replicas are on their way', () => {
   drive.sla = { ttftTargetMs: 400 }
   drive.run(300, () => ({ inFlight: 2, ttftMsP90: 700, ready: 1, pending: drive.state.desired - 1 }))
   assert.equal(drive.state.desired, 2)
+})
+
+test('target: after sudden growth that nobody had to wait for, nothing is even counted towards less', () => {
+  const drive = new Drive({ policy: 'target', cooldownSeconds: 121 })
+  drive.run(10, { inFlight: 8 })
+  assert.equal(drive.state.desired, 2)
+  assert.match(drive.run(50).why, /Sudden growth/)
+  assert.equal(drive.state.calmSince, null)
+})
+
+test('target: without panic a step at most doubles, however high the last minute was', () => {
+  const drive = new Drive({ policy: 'steps' })
+  drive.run(50, { inFlight: 56 })
+  drive.policy = { ...drive.policy, policy: 'target' }
+  drive.run(4, { inFlight: 3, ready: 4 })
+  drive.run(6, { inFlight: 3, ready: 4 })
+  assert.deepEqual(desiredOf(drive), [2, 4, 8])
+})
+
+test('after the clock was set back it looks at once, and no panic outlives its minute', () => {
+  const drive = new Drive({ policy: 'target' })
+  drive.run(20, { inFlight: 20 })
+  assert.ok(drive.state.panicUntil !== null)
+  drive.now -= 3_600_000
+  drive.run(10, { inFlight: 56 })
+  assert.equal(drive.state.desired, 8)
+  drive.now -= 3_600_000
+  drive.run(70, { inFlight: 50 })
+  assert.equal(drive.state.panicUntil, null)
+})
+
+test('three looks, also where the cooldown is over after two', () => {
+  const drive = new Drive({ cooldownSeconds: 121 }, 2)
+  drive.settings = { ...drive.settings, lookEverySeconds: 130 }
+  drive.run(300)
+  assert.deepEqual(drive.changes, [{ seconds: 260, desired: 1, cause: 'load' }])
+})
+
+test('rounding adds no replica', () => {
+  for (let capacity = 10; capacity <= 640; capacity += 10)
+    for (let replicas = 1; replicas <= 50; replicas += 1)
+      assert.equal(replicasFor((capacity / 10) * 7 * replicas, capacity), replicas)
 })

@@ -122,7 +122,7 @@ function fallAsleep(facts: Facts, demand: number): Decision | null {
     )
   }
   const sleepAt = sleepsAt(facts)
-  if (!bounds.maySleep || demand > 0 || sleepAt === null || input.now < sleepAt) return null
+  if (!bounds.maySleep || sleepAt === null || input.now < sleepAt) return null
   return settle(facts, 0, 'idle', `Nobody asked for ${input.policy.idleTimeoutSeconds} s: going to sleep.`)
 }
 

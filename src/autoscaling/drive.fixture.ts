@@ -17,6 +17,7 @@ export class Drive {
   sla: { ttftTargetMs: number | null } = { ttftTargetMs: null }
   capacity = 10
   override: Override | null = null
+  settings = defaultDecideSettings
   window: LoadWindow = emptyWindow
   state: ScalingState
   now = startAt
@@ -36,8 +37,7 @@ export class Drive {
   }
 
   decide(): Decision {
-    const { window, policy, state, sla, capacity, now, override } = this
-    const settings = defaultDecideSettings
+    const { window, policy, state, sla, capacity, now, override, settings } = this
     const decision = decide({ window, policy, state, sla, capacityPerReplica: capacity, now, settings, override })
     if (decision.desired !== state.desired)
       this.changes.push({ seconds: (now - startAt) / 1000, desired: decision.desired, cause: decision.cause })

@@ -80,7 +80,6 @@ function turnsOf(window: ScheduleWindow, now: number, ahead: number): Span[] {
       end: instantOf(date + to * 60_000 + (to <= from ? dayMs : 0), window.timezone),
       window,
     }))
-    .filter(({ start, end }) => start < end)
 }
 
 function activeAt(spans: Span[], now: number): Span | null {
