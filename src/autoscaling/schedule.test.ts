@@ -126,7 +126,7 @@ test('windows that meet still meet when clocks change, and all day every day nev
   for (const timezone of ['Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe']) {
     const halves = of(scales('02:15', '14:00', timezone, 1, 2), scales('14:00', '02:15', timezone, 3, 4))
     for (const begin of ['2026-03-07', '2026-03-28', '2026-04-04', '2026-10-03', '2026-10-24', '2026-10-31'])
-      for (let minute = 0; minute < 1.5 * 1440; minute += 45)
+      for (let minute = 0; minute < 1.5 * 1440; minute += 75)
         assert.notEqual(scheduleAt(halves, at(`${begin}T00:00:00Z`) + minute * 60_000).override, null)
     const always = of(sleeps('00:00', '24:00', timezone))
     assert.deepEqual(scheduleAt(always, at('2026-10-24T00:00:00Z')).nextChangeAt, null)
@@ -185,7 +185,7 @@ test('nothing changes before nextChangeAt, something does at it, and the wall ag
       assert.equal(instantOf(wallAt(now, zone), zone) <= now, true)
     },
   )
-  fc.assert(property, { numRuns: 150, seed: 20261121 })
+  fc.assert(property, { numRuns: 100, seed: 20261121 })
 })
 
 test('what is wrong is said, all of it', () => {
