@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Fault } from '../kernel/fault.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
-import { ClientGone, type Exchange } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
 
 /** Most that is swallowed after an early answer. */
 export const discardMaximumBytes = 8 * 1024 * 1024
@@ -29,46 +29,51 @@ export function checkBodyHeaders(request: IncomingMessage, maxBytes: number): vo
     })
 }
 
-/** The whole body. Rejects with Fault `body_too_large`, `request_timeout`, ClientGone, or what the server stops with. */
-export function readBody(exchange: Exchange, limits: BodyLimits, deadlines: Deadlines): Promise<Buffer> {
+/**
+ * The whole body goes to `done`, once; or Fault `body_too_large`, `request_timeout`, ClientGone, or what the server stops
+ * with. A callback, not a promise: this is on the way of every request.
+ */
+export function readBody(
+  exchange: Exchange,
+  limits: BodyLimits,
+  deadlines: Deadlines,
+  done: (read: Buffer | Error) => void,
+): void {
   const { request } = exchange
-  return new Promise((resolve, reject) => {
-    if (exchange.gone) return reject(new ClientGone())
-    let first: Buffer | null = null
-    let rest: Buffer[] | null = null
-    let size = 0
-    const stop = (): void => {
-      deadlines.cancel(stall)
-      exchange.interrupted = null
+  let first: Buffer | null = null
+  let rest: Buffer[] | null = null
+  let size = 0
+  const stop = (): void => {
+    deadlines.cancel(stall)
+    exchange.interrupted = null
+  }
+  const fail = (error: Error): void => {
+    stop()
+    request.off('data', take).off('end', finish)
+    done(error)
+  }
+  const take = (chunk: Buffer): void => {
+    size += chunk.length
+    if (size > limits.maxBytes) {
+      fail(tooLarge(limits.maxBytes))
+      return
     }
-    const fail = (error: Error): void => {
-      stop()
-      request.off('data', take).off('end', finish)
-      reject(error)
-    }
-    const take = (chunk: Buffer): void => {
-      size += chunk.length
-      if (size > limits.maxBytes) {
-        fail(tooLarge(limits.maxBytes))
-        return
-      }
-      stall.at = deadlines.now + limits.stallMs
-      if (first === null) first = chunk
-      else (rest ??= [first]).push(chunk)
-    }
-    // Listeners stay when all went well: taking them off costs more than they do.
-    const finish = (): void => {
-      stop()
-      exchange.bytesIn = size
-      resolve(rest === null ? (first ?? Buffer.alloc(0)) : Buffer.concat(rest, size))
-    }
-    const stall = deadlines.add(limits.stallMs, () =>
-      fail(new Fault('request_timeout', `The body stopped arriving for ${limits.stallMs / 1000} s.`)),
-    )
-    exchange.interrupted = fail
-    request.on('data', take)
-    request.on('end', finish)
-  })
+    stall.at = deadlines.now + limits.stallMs
+    if (first === null) first = chunk
+    else (rest ??= [first]).push(chunk)
+  }
+  // Listeners stay when all went well: taking them off costs more than they do.
+  const finish = (): void => {
+    stop()
+    exchange.bytesIn = size
+    done(rest === null ? (first ?? Buffer.alloc(0)) : Buffer.concat(rest, size))
+  }
+  const stall = deadlines.add(limits.stallMs, () =>
+    fail(new Fault('request_timeout', `The body stopped arriving for ${limits.stallMs / 1000} s.`)),
+  )
+  exchange.interrupted = fail
+  request.on('data', take)
+  request.on('end', finish)
 }
 
 /** True when the rest of the body is more than node should swallow by itself. */

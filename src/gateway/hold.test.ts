@@ -242,6 +242,28 @@ test('closing: what is under way finishes, what is held is refused, and then not
   assert.equal(b.settled.length, 2)
 })
 
+test('closing waits for the engine of a client that has left', async () => {
+  const up = await engine()
+  let finish = () => {}
+  up.behave = (asked, response) => {
+    finish = () => void answerWell(asked, response, undefined as never)
+  }
+  const b = await startBench({ routes: [routeOf({ replicas: [replicaOf(up.port)] })] })
+  const leaving = new AbortController()
+  const left = b.chat({}, { signal: leaving.signal })
+  await until(systemClock, 'the engine works', 2_000, () => up.asked.length === 1)
+  leaving.abort()
+  await assert.rejects(left)
+  const closed = b.gateway.close({ drainMs: 3_000 })
+  await systemClock.sleep(30)
+  finish()
+  await closed
+  assert.deepEqual(
+    b.settled.map((one) => [one.status, one.usage?.completionTokens]),
+    [[499, 3]],
+  )
+})
+
 test('closing ends what does not finish in time, and says so', async () => {
   const up = await engine()
   up.behave = (_asked, response) => {

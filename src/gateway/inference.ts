@@ -5,6 +5,7 @@
 import type { Keyring } from '../access/keyring.ts'
 import type { RouteTable } from '../deployments/routes.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
+import type { Roster } from '../kernel/roster.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
 import type { Log } from '../runtime/log.ts'
@@ -25,6 +26,8 @@ export interface InferenceParts {
   routes: RouteTable
   engines: Engines
   replicas: Replicas
+  /** Under way now. */
+  active: Roster<Exchange>
   holding: Holding
   limits: BodyLimits & AttemptLimits
   clock: Clock
@@ -43,25 +46,33 @@ export function requireTables(trust: TablesTrust): void {
   if (why !== null) throw new Fault('unavailable', `This gateway cannot serve: ${why}.`, { retryAfterSeconds: 2 })
 }
 
-/** Answers and settles the request, whatever happens. Never rejects. */
-export async function serveInference(
-  parts: InferenceParts,
-  exchange: Exchange,
-  expectsContinue: boolean,
-): Promise<void> {
-  const { keyring, routes, engines, limits, clock, deadlines } = parts
-  const { request, meant } = exchange
+/** Answers and settles the request, whatever happens; it is in `parts.active` until then. Never throws. */
+export function serveInference(parts: InferenceParts, exchange: Exchange, expectsContinue: boolean): void {
+  const { keyring, limits, clock, deadlines, active } = parts
+  const { request } = exchange
+  active.add(exchange)
   try {
     requireTables(parts.trust)
     exchange.principal = authenticate(keyring, request, exchange.receivedAt)
     exchange.authMs = clock.monotonicMs() - exchange.startedAt
     checkBodyHeaders(request, limits.maxBytes)
     if (expectsContinue) exchange.response.writeContinue()
-    const body = await readBody(exchange, limits, deadlines)
+    readBody(exchange, limits, deadlines, (read) => void answer(parts, exchange, read))
+  } catch (thrown) {
+    giveUp(parts, exchange, thrown)
+    active.remove(exchange)
+  }
+}
+
+async function answer(parts: InferenceParts, exchange: Exchange, read: Buffer | Error): Promise<void> {
+  const { routes, engines, clock, active } = parts
+  const { meant } = exchange
+  try {
+    if (read instanceof Error) throw read
     const readAt = clock.monotonicMs()
-    const ask = parseAsk(body)
+    const ask = parseAsk(read)
     exchange.ask = ask
-    const deployment = resolve(routes, exchange.principal, meant, ask.model)
+    const deployment = resolve(routes, exchange.principal!, meant, ask.model)
     exchange.deployment = deployment
     const engine = admit(engines, deployment, meant.route, ask.fields)
     exchange.routeMs = clock.monotonicMs() - readAt
@@ -69,6 +80,7 @@ export async function serveInference(
   } catch (thrown) {
     giveUp(parts, exchange, thrown)
   }
+  active.remove(exchange)
 }
 
 function giveUp(parts: InferenceParts, exchange: Exchange, thrown: unknown): void {

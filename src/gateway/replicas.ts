@@ -29,8 +29,6 @@ const probeBodyMaximumBytes = 64 * 1024
 export class Link implements ReplicaState {
   readonly id: string
   readonly deploymentId: string
-  /** As the route table named it when the connections were made. */
-  readonly replica: RouteReplica
   readonly authorization: string
   readonly origin: string
   readonly pool: Pool
@@ -45,7 +43,6 @@ export class Link implements ReplicaState {
   constructor(deploymentId: string, replica: RouteReplica, limits: ConnectionLimits) {
     this.id = replica.id
     this.deploymentId = deploymentId
-    this.replica = replica
     this.authorization = `Bearer ${replica.key}`
     this.origin = originOf(replica)
     this.pool = new Pool(this.origin, {
@@ -101,10 +98,6 @@ export class Replicas {
   /** Counts a request in. Every `enter` is followed by one `leave`. */
   enter(route: Route, replica: RouteReplica): Link {
     let link = this.#links.get(replica.id)
-    if (link !== undefined && !isSame(link.replica, replica)) {
-      this.#letGo(link)
-      link = undefined
-    }
     if (link === undefined) {
       link = new Link(route.deploymentId, replica, this.#limits)
       this.#links.set(replica.id, link)
@@ -204,10 +197,6 @@ export class Replicas {
 }
 
 const untouched: ReplicaState = { inFlight: 0, ejected: false }
-
-function isSame(a: RouteReplica, b: RouteReplica): boolean {
-  return a === b || (a.port === b.port && a.key === b.key && a.address === b.address)
-}
 
 function originOf(replica: RouteReplica): string {
   const host = replica.address.includes(':') ? `[${replica.address}]` : replica.address

@@ -115,6 +115,7 @@ class FrontDoor implements Gateway {
       ...tables,
       engines,
       replicas: this.#replicas,
+      active: this.#active,
       holding,
       limits: requestLimits(settings),
       clock,
@@ -158,14 +159,19 @@ class FrontDoor implements Gateway {
     // What waits for a replica will not get one any more.
     for (const exchange of this.#active.list()) if (exchange.replicaId === null) exchange.interrupt(stopping)
     const until = clock.monotonicMs() + drainMs
-    while (this.#open > 0 && clock.monotonicMs() < until) await clock.sleep(drainLookMs)
+    while (this.#busy() && clock.monotonicMs() < until) await clock.sleep(drainLookMs)
     for (const exchange of this.#active.list()) exchange.interrupt(stopping)
-    if (this.#open > 0) await clock.sleep(drainLookMs)
+    if (this.#busy()) await clock.sleep(drainLookMs)
     this.#server.closeAllConnections()
     await closed
     this.#deadlines.close()
     this.#control?.close()
     await this.#replicas.close()
+  }
+
+  /** A plain request whose client has left runs to its end at the engine: its tokens are to be known. */
+  #busy(): boolean {
+    return this.#open > 0 || this.#active.size > 0
   }
 
   #makeServer(): Server {
@@ -240,8 +246,7 @@ class FrontDoor implements Gateway {
       exchange.closed()
       this.#done(request)
     })
-    this.#active.add(exchange)
-    void serveInference(this.#inference, exchange, expectsContinue).then(() => this.#active.remove(exchange))
+    serveInference(this.#inference, exchange, expectsContinue)
   }
 
   #models(request: IncomingMessage, model: string | null): object {
