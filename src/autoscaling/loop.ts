@@ -15,7 +15,15 @@ import type { Log } from '../runtime/log.ts'
 import { demandChannel } from '../store/tables.ts'
 import { decide } from './decide.ts'
 import { Demands, type ReportedDemand } from './demands.ts'
-import { type Cause, type DecideSettings, type Decision, firstState, moveTo, type ScalingState } from './state.ts'
+import {
+  askToSleep,
+  type Cause,
+  type DecideSettings,
+  type Decision,
+  firstState,
+  moveTo,
+  type ScalingState,
+} from './state.ts'
 import {
   insertDecision,
   type ScaledRow,
@@ -120,12 +128,14 @@ export class Autoscaler {
   #remember(row: ScaledRow, now: number): Memory {
     let memory = this.#memory.get(row.id)
     if (!memory) {
-      const stored = 'desired' in row.autoscaler ? (row.autoscaler as ScalingState) : firstState(row.desired_replicas)
-      memory = { window: emptyWindow, state: stored, stored: canonical(row.autoscaler), refused: null }
+      const known = 'desired' in row.autoscaler
+      const state = known ? (row.autoscaler as ScalingState) : adopted(firstState(row.desired_replicas))
+      memory = { window: emptyWindow, state, stored: canonical(row.autoscaler), refused: null }
       this.#memory.set(row.id, memory)
     }
     // Somebody else changed the wish (wake, sleep, limits): what was counted for the old one is void.
-    if (memory.state.desired !== row.desired_replicas) memory.state = moveTo(memory.state, row.desired_replicas, now)
+    if (memory.state.desired !== row.desired_replicas)
+      memory.state = adopted(moveTo(memory.state, row.desired_replicas, now))
     return memory
   }
 
@@ -205,4 +215,9 @@ export class Autoscaler {
     this.#context.wake()
     return true
   }
+}
+
+/** Zero that we did not decide is somebody's word: it sleeps until it is asked, whatever the floor. */
+function adopted(state: ScalingState): ScalingState {
+  return state.desired === 0 ? askToSleep(state) : state
 }

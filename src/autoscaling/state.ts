@@ -27,7 +27,7 @@ export const defaultDecideSettings: DecideSettings = {
   latencyUpMs: 2000,
   windowSeconds: 60,
   panicSeconds: 6,
-  freshSeconds: 10,
+  freshSeconds: 4,
 }
 
 /** Looks in a row that must agree. */

@@ -1,0 +1,124 @@
+/** The autoscaler on the real database: what gateways report, what it makes of it, and what it leaves alone. */
+import { strict as assert } from 'node:assert'
+import { after, test } from 'node:test'
+import { Access } from '../access/commands.ts'
+import { report } from '../access/gateways.ts'
+import { Deployments } from '../deployments/commands.ts'
+import { availableEngines } from '../engines/registry.ts'
+import { Secret } from '../kernel/secret.ts'
+import { loadCatalogue, starterModelId } from '../models/catalogue.ts'
+import { loadHardware } from '../models/hardware.ts'
+import { type Clock, systemClock } from '../runtime/clock.ts'
+import { silentLog } from '../runtime/log.ts'
+import { Seal } from '../runtime/seal.ts'
+import { packageRoot } from '../runtime/self.ts'
+import { testDatabase } from '../store/testing.ts'
+import { Scaling } from './commands.ts'
+import { Autoscaler } from './loop.ts'
+import { defaultDecideSettings } from './state.ts'
+
+const db = await testDatabase()
+after(() => db.close())
+let now = Date.now()
+const clock: Clock = { ...systemClock, now: () => now }
+const seal = new Seal(new Secret('a secret of the test'))
+const context = {
+  db,
+  clock,
+  seal,
+  log: silentLog,
+  computes: new Map(),
+  engines: availableEngines(),
+  models: loadCatalogue({ allowPaths: [packageRoot], starterStandsIn: false }),
+  hardware: loadHardware({}),
+  replicasMaximum: 10,
+  quotaGpus: 8,
+  cooldownMinimumSeconds: 1,
+  idleTimeoutMinimumSeconds: 1,
+  wake: () => {},
+  decideSettings: { ...defaultDecideSettings, lookEverySeconds: 1 },
+}
+const access = new Access(db, seal, clock)
+await access.ensureOperator('sk_operator_of_the_test')
+const operator = await access.authenticate('Bearer sk_operator_of_the_test', undefined)
+const deployments = new Deployments(context)
+const scaling = new Scaling(context)
+let autoscaler = new Autoscaler(context)
+
+const quiet = { held: 0, arrivals: 0, rejected: 0, lastAt: 0, ttftMsP90: null }
+const gateway = (demand: Record<string, unknown>) =>
+  report(db, { id: 'gw_a', keyringVersion: 1e9, routesVersion: 1e9, inFlight: {}, demand }, now)
+
+/** `seconds` of time in which the gateway says the same. */
+async function pass(seconds: number, demand: Record<string, unknown> = {}): Promise<void> {
+  for (let i = 0; i < seconds; i += 1) {
+    now += 1_000
+    await gateway(demand)
+    await autoscaler.tick()
+  }
+}
+
+async function make(name: string, policy: object): Promise<string> {
+  const { id } = await deployments.create(
+    operator,
+    { name, modelId: starterModelId, gpuType: 'cpu', scaling: policy },
+    null,
+  )
+  // As the reconciler would write it.
+  await db.run(`update deployments set phase = 'serving', ready_replicas = 1 where id = $1`, [id])
+  return id
+}
+const desired = async (id: string) => (await scaling.get(operator, id)).desiredReplicas
+
+test('quiet for the idle timeout: to zero; the first that is held wakes it; every change says why', async () => {
+  const id = await make('sleeper', { scaleToZero: true, idleTimeoutSeconds: 5 })
+  await pass(4)
+  assert.equal(await desired(id), 1)
+  await pass(4)
+  assert.equal(await desired(id), 0)
+  await pass(1, { [id]: { ...quiet, held: 1, lastAt: now } })
+  assert.equal(await desired(id), 1)
+  const { items } = await scaling.decisions(operator, id, { limit: 10 })
+  assert.deepEqual(
+    items.map((d) => [d.from, d.to, d.cause]),
+    [
+      [0, 1, 'request'],
+      [1, 0, 'idle'],
+    ],
+  )
+})
+
+test('put to sleep by hand it stays asleep whatever its floor, also for the next process, until somebody asks', async () => {
+  const id = await make('told', { autoscalingEnabled: false, minReplicas: 1 })
+  await pass(2)
+  await scaling.sleep(operator, id, null)
+  await pass(5)
+  assert.equal(await desired(id), 0)
+  autoscaler = new Autoscaler(context)
+  await pass(5)
+  assert.equal(await desired(id), 0)
+  await pass(1, { [id]: { ...quiet, held: 2, lastAt: now } })
+  assert.equal(await desired(id), 1)
+})
+
+test('a silent gateway is no evidence: nobody is put to sleep for want of its report', async () => {
+  const id = await make('unheard', { scaleToZero: true, idleTimeoutSeconds: 10 })
+  await pass(1)
+  for (let i = 0; i < 60; i += 1) {
+    now += 1_000
+    await autoscaler.tick()
+  }
+  assert.equal(await desired(id), 1)
+})
+
+test('waiting requests add a replica after three looks', async () => {
+  const id = await make('busy', { minReplicas: 1, maxReplicas: 4, cooldownSeconds: 100 })
+  await pass(5, { [id]: { ...quiet, held: 50, lastAt: now } })
+  assert.ok((await desired(id)) >= 2)
+})
+
+test('inactive for its minutes it is stopped, and no request wakes it', async () => {
+  const id = await make('forgotten', { inactiveTimeoutMinutes: 1 })
+  await pass(62)
+  assert.equal((await deployments.get(operator, id)).desired, 'stopped')
+})
