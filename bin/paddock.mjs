@@ -33,8 +33,8 @@ function fail(sentence) {
 function keepCompiled() {
   if (!module.enableCompileCache || process.env.NODE_COMPILE_CACHE) return
   const folder = path.join(root, 'node_modules', '.cache', 'paddock')
-  module.enableCompileCache(folder)
-  process.env.NODE_COMPILE_CACHE = folder
+  const { status } = module.enableCompileCache(folder)
+  if (status === module.constants.compileCacheStatus.ENABLED) process.env.NODE_COMPILE_CACHE = folder
 }
 
 async function start() {

@@ -11,6 +11,8 @@ import { signalProcess } from '../../src/runtime/processes.ts'
 import { type OwnProcess, processesBelow, type Role } from './processes.ts'
 
 const endWithinMs = 5_000
+/** A look at every process of the machine costs some milliseconds. */
+const lookEveryMs = 100
 /** Uids of one Paddock: Postgres and the engines. */
 const uidCount = engineUidCount + 1
 
@@ -64,10 +66,13 @@ export class Place {
 
   async expectNoProcess(): Promise<void> {
     let left: OwnProcess[] = []
-    await until(systemClock, 'no process left', endWithinMs, () => {
+    const looked = () => {
       left = this.processes()
       return left.length === 0
-    }).catch(() => assert.fail(`left running: ${shown(left)}`))
+    }
+    await until(systemClock, 'no process left', endWithinMs, looked, lookEveryMs).catch(() =>
+      assert.fail(`left running: ${shown(left)}`),
+    )
   }
 
   /** No process, no shared memory, nothing outside the folder; then removes the folder. Fails on what it finds. */
