@@ -51,7 +51,7 @@ test('a held stream gets comments, and then its answer', async () => {
 })
 
 test('past the bound: 503 with its reason, or the last event of a stream that has begun', async () => {
-  const b = await bench([], { 'hold.max_seconds': 1, 'hold.comment_seconds': 0.3 }, 'starting' as never)
+  const b = await bench([], { 'hold.max_seconds': 0.4, 'hold.comment_seconds': 0.1 }, 'starting' as never)
   const [plain, stream] = await Promise.all([b.chat({}), b.chat({ stream: true })])
   assert.equal(plain.status, 503)
   assert.equal(plain.headers.get('x-should-retry'), 'true')
@@ -70,7 +70,7 @@ test('past the bound: 503 with its reason, or the last event of a stream that ha
 })
 
 test('the hold is bounded in number and bytes', async () => {
-  const b = await bench([], { 'hold.max_requests': 1, 'hold.max_seconds': 1 }, 'starting' as never)
+  const b = await bench([], { 'hold.max_requests': 1, 'hold.max_seconds': 0.3 }, 'starting' as never)
   const first = b.chat({})
   await held(b, 1)
   assert.equal(await codeOf(await b.chat({})), 'hold_full')
@@ -207,8 +207,8 @@ test('no answer begins in time: 504', async () => {
   const mute = await engine()
   mute.behave = () => {}
   const b = await bench([replicaOf(mute.port)], {
-    'gateway.answer_timeout_seconds': 1,
-    'gateway.first_byte_timeout_seconds': 1,
+    'gateway.answer_timeout_seconds': 0.3,
+    'gateway.first_byte_timeout_seconds': 0.3,
   })
   const [plain, stream] = await Promise.all([b.chat({}), b.chat({ stream: true })])
   assert.deepEqual([plain.status, stream.status], [504, 504])

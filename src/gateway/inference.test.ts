@@ -22,7 +22,7 @@ before(async () => {
       routeOf({ replicas: [replicaOf(engine.port)] }),
       routeOf({ deploymentId: 'dep_b', orgId: 'org_b', name: 'theirs', replicas: [replicaOf(engine.port)] }),
     ],
-    over: { 'gateway.max_body_bytes': 100_000, 'gateway.chunk_timeout_seconds': 1 },
+    over: { 'gateway.max_body_bytes': 100_000, 'gateway.chunk_timeout_seconds': 0.5 },
   })
 })
 after(async () => {
@@ -295,7 +295,7 @@ test('a client that does not read holds back the engine, and gets every byte onc
   const response = await bench.chat({ messages, stream: true })
   const reader = response.body!.getReader()
   await reader.read()
-  await systemClock.sleep(300)
+  await systemClock.sleep(200)
   const whileSlow = sent
   let bytes = 0
   for (let piece = await reader.read(); !piece.done; piece = await reader.read()) bytes += piece.value.length
