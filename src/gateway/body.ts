@@ -8,7 +8,7 @@ import type { Deadlines } from '../runtime/deadlines.ts'
 import type { Exchange } from './exchange.ts'
 
 /** Most that is swallowed after an early answer. */
-export const discardMaximumBytes = 8 * 1024 * 1024
+export const discardMaximumBytes = 16 * 1024 * 1024
 export const discardMaximumMs = 5_000
 /** Below this an unread body is left to node, which swallows it and keeps the connection. */
 const discardQuietlyBytes = 64 * 1024

@@ -6,7 +6,7 @@ import { Agent, type ClientRequest, type IncomingMessage, type ServerResponse, r
 import { pipeline } from 'node:stream'
 import { Fault } from '../kernel/fault.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
-import { answerEarly, hasUnreadBody } from './body.ts'
+import { answerEarly, hasUnreadBody, tooLarge } from './body.ts'
 import { faultBody, faultHeaders } from './fault-body.ts'
 import { type Forwarded, forwardedHeader } from './forwarded.ts'
 
@@ -47,15 +47,22 @@ export class ControlProxy {
   readonly #socketPath: string
   readonly #deadlines: Deadlines
   readonly #firstByteMs: number
+  readonly #maxBodyBytes: number
   readonly #agent = new Agent({ keepAlive: true, timeout: idleConnectionMs, maxSockets: connectionsMaximum })
 
-  constructor(parts: { socketPath: string; deadlines: Deadlines; firstByteMs: number }) {
+  constructor(parts: { socketPath: string; deadlines: Deadlines; firstByteMs: number; maxBodyBytes?: number }) {
     this.#socketPath = parts.socketPath
     this.#deadlines = parts.deadlines
     this.#firstByteMs = parts.firstByteMs
+    this.#maxBodyBytes = parts.maxBodyBytes ?? Number.POSITIVE_INFINITY
   }
 
   pass(request: IncomingMessage, response: ServerResponse, who: Forwarded, requestId: string): void {
+    // Refused here, where the client can be given time to see it: control would hang up while it still sends.
+    if (Number(request.headers['content-length'] ?? 0) > this.#maxBodyBytes) {
+      this.#refuse(request, response, requestId, tooLarge(this.#maxBodyBytes))
+      return
+    }
     const headers = onwardHeaders(request, who, requestId)
     const body = hasBody(request)
     this.#send(request, response, headers, requestId, body ? 0 : 1)
@@ -79,11 +86,12 @@ export class ControlProxy {
       this.#deadlines.cancel(deadline)
       response.off('close', abandon)
       request.unpipe(outgoing)
-      if (begun || response.headersSent) return response.destroy()
+      // An answer that began goes on by itself; only our sending of the body has ended.
+      if (begun || response.headersSent) return
       if (response.destroyed) return
       // Control closed an idle connection in the moment it was used.
       if (outgoing.reusedSocket && retries > 0) return this.#send(request, response, headers, requestId, retries - 1)
-      this.#refuse(request, response, requestId)
+      this.#refuse(request, response, requestId, controlAway())
     })
     if (hasBody(request)) request.pipe(outgoing)
     else outgoing.end()
@@ -100,8 +108,7 @@ export class ControlProxy {
     })
   }
 
-  #refuse(request: IncomingMessage, response: ServerResponse, requestId: string): void {
-    const fault = new Fault('unavailable', 'The control part of this server is not answering.', { retryAfterSeconds })
+  #refuse(request: IncomingMessage, response: ServerResponse, requestId: string, fault: Fault): void {
     const body = faultBody('native', fault, requestId)
     const headers = [...faultHeaders(fault, requestId), 'content-length', String(Buffer.byteLength(body))]
     if (hasUnreadBody(request))
@@ -135,6 +142,10 @@ export class ControlProxy {
   close(): void {
     this.#agent.destroy()
   }
+}
+
+function controlAway(): Fault {
+  return new Fault('unavailable', 'The control part of this server is not answering.', { retryAfterSeconds })
 }
 
 function readinessOf(status: number, text: string): ControlReadiness {

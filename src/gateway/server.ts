@@ -125,7 +125,14 @@ class FrontDoor implements Gateway {
       trust: options.trust ?? (() => null),
     }
     const firstByteMs = settings['gateway.first_byte_timeout_seconds'] * 1000
-    this.#control = control && new ControlProxy({ ...control, deadlines, firstByteMs })
+    this.#control =
+      control &&
+      new ControlProxy({
+        ...control,
+        deadlines,
+        firstByteMs,
+        maxBodyBytes: settings['gateway.max_body_bytes'],
+      })
     this.#server = this.#makeServer()
   }
 

@@ -164,7 +164,8 @@ describe('database', () => {
 describe('a Postgres that dies', () => {
   let db: Database
   before(async () => {
-    db = openDatabase({ connection: postgres.connection, reconnectWithinMs: 10_000 })
+    // Slower machines than ours must not end the sleeping statement before the kill does.
+    db = openDatabase({ connection: postgres.connection, reconnectWithinMs: 30_000, statementTimeoutMs: 120_000 })
     await db.run('create table marks (n int)')
   })
   after(() => db.close())
