@@ -54,7 +54,7 @@ describe('command line', { concurrency: false }, () => {
     const { stdout } = await ok(['ls'])
     assert.match(
       stdout,
-      /^starter +active +serving +paddock\/starter +1 × h100 \(emulated\) +1\/1 +\$4\.41 +\$0\.\d+ +\d+s$/m,
+      /^starter +active +serving +paddock\/starter +1 × h100 \(emulated\) +1\/1 +\$4\.41 +\$0\.\d+ +(?:now|\d+s)$/m,
     )
     const list: { data: { name: string; status: string }[]; next_cursor: null } = await json(['ls'])
     assert.deepEqual(
