@@ -33,9 +33,12 @@ function starting(still: Advance, now: number, settings: PlanSettings): Advance 
   const { replica } = still
   const { seen, probe } = replica
   if (seen?.state === 'running' && probe?.state === 'ready') {
+    // One that was ready before a probe saw it load began to load when its process began.
+    const { files = 0, load = Math.max(seen.startedAt, files) } = replica.startPhases
     const patch: ReplicaPatch = {
       phase: 'ready',
       readyAt: now,
+      startPhases: { ...replica.startPhases, load },
       address: seen.address,
       port: seen.port,
       unhealthySince: null,

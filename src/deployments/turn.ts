@@ -104,7 +104,7 @@ async function recordUpdate(
     await record(tx, {
       ...base,
       type: 'replica.ready',
-      data: { replica_id: before.id, start_ms, phases: before.start_phases },
+      data: { replica_id: before.id, start_ms, phases: action.patch.startPhases ?? before.start_phases },
     })
   }
   if (phase === 'draining') await record(tx, { ...base, type: 'replica.draining', data: { replica_id: before.id } })
