@@ -34,14 +34,16 @@ export function engineKey(seal: Seal, replicaId: string): string {
 
 export async function takeSnapshot(world: World, deploymentId: string): Promise<Snapshot | null> {
   const { db } = world
-  const [deployment, revisions, replicas, gateways, offers] = await Promise.all([
-    store.deploymentById(db, deploymentId),
+  // First and alone: whatever is wished after this read is noticed when the turn records (see `sameWish`), so that the
+  // wish is never newer than what was read for it.
+  const deployment = await store.deploymentById(db, deploymentId)
+  if (!deployment) return null
+  const [revisions, replicas, gateways, offers] = await Promise.all([
     store.revisionsOf(db, deploymentId),
     store.liveReplicasOf(db, deploymentId),
     registered(db),
     freeOffers(world),
   ])
-  if (!deployment) return null
   const views = await Promise.all(replicas.map((row) => observe(world, row, revisions, gateways)))
   const input: PlanInput = {
     deployment: {
