@@ -7,7 +7,8 @@ import { after, test } from 'node:test'
 import fc from 'fast-check'
 import type { Phase } from '../kernel/phase.ts'
 import type { DeploymentRow } from './store.ts'
-import { type Moment, openWorkshop } from './testing.ts'
+import type { Moment } from './testing/machines.ts'
+import { openWorkshop } from './testing/workshop.ts'
 
 const workshop = await openWorkshop(6)
 after(() => workshop.close())
