@@ -69,6 +69,8 @@ function makeWorld(db: TestDatabase, clock: HandClock, machines: Machines, setti
     hardware: loadHardware({ cpu: '3.6' }),
     settings: { ...testSettings, ...settings },
     stopGraceSeconds: 1,
+    recall: () => null,
+    follow: () => {},
   }
 }
 
