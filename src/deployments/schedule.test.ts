@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Fault } from '../kernel/fault.ts'
-import { parseCron, shortestGapMinutes } from './cron.ts'
 import { type Day, days, type Override, type Schedule, type ScheduleWindow, scheduleAt } from './schedule.ts'
-import { makeSchedule, type ScheduleWish } from './schedule-check.ts'
-import { instantOf, isTimezone, wallAt } from './zone.ts'
+import { instantOf, wallAt } from './zone.ts'
 
 const daily = [...days]
 const at = (text: string) => Date.parse(text)
@@ -260,142 +257,8 @@ test('turns that meet are one; a window that is always open hides what comes aft
   assert.deepEqual(scheduleAt(of(hourly, always), at('2026-11-20T12:10:00Z')).window, 0)
 })
 
-test('patterns: what they mean', () => {
-  const times = (text: string) => (parseCron(text) as { times: number[] }).times
-  assert.deepEqual(times('0,30 8-9 * * *'), [480, 510, 540, 570])
-  assert.deepEqual(times('5/20 0 * * *'), [5, 25, 45])
-  assert.deepEqual(times('*/30 */12 * * *'), [0, 30, 720, 750])
-  const weekdays = (text: string) => [...(parseCron(text) as { weekdays: ReadonlySet<number> }).weekdays].sort()
-  assert.deepEqual(weekdays('0 0 * * 0,7'), [0])
-  assert.deepEqual(weekdays('0 0 * * FRI-SUN'), [0, 5, 6])
-  assert.deepEqual(weekdays('0 0 * JAN sat'), [6])
-  // The 13th, and every Friday.
+test('cron: the 13th, and every Friday', () => {
   const either = of(stops('0 0 13 * fri', 60, 'UTC'))
   const begins = changes(either, '2026-11-12T00:00:00Z', 4).filter((change) => change.endsWith('stop'))
   assert.deepEqual(begins, ['2026-11-13T00:00:00Z stop', '2026-11-20T00:00:00Z stop'])
-  const gap = (text: string) => {
-    const cron = parseCron(text)
-    return typeof cron === 'string' ? cron : shortestGapMinutes(cron)
-  }
-  assert.deepEqual(['0 8 * * *', '0 8,20 * * *', '0 0 1 * *', '0 0 29 2 *', '59 23 * * 6,0', '0 0 31 1,3 *'].map(gap), [
-    1440,
-    720,
-    28 * 1440,
-    1461 * 1440,
-    1440,
-    59 * 1440,
-  ])
-})
-
-test('patterns: what is wrong with them', () => {
-  const wrong: [text: string, says: RegExp][] = [
-    ['', /has 0 fields; it needs 5/],
-    ['0 8 * *', /has 4 fields/],
-    ['0 0 8 * * *', /has 6 fields/],
-    ['@daily', /has 1 fields/],
-    ['60 8 * * *', /has "60" as its minute, which must be 0 to 59$/],
-    ['0 24 * * *', /"24" as its hour/],
-    ['0 8 0 * *', /"0" as its day of the month, which must be 1 to 31/],
-    ['0 8 * 13 *', /"13" as its month, which must be 1 to 12, or jan/],
-    ['0 8 * * 8', /"8" as its day of the week, which must be 0 to 7, or sun/],
-    ['0 8 * * monday', /"monday" as its day of the week/],
-    ['0 8 L * *', /"L" as its day of the month/],
-    ['*/0 8 * * *', /"\*\/0" as its minute/],
-    ['0 9-8 * * *', /"9-8" as its hour/],
-    ['0 8,, * * *', /"" as its hour/],
-    ['-5 8 * * *', /"-5" as its minute/],
-    ['0 8 30 2 *', /never begins/],
-    ['0 8 31 4,6,9,11 *', /never begins/],
-  ]
-  for (const [text, says] of wrong) {
-    const said = parseCron(text)
-    assert.ok(typeof said === 'string', `${text} was understood`)
-    assert.match(said, says)
-  }
-})
-
-test('what is wrong is said, all of it', () => {
-  const limits = { replicasMaximum: 10, scheduleWindowsMaximum: 20 }
-  const wrong: ScheduleWish = {
-    timezone: 'Mars/Olympus',
-    windows: [
-      { days: [], from: '8:00', to: '25:00', action: 'scale', minReplicas: 3, maxReplicas: 2 },
-      {
-        days: ['monday' as Day],
-        from: '10:00',
-        to: '10:00',
-        timezone: 'UTC',
-        action: 'scale',
-        minReplicas: 0,
-        maxReplicas: 11,
-      },
-      { cron: '0 8 30 2 *', minutes: 5, timezone: 'Europe/Nowhere', action: 'stop', minReplicas: 1 },
-      { cron: '0 8 * * *', minutes: 1441, timezone: 'UTC', action: 'sleep' },
-      { cron: '0 8 * * *', from: '08:00', action: 'sleep' },
-      { minutes: 5, action: 'sleep' },
-      { cron: '*/5 * * * *', minutes: 1, action: 'sleep' },
-      { action: 'scale', from: '08:00' },
-    ],
-  }
-  try {
-    makeSchedule(wrong, limits, 'schedule.')
-    assert.fail('accepted')
-  } catch (error) {
-    assert.ok(error instanceof Fault)
-    for (const part of [
-      'schedule.timezone: there is no time zone "Mars/Olympus"',
-      'schedule.windows[0].days is empty.',
-      'schedule.windows[0].from must be a time such as 08:30.',
-      'schedule.windows[0].to must be',
-      'schedule.windows[0].min_replicas (3) is above max_replicas (2).',
-      'schedule.windows[1].days: monday is none of',
-      'schedule.windows[1]: from and to are the same',
-      'schedule.windows[1].max_replicas must be a whole number from 1 to 10.',
-      'schedule.windows[2].cron never begins',
-      'schedule.windows[2].timezone: there is no time zone "Europe/Nowhere"',
-      'schedule.windows[2]: min_replicas and max_replicas go with action scale, not stop.',
-      'schedule.windows[3].minutes (1441) is longer than its period: it begins again after 1440 minutes.',
-      'schedule.windows[4] has both kinds of times',
-      'schedule.windows[4].minutes is missing',
-      'schedule.windows[5].cron is missing',
-      'schedule.windows[6].cron begins 288 times a day; at most 24',
-      'schedule.windows[7].to must be',
-      'schedule.windows[7].min_replicas must be a whole number from 0 to 10.',
-    ])
-      assert.ok(error.message.includes(part), `${part} in: ${error.message}`)
-  }
-  const nowhere = { windows: [{ from: '08:00', to: '09:00', action: 'stop' as const }] }
-  assert.throws(() => makeSchedule(nowhere, limits), /^Fault: windows\[0\]\.timezone is missing/)
-  const many = Array.from({ length: 21 }, () => ({ from: '01:00', to: '02:00', action: 'sleep' as const }))
-  assert.throws(
-    () => makeSchedule({ timezone: 'UTC', windows: many }, limits),
-    /windows are 21; a schedule has at most 20/,
-  )
-  assert.equal(isTimezone(''), false)
-  assert.deepEqual(
-    makeSchedule(
-      {
-        timezone: 'Europe/Berlin',
-        windows: [
-          { from: '00:00', to: '24:00', action: 'sleep' },
-          {
-            days: ['mon'],
-            from: '22:00',
-            to: '00:00',
-            timezone: '+02:00',
-            action: 'scale',
-            minReplicas: 0,
-            maxReplicas: 10,
-          },
-          { cron: '0 8 * * *', minutes: 1440, action: 'stop' },
-        ],
-      },
-      limits,
-    ),
-    of(
-      { ...sleeps('00:00', '24:00', 'Europe/Berlin') },
-      scales('22:00', '00:00', '+02:00', 0, 10, ['mon']),
-      stops('0 8 * * *', 1440, 'Europe/Berlin'),
-    ),
-  )
 })
