@@ -3,11 +3,14 @@ import { type DrainRow, isDrained, registered } from '../access/gateways.ts'
 import type { ComputeDriver, Observation, Offer, Placement } from '../compute/contract.ts'
 import type { EngineDriver, EngineType, Readiness } from '../engines/contract.ts'
 import type { ReplicaId } from '../kernel/ids.ts'
+import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Seal } from '../runtime/seal.ts'
 import type { Database } from '../store/database.ts'
+import { ceilingOf, choicesOf } from './prices.ts'
 import { probeEngine } from './probe.ts'
 import type { ReplicaView } from './replica.ts'
+import { floorOf, policyOf } from './scaling.ts'
 import type { PlanInput, PlanSettings } from './situation.ts'
 import * as store from './store.ts'
 
@@ -17,6 +20,7 @@ export interface World {
   seal: Seal
   computes: ReadonlyMap<string, ComputeDriver>
   engines: ReadonlyMap<EngineType, EngineDriver>
+  hardware: HardwareCatalogue
   settings: PlanSettings
 }
 
@@ -52,7 +56,10 @@ export async function takeSnapshot(world: World, deploymentId: string): Promise<
       reason: deployment.reason,
       starts: deployment.starts,
     },
-    revisions: revisions.map((r) => ({ id: r.id, number: r.number, hardware: r.spec.hardware, failed: r.failed })),
+    revisions: revisions.map(({ id, number, spec, failed }) => {
+      const choices = choicesOf(spec, floorOf(policyOf(deployment)), world.hardware)
+      return { id, number, hardware: choices.filter((c) => c.skipped === null), ceiling: ceilingOf(spec), failed }
+    }),
     replicas: views,
     offers,
     now: world.clock.now(),
@@ -104,6 +111,7 @@ async function observe(
     revisionId: row.revision_id,
     phase: row.phase,
     placement: placementOf(row),
+    price: BigInt(row.price_micro_usd_per_unit_hour) * BigInt(row.gpu_count),
     after: row.after_replica,
     createdAt: row.created_at.getTime(),
     startedAt: row.started_at?.getTime() ?? null,
