@@ -1,6 +1,6 @@
 /** What a deployment is called while it is in this situation, why, and when to look again. Pure. */
 import { usdText } from '../kernel/money.ts'
-import type { Phase, Reason } from '../kernel/phase.ts'
+import { type Phase, type Reason, type ReasonCode, reasonOf } from '../kernel/phase.ts'
 import { isStaying, type ReplicaPatch } from './replica.ts'
 import type { Lack } from './roll.ts'
 import type { PlanInput, Situation } from './situation.ts'
@@ -36,30 +36,26 @@ export function judge(situation: Situation, next: Next): Verdict {
   }
 }
 
-type Named = [phase: Phase, code: string | null, message: string]
+type Named = [phase: Phase, code: ReasonCode | null, message?: string]
 
 function name(situation: Situation, ready: number, lack: Lack): Named {
   const { input, replicas, starts, braked, retryAt } = situation
   const { deployment, now } = input
   if (deployment.desired === 'deleted')
-    return replicas.length === 0 ? ['deleted', null, ''] : ['stopping', 'stopping', 'It is being torn down.']
-  if (deployment.desired === 'stopped')
-    return replicas.length === 0
-      ? ['stopped', 'stopped', 'It was stopped; start it to use it again.']
-      : ['stopping', 'stopping', 'It is being stopped.']
+    return replicas.length === 0 ? ['deleted', 'deleted'] : ['stopping', 'stopping', 'It is being torn down.']
+  if (deployment.desired === 'stopped') return replicas.length === 0 ? ['stopped', 'stopped'] : ['stopping', 'stopping']
   if (braked) return ['failed', 'crash_loop', `${starts.failed} starts in a row failed; last: ${starts.why}`]
-  if (deployment.desiredReplicas === 0) return ['asleep', 'asleep', 'It sleeps; the next request wakes it.']
+  if (deployment.desiredReplicas === 0) return ['asleep', 'asleep']
   const rolling = replicas.some(
     (r) => isStaying(r) && (r.revisionId !== situation.target?.id || (r.after !== null && r.phase !== 'ready')),
   )
   if (rolling) return ['rolling', 'rolling', rollingMessage(situation, lack)]
-  if (ready >= deployment.desiredReplicas) return ['serving', null, '']
+  if (ready >= deployment.desiredReplicas) return ['serving', null]
   const starting = replicas.filter((r) => r.phase === 'planned' || r.phase === 'starting').length
   if (ready > 0) return partly(situation, { ready, starting, lack })
   if (now < retryAt) return ['starting', 'start_failed', `The last start failed (${starts.why}) and is tried again.`]
   if (lack !== null && starting === 0) return ['queued', lackCode[lack], lackMessage(situation, lack)]
-  if (deployment.phase === 'asleep' || deployment.phase === 'waking')
-    return ['waking', 'waking', 'It wakes up: a replica is starting.']
+  if (deployment.phase === 'asleep' || deployment.phase === 'waking') return ['waking', 'waking']
   const more = deployment.desiredReplicas - starting
   const also = lack === null || more <= 0 ? '' : ` ${count(more)} more: ${lackMessage(situation, lack)}`
   return ['starting', 'starting', `${starting > 1 ? `${starting} replicas are` : 'A replica is'} starting.${also}`]
@@ -95,20 +91,12 @@ function count(replicas: number): string {
 }
 
 /** `since` stays when the code stays. Retry-After follows from what is known. */
-function makeReason({ input, retryAt }: Situation, code: string, message: string): Reason {
+function makeReason({ input, retryAt }: Situation, code: ReasonCode, message?: string): Reason {
   const before = input.deployment.reason
-  const since = before?.code === code ? before.since : new Date(input.now).toISOString()
-  const retryAfter = {
-    starting: 5,
-    waking: 5,
-    rolling: 5,
-    scaling: 5,
-    start_failed: Math.ceil((retryAt - input.now) / 1000),
-    capacity_short: 60,
-    stopping: 10,
-  }
-  const seconds = retryAfter[code as keyof typeof retryAfter]
-  return { code, message, since, ...(seconds === undefined ? {} : { retry_after: Math.min(60, Math.max(1, seconds)) }) }
+  const reason = reasonOf(code, new Date(input.now), message)
+  const since = before?.code === code ? before.since : reason.since
+  if (code !== 'start_failed') return { ...reason, since }
+  return { ...reason, since, retry_after: Math.min(60, Math.max(1, Math.ceil((retryAt - input.now) / 1000))) }
 }
 
 function sentence(phase: Phase, input: PlanInput): string {

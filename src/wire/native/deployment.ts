@@ -37,12 +37,10 @@ export const createDeployment = z
       description: 'An id from `GET /models`, or the absolute path of a GGUF file that the operator allowed.',
       example: 'paddock/starter',
     }),
-    gpu_type: plainText(60)
-      .optional()
-      .meta({
-        description: 'A `gpu_type` from `GET /gpu-types`; required unless there is `hardware`.',
-        example: 'cpu',
-      }),
+    gpu_type: plainText(60).optional().meta({
+      description: 'A `gpu_type` from `GET /gpu-types`; required unless there is `hardware`.',
+      example: 'cpu',
+    }),
     gpu_count: z.int().min(1).max(1000).optional().meta({ description: 'Units per replica; default 1.', example: 1 }),
     region: plainText(60).optional().meta({ description: 'Default: any.', example: 'nyc2' }),
     hardware: hardwareChoices.optional(),
