@@ -70,6 +70,8 @@ export interface ComputeDriver {
   /** Idempotent by `order.id`: a second call for the same id changes nothing. Throws ComputeError. */
   create(order: ReplicaOrder): Promise<void>
   observe(id: ReplicaId): Promise<Observation>
+  /** Many in one question, for providers that can answer it; what is left out is unknown. Without it each is observed. */
+  observeAll?(ids: readonly ReplicaId[]): Promise<Map<ReplicaId, Observation>>
   /** Everything tagged as ours, owned by a row or not. */
   list(): Promise<ReplicaId[]>
   /** Asks for removal; call again until `observe` says `not_found`. */

@@ -1,9 +1,10 @@
 /** What a deployment is called while it is in this situation, why, and when to look again. Pure. */
 import { usdText } from '../kernel/money.ts'
 import { type Phase, type Reason, type ReasonCode, reasonOf } from '../kernel/phase.ts'
-import { isStaying, type ReplicaPatch } from './replica.ts'
+import { spread } from '../kernel/spread.ts'
+import { isStaying, type ReplicaPatch, type ReplicaView } from './replica.ts'
 import type { Lack } from './roll.ts'
-import type { PlanInput, Situation } from './situation.ts'
+import type { PlanInput, PlanSettings, Situation } from './situation.ts'
 
 interface Verdict {
   phase: Phase
@@ -13,8 +14,20 @@ interface Verdict {
   why: string[]
 }
 
-/** How often a thing is looked at while it is in a state, ms. */
-const look = { starting: 50, startingSlow: 1000, ready: 1_000, draining: 250, deleting: 100, short: 5_000 }
+/**
+ * How often a thing is looked at while it is in a state, ms. Changes of what started, runs or goes are the watcher's to
+ * see, at once: these looks are for what it may miss.
+ */
+const look = {
+  planned: 50,
+  plannedSlow: 1_000,
+  starting: 10_000,
+  ready: 60_000,
+  unhealthy: 1_000,
+  draining: 250,
+  deleting: 1_000,
+  short: 5_000,
+}
 
 interface Next {
   leaving: Map<string, ReplicaPatch>
@@ -109,13 +122,19 @@ function wakeAt({ input, replicas, retryAt, braked }: Situation, next: Next): nu
   for (const replica of replicas) {
     const phase = next.leaving.get(replica.id)?.phase ?? replica.phase
     const age = now - replica.createdAt
-    if (phase === 'planned' || phase === 'starting')
-      at.push(now + Math.min(look.startingSlow, Math.max(look.starting, age / 20)))
-    if (phase === 'ready') at.push(now + Math.min(look.ready, settings.unresponsiveMs))
+    if (phase === 'planned') at.push(now + Math.min(look.plannedSlow, Math.max(look.planned, age / 20)))
+    if (phase === 'starting') at.push(now + Math.min(look.starting, settings.startDeadlineMs))
+    if (phase === 'ready') at.push(now + readyPauseMs(replica, settings))
     if (phase === 'draining') at.push(now + Math.min(look.draining, settings.drainDeadlineMs))
     if (phase === 'deleting') at.push(now + look.deleting)
   }
   if (next.lack === 'hardware') at.push(now + look.short)
   if (!braked && input.deployment.desired === 'running' && retryAt > now) at.push(retryAt)
   return at.length === 0 ? null : Math.min(...at)
+}
+
+/** Not all at the same moment, although a start looks at all. */
+function readyPauseMs({ id, unhealthySince }: ReplicaView, { unresponsiveMs }: PlanSettings): number {
+  if (unhealthySince !== null) return Math.min(look.unhealthy, unresponsiveMs)
+  return look.ready * (0.75 + spread(id) / 2)
 }

@@ -18,7 +18,7 @@ import { Deployments } from './commands.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { DeploymentLoop } from './loop.ts'
 import { routesSince } from './store.ts'
-import { quickSettings, standInEngine } from './testing.ts'
+import { quickSettings, standInEngine } from './testing/stand-in.ts'
 
 const db = await testDatabase()
 const fleet = new TestFleet({ cpuSlots: 3 })

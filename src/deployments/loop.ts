@@ -1,13 +1,15 @@
 /**
  * The reconciler: claims deployments that are due and takes a turn for each, several at a time. Wake-ups carry no data:
- * they only shorten the wait. Beside it, the sweep that removes what no row owns.
+ * they only shorten the wait. Beside it the watcher, which asks for a turn when a replica is not as its row says, and
+ * the sweep that removes what no row owns.
  */
 
 import { defaultOrgId } from '../access/keyring.ts'
 import { record } from '../events/store.ts'
-import { claim, type Lease, release } from '../store/leases.ts'
+import { claim, type Lease, release, wakeMany } from '../store/leases.ts'
 import * as store from './store.ts'
 import { type TurnWorld, turn } from './turn.ts'
+import { Watcher } from './watch.ts'
 
 const leaseMs = 90_000
 const turnsAtOnce = 32
@@ -18,12 +20,22 @@ const errorPauseMs = 500
 export class DeploymentLoop {
   readonly #world: TurnWorld
   readonly #owner: string
+  readonly #watcher: Watcher
   #running = new Map<string, Promise<void>>()
   #wake: () => void = () => {}
   #woken = false
 
-  constructor(world: TurnWorld, owner: string) {
-    this.#world = world
+  constructor(world: Omit<TurnWorld, 'recall' | 'follow'>, owner: string) {
+    this.#watcher = new Watcher(world, async (ids) => {
+      await wakeMany(world.db, 'deployments', ids, world.clock.now())
+      this.wake()
+    })
+    const watcher = this.#watcher
+    this.#world = {
+      ...world,
+      recall: (id) => watcher.recall(id),
+      follow: (id, replicas) => watcher.follow(id, replicas),
+    }
     this.#owner = owner
   }
 
@@ -36,6 +48,7 @@ export class DeploymentLoop {
   /** Runs until the signal aborts; then waits for the turns under way. */
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.wake(), { once: true })
+    const watching = this.#watcher.run(signal)
     let tookOver = false
     while (!signal.aborted) {
       this.#woken = false
@@ -47,7 +60,7 @@ export class DeploymentLoop {
       })
       await this.#wait(signal)
     }
-    await Promise.all(this.#running.values())
+    await Promise.all([watching, ...this.#running.values()])
   }
 
   async #claimAndStart(): Promise<void> {

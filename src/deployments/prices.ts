@@ -50,7 +50,7 @@ export function checkCeiling(spec: Priced, replicas: number, catalogue: Hardware
   const ceiling = ceilingOf(spec)!
   throw new Fault(
     'price_ceiling',
-    `max_hourly_usd is ${usdText(ceiling, 0)}; the cheapest choice costs ${usdText(least)} an hour for ${replicas === 1 ? '1 replica' : `${replicas} replicas`}.`,
+    `max_hourly_usd is ${usdText(ceiling, 0)}; the cheapest choice costs $${usdText(least)} an hour for ${replicas === 1 ? '1 replica' : `${replicas} replicas`}.`,
     {
       detail: {
         max_hourly_usd: Number(spec.maxHourlyUsd),

@@ -1,27 +1,22 @@
 /** Everything that one plan needs, read and observed; and what a row looks like to the plan. */
-import { type DrainRow, isDrained, registered } from '../access/gateways.ts'
-import type { ComputeDriver, Observation, Offer, Placement } from '../compute/contract.ts'
-import type { EngineDriver, EngineType, Readiness } from '../engines/contract.ts'
-import type { ReplicaId } from '../kernel/ids.ts'
+import { registered } from '../access/gateways.ts'
+import type { Offer } from '../compute/contract.ts'
+import type { EngineType, Readiness } from '../engines/contract.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
-import type { Clock } from '../runtime/clock.ts'
-import type { Seal } from '../runtime/seal.ts'
 import type { Database } from '../store/database.ts'
+import { askEngine, type ObserveWorld, observeMany, viewOf } from './observe.ts'
 import { ceilingOf, choicesOf } from './prices.ts'
-import { probeEngine } from './probe.ts'
 import type { ReplicaView } from './replica.ts'
 import { floorOf, policyOf } from './scaling.ts'
 import type { PlanInput, PlanSettings } from './situation.ts'
 import * as store from './store.ts'
 
-export interface World {
+export interface World extends ObserveWorld {
   db: Database
-  clock: Clock
-  seal: Seal
-  computes: ReadonlyMap<string, ComputeDriver>
-  engines: ReadonlyMap<EngineType, EngineDriver>
   hardware: HardwareCatalogue
   settings: PlanSettings
+  /** What the watcher last heard from an engine that was ready; null = nothing of late. */
+  recall(replicaId: string): Readiness | null
 }
 
 export interface Snapshot {
@@ -31,22 +26,23 @@ export interface Snapshot {
   input: PlanInput
 }
 
-/** The key that a replica's engine demands; the same for ever, so that a re-adopted engine is still ours. */
-export function engineKey(seal: Seal, replicaId: string): string {
-  return seal.derive(`engine/${replicaId}`)
-}
-
 export async function takeSnapshot(world: World, deploymentId: string): Promise<Snapshot | null> {
   const { db } = world
-  const [deployment, revisions, replicas, gateways, offers] = await Promise.all([
-    store.deploymentById(db, deploymentId),
+  // First and alone: whatever is wished after this read is noticed when the turn records (see `sameWish`), so that the
+  // wish is never newer than what was read for it.
+  const deployment = await store.deploymentById(db, deploymentId)
+  if (!deployment) return null
+  const [revisions, replicas, gateways, offers] = await Promise.all([
     store.revisionsOf(db, deploymentId),
     store.liveReplicasOf(db, deploymentId),
     registered(db),
     freeOffers(world),
   ])
-  if (!deployment) return null
-  const views = await Promise.all(replicas.map((row) => observe(world, row, revisions, gateways)))
+  const views = await Promise.all(
+    replicas.map((row) =>
+      observe(world, viewOf(row, gateways, world.clock.now()), row, engineOf({ revisions }, row.revision_id)),
+    ),
+  )
   const input: PlanInput = {
     deployment: {
       id: deployment.id,
@@ -68,6 +64,11 @@ export async function takeSnapshot(world: World, deploymentId: string): Promise<
   return { deployment, revisions, replicas, input }
 }
 
+/** The engine type of a revision's replicas. */
+export function engineOf({ revisions }: Pick<Snapshot, 'revisions'>, revisionId: string): EngineType | undefined {
+  return revisions.find(({ id }) => id === revisionId)?.spec.engine.type
+}
+
 /** What is free: the providers' word, less what rows already hold that the provider may not know yet. */
 export async function freeOffers(world: Pick<World, 'db' | 'computes'>): Promise<Offer[]> {
   const [held, ...perProvider] = await Promise.all([
@@ -82,58 +83,14 @@ export async function freeOffers(world: Pick<World, 'db' | 'computes'>): Promise
   })
 }
 
-export function placementOf(row: store.ReplicaRow): Placement {
-  return {
-    provider: row.provider,
-    gpuType: row.gpu_type,
-    gpuCount: row.gpu_count,
-    region: row.region,
-    emulated: row.emulated,
-  }
-}
-
-async function observe(
-  world: World,
-  row: store.ReplicaRow,
-  revisions: store.RevisionRow[],
-  gateways: DrainRow[],
-): Promise<ReplicaView> {
-  const driver = world.computes.get(row.provider)
-  const seen = row.phase === 'planned' ? null : await (driver?.observe(row.id as ReplicaId).catch(() => null) ?? null)
-  const engine = world.engines.get(revisions.find((r) => r.id === row.revision_id)?.spec.engine.type as EngineType)
-  const probe = engine && row.phase !== 'deleting' ? await ask(world, row, seen, engine) : null
-  const drained =
-    row.phase === 'draining' &&
-    row.drain_version !== null &&
-    isDrained(gateways, row.id, Number(row.drain_version), world.clock.now())
-  return {
-    id: row.id,
-    revisionId: row.revision_id,
-    phase: row.phase,
-    placement: placementOf(row),
-    price: BigInt(row.price_micro_usd_per_unit_hour) * BigInt(row.gpu_count),
-    after: row.after_replica,
-    createdAt: row.created_at.getTime(),
-    startedAt: row.started_at?.getTime() ?? null,
-    readyAt: row.ready_at?.getTime() ?? null,
-    drainAt: row.drain_at?.getTime() ?? null,
-    endedAt: row.ended_at?.getTime() ?? null,
-    unhealthySince: row.unhealthy_since?.getTime() ?? null,
-    startPhases: row.start_phases,
-    exit: row.exit,
-    seen,
-    probe,
-    drained,
-  }
-}
-
-async function ask(
-  world: World,
-  row: store.ReplicaRow,
-  seen: Observation | null,
-  engine: EngineDriver,
-): Promise<Readiness | null> {
-  if (seen?.state !== 'running') return null
-  const { status, body } = await probeEngine(seen.address, seen.port, engine.healthPath, engineKey(world.seal, row.id))
-  return engine.readiness(status, body)
+/**
+ * What was just seen of one replica. An engine that was ready is not asked here: the watcher does, and what it heard
+ * last counts.
+ */
+async function observe(world: World, view: ReplicaView, row: store.ReplicaRow, engine: EngineType | undefined) {
+  const seen = row.phase === 'planned' ? null : ((await observeMany(world, row.provider, [row.id])).get(row.id) ?? null)
+  const calm = (row.phase === 'ready' || row.phase === 'draining') && view.unhealthySince === null
+  if (calm) return { ...view, seen, probe: world.recall(row.id) }
+  const probe = row.phase === 'deleting' ? null : await askEngine(world, row.id, seen, world.engines.get(engine!))
+  return { ...view, seen, probe }
 }

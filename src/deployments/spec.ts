@@ -149,9 +149,3 @@ function chooseEngine(
   if (problems.length > 0) throw new Fault('invalid_request', problems.join(' '), { detail: { problems } })
   return { engine, why }
 }
-
-/** GPUs that the spec holds at most, for the quota: a list counts with its largest choice. */
-export function gpusOf(spec: Pick<DeploymentSpec, 'hardware' | 'replicas'>, catalogue: HardwareCatalogue): number {
-  const per = spec.hardware.map((h) => (catalogue.get(h.gpuType)?.gpusPerUnit ?? 0) * h.gpuCount)
-  return Math.max(0, ...per) * spec.replicas
-}

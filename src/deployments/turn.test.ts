@@ -64,6 +64,8 @@ const world: TurnWorld = {
   hardware: loadHardware({}),
   settings,
   stopGraceSeconds: 1,
+  recall: () => null,
+  follow: () => {},
 }
 const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
 const context = { ...world, ...limits, wake: () => {} }

@@ -13,18 +13,22 @@ import { newId } from '../runtime/ids.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Tx } from '../store/database.ts'
 import { type Lease, release, wake, withLease } from '../store/leases.ts'
+import { engineKey, placementOf } from './observe.ts'
 import { hasRoom } from './place.ts'
 import { type Action, type Plan, plan } from './plan.ts'
 import { emulatedNow, makeRoute, sameRoute } from './publish.ts'
 import { sameWish, type Wish } from './situation.ts'
-import { engineKey, placementOf, type Snapshot, takeSnapshot, type World } from './snapshot.ts'
+import { engineOf, type Snapshot, takeSnapshot, type World } from './snapshot.ts'
 import * as store from './store.ts'
+import type { Followed } from './watch.ts'
 
 export interface TurnWorld extends World {
   models: ModelCatalogue
   hardware: HardwareCatalogue
   stopGraceSeconds: number
   log: Log
+  /** Tells the watcher how the deployment's replicas are now. */
+  follow(deploymentId: string, replicas: Followed[]): void
 }
 
 /** Longest a provider call may take before the turn goes on without it. */
@@ -40,9 +44,20 @@ export async function turn(world: TurnWorld, lease: Lease): Promise<void> {
   const result = plan(snapshot.input)
   const created = await recordIntent(world, lease, snapshot, result)
   if (created === null) return
+  world.follow(lease.id, followed(snapshot, result))
   const calls = [...created, ...result.actions.filter((action) => action.do === 'create' || action.do === 'delete')]
   if (calls.length === 0) return
   await applyOutcomes(world, lease, snapshot, await act(world, snapshot, calls))
+}
+
+/** The replicas as the plan leaves them. New ones are followed from the turn that finds them started. */
+function followed(snapshot: Snapshot, result: Plan): Followed[] {
+  const patches = new Map(result.actions.flatMap((a) => (a.do === 'update' ? [[a.replicaId, a.patch] as const] : [])))
+  return snapshot.input.replicas.map((view, at) => ({
+    view: { ...view, ...patches.get(view.id) },
+    provider: snapshot.replicas[at]!.provider,
+    engine: engineOf(snapshot, view.revisionId),
+  }))
 }
 
 type Created = Extract<Action, { do: 'create' }>

@@ -93,3 +93,8 @@ export async function release(db: Querier, lease: Lease, nextAt: number | null):
 export async function wake(db: Querier, table: LeasedTable, id: string, at: number): Promise<void> {
   await db.run(`update ${table} set next_at = least(next_at, $2) where id = $1`, [id, new Date(at)])
 }
+
+/** The same for many rows. */
+export async function wakeMany(db: Querier, table: LeasedTable, ids: readonly string[], at: number): Promise<void> {
+  await db.run(`update ${table} set next_at = least(next_at, $2) where id = any($1)`, [ids, new Date(at)])
+}

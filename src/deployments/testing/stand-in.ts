@@ -1,7 +1,7 @@
 /** For tests: the stand-in engine of the local driver's tests, and settings under which everything is quick. */
 import { join } from 'node:path'
-import type { EngineDriver } from '../engines/contract.ts'
-import type { PlanSettings } from './situation.ts'
+import type { EngineDriver } from '../../engines/contract.ts'
+import type { PlanSettings } from '../situation.ts'
 
 /** `flags`: what the engine is told at its next start. */
 export function standInEngine(flags: () => readonly string[] = () => []): EngineDriver {
