@@ -5,16 +5,17 @@ import { keyringSince, markUsed } from './access/store.ts'
 import { RouteTable } from './deployments/routes.ts'
 import { routesSince } from './deployments/store.ts'
 import { availableEngines } from './engines/registry.ts'
-import type { SettledRequest } from './gateway/exchange.ts'
 import { startGateway } from './gateway/server.ts'
 import { loadSnapshot, saveSnapshot } from './gateway/snapshot.ts'
 import { systemClock as clock } from './runtime/clock.ts'
 import { makeLog } from './runtime/log.ts'
 import { runPart } from './server-child.ts'
+import { startMetering } from './server-metering.ts'
 import type { GatewaySetup } from './server-parts.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { currentVersions, demandChannel, notifyNow, tablesChannel } from './store/tables.ts'
 import { DemandCounts } from './usage/demand.ts'
+import type { SettledRequest } from './usage/request.ts'
 
 const reportEveryMs = 1_000
 const usedEveryMs = 5_000
@@ -26,6 +27,8 @@ runPart<GatewaySetup>(async (setup, tell) => {
   const db = openDatabase({ connection: setup.connection, name: 'paddock gateway', log: (line) => log.warn({}, line) })
   const tables = { keyring: new Keyring(), routes: new RouteTable() }
   const feed = new Feed(setup, db, tables, log)
+  const metering = await startMetering({ config: setup.config, folder: setup.journalFolder, db, log })
+  feed.journal = metering.report
   await feed.load()
   const gateway = await startGateway({
     host: setup.config.host,
@@ -36,6 +39,7 @@ runPart<GatewaySetup>(async (setup, tell) => {
     settings: setup.config,
     clock,
     log,
+    metering: metering.journal,
     onSettle: (settled) => feed.settled(settled),
     onHold: (deploymentId) => feed.holds(deploymentId),
     trust: () => feed.distrust(),
@@ -48,6 +52,7 @@ runPart<GatewaySetup>(async (setup, tell) => {
   return {
     stop: async () => {
       await gateway.close({ drainMs })
+      await metering.stop()
       stopping.abort()
       await fed
       await feed.leave()
@@ -75,6 +80,7 @@ class Feed {
   #poked = false
   inFlight: () => Record<string, number> = () => ({})
   held: () => Record<string, number> = () => ({})
+  journal: () => object = () => ({})
 
   constructor(
     setup: GatewaySetup,
@@ -199,7 +205,7 @@ class Feed {
     if (text === this.#reported && now - this.#reportedAt < reportEveryMs) return
     const announce = this.#announce
     this.#announce = false
-    await report(this.#db, state, now)
+    await report(this.#db, { ...state, journal: this.journal() }, now)
     if (announce) await notifyNow(this.#db, demandChannel)
     this.#reported = text
     this.#reportedAt = now

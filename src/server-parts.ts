@@ -30,6 +30,7 @@ export interface GatewaySetup {
   port: number
   controlSocketPath: string
   snapshotPath: string
+  journalFolder: string
 }
 
 const socketPathBytesMaximum = 100

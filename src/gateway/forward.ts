@@ -13,6 +13,7 @@ import type { Ask } from './parse.ts'
 import { outlook, pick } from './pick.ts'
 import type { Link } from './replicas.ts'
 import { Sending } from './sending.ts'
+import { begin } from './settle.ts'
 import { upstreamBody } from './upstream-body.ts'
 
 /**
@@ -44,6 +45,7 @@ export async function forward(
     const { link, route } = taken
     exchange.replicaId = link.id
     try {
+      begin(exchange, parts)
       const sending = new Sending(parts, exchange, ask, route)
       const again = sending.conclude(await attempt(parts, exchange, link, body, ask.stream ? sending : null))
       if (again === null) {
