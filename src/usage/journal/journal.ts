@@ -7,6 +7,7 @@
  * It counts as full while there is still room for the ends of what has begun. Ends that cannot be written all the same
  * wait in memory, at most one for each request that was under way.
  */
+import { isCharged } from '../../kernel/charge.ts'
 import { Fault } from '../../kernel/fault.ts'
 import { Roster, type Rostered } from '../../kernel/roster.ts'
 import type { Clock } from '../../runtime/clock.ts'
@@ -31,6 +32,8 @@ export interface JournalOptions {
   clock: Clock
   log: Log
   disk?: Disk
+  /** How often it is looked whether there is room. */
+  lookMs?: number
 }
 
 /** A request that was begun; given back when it settles. */
@@ -51,11 +54,13 @@ export interface JournalState {
   bytes: number
   /** Settled, and not written yet. */
   waiting: number
-  /** Settled, and never written: what was served without being counted. */
+  /** Would have been charged, and was never written. */
   unrecorded: number
 }
 
 const lookEveryMs = 1_000
+/** A disk that breaks again and again is tried ever more rarely, down to this many looks. */
+const mostLooksBetween = 8
 const retryAfterSeconds = 5
 
 export class Journal {
@@ -74,6 +79,8 @@ export class Journal {
   #problem: string | null = null
   #bytes = 0
   #unrecorded = 0
+  /** Times in a row that it broke before anything was on the disk. */
+  #breaks = 0
   #dirty = false
   #syncing: Promise<void> | null = null
   #looking: Promise<void> = Promise.resolve()
@@ -108,8 +115,8 @@ export class Journal {
     const line = encodeRequest(request)
     if (opened !== null) this.#opened.remove(opened)
     if (this.#append('close', line)) return
-    if (opened === null) this.#unrecorded += 1
-    else this.#waiting.push(line)
+    if (opened !== null) this.#waiting.push(line)
+    else if (isCharged(request.status)) this.#unrecorded += 1
   }
 
   /** Throws Fault `journal_full` when `open` would. */
@@ -127,7 +134,7 @@ export class Journal {
     }
   }
 
-  /** Everything is on the disk; then the folder is anybody's. What still waits to be written is lost, and said. */
+  /** Everything is on the disk; then the folder is anybody's. What still waits to be written is lost, and said. Idempotent. */
   async close(): Promise<void> {
     this.#stop.abort()
     await this.#looking
@@ -192,6 +199,7 @@ export class Journal {
     const problem = `The journal cannot be written: ${error.message}.`
     if (this.#problem === null) this.#options.log.error({ error: error.message }, 'the journal cannot be written')
     this.#problem = problem
+    this.#breaks += 1
     const segment = this.#segment
     this.#segment = null
     segment?.end().catch(() => {})
@@ -208,14 +216,20 @@ export class Journal {
     while (this.#dirty) {
       await this.#options.clock.sleep(this.#options.syncMs, this.#stop.signal)
       this.#dirty = false
-      await this.#segment?.sync().catch((error: Error) => this.#broke(error))
+      const segment = this.#segment
+      await segment?.sync().then(
+        () => {
+          this.#breaks = 0
+        },
+        (error: Error) => this.#broke(error),
+      )
     }
   }
 
   async #lookForever(): Promise<void> {
-    const { clock } = this.#options
+    const { clock, lookMs = lookEveryMs } = this.#options
     while (!this.#stop.signal.aborted) {
-      await clock.sleep(lookEveryMs, this.#stop.signal)
+      await clock.sleep(lookMs * Math.min(mostLooksBetween, 2 ** Math.max(0, this.#breaks - 3)), this.#stop.signal)
       if (!this.#stop.signal.aborted) await this.#look()
     }
   }

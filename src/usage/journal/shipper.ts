@@ -42,10 +42,13 @@ export interface ShipperState {
   failingSince: number | null
 }
 
-interface Position {
+/** How far a folder has been read. */
+interface Reading {
   /** Name of the segment. */
   segment: string
   at: number
+  /** Of a writer that died: what it had begun and, as far as has been read, not settled. Request id → line. */
+  begun: Map<string, string> | null
 }
 
 export const batchLines = 500
@@ -58,7 +61,7 @@ const rejectedLinesMaximum = 10_000
 
 export class Shipper {
   readonly #options: ShipperOptions
-  readonly #positions = new Map<string, Position>()
+  readonly #readings = new Map<string, Reading>()
   /** Of the folders that were taken over. */
   readonly #places = new Map<string, Place>()
   readonly #state: ShipperState = { shipped: 0, repeated: 0, rejected: 0, failingSince: null }
@@ -95,12 +98,12 @@ export class Shipper {
   /** Everything that is there now. Rejects when the ledger or the disk fails; what was shipped stays so. */
   async pass(signal?: AbortSignal, claim = this.#isTimeToClaim()): Promise<void> {
     const folders = await placesIn(this.#options.root)
-    for (const known of this.#positions.keys()) if (!folders.includes(known)) this.#positions.delete(known)
+    for (const known of this.#readings.keys()) if (!folders.includes(known)) this.#readings.delete(known)
     for (const folder of folders) {
       if (signal?.aborted) return
       const place = this.#places.get(folder) ?? (claim ? this.#claim(folder) : null)
-      if (place === null) await this.#follow(folder, signal)
-      else await this.#finish(place, signal)
+      await this.#read(folder, place !== null, signal)
+      if (place !== null && !signal?.aborted) await this.#finish(place)
     }
   }
 
@@ -122,51 +125,47 @@ export class Shipper {
     if (lock === null) return null
     const place = { folder, lock }
     this.#places.set(folder, place)
+    // Once more from the beginning of what is left: now it matters what was begun.
+    this.#readings.set(folder, { segment: '', at: 0, begun: new Map() })
     return place
   }
 
-  /** A writer that lives: what it has settled so far. */
-  async #follow(folder: string, signal?: AbortSignal): Promise<void> {
+  /**
+   * Ships what has been settled since the last time. `dead`: nobody writes here any more. Segments go one by one: what
+   * is open at the end of one stands at the head of the next, which is safe on the disk before the one goes.
+   */
+  async #read(folder: string, dead: boolean, signal?: AbortSignal): Promise<void> {
+    const reading = this.#readings.get(folder) ?? { segment: '', at: 0, begun: null }
+    this.#readings.set(folder, reading)
     const segments = await segmentsIn(folder)
     const newest = segments.at(-1)
     for (const path of segments) {
-      const position = this.#positions.get(folder)
-      if (position !== undefined && basename(path) < position.segment) continue
-      const from = position?.segment === basename(path) ? position.at : 0
-      for await (const piece of readSegment(path, from, path !== newest)) {
+      const segment = basename(path)
+      if (segment < reading.segment) continue
+      const from = segment === reading.segment ? reading.at : 0
+      for await (const piece of readSegment(path, from, dead || path !== newest)) {
         if (signal?.aborted) return
         this.#check(path, piece)
+        if (reading.begun !== null) note(reading.begun, piece)
         await this.#ship(settledIn(piece))
-        this.#positions.set(folder, { segment: basename(path), at: piece.next })
+        reading.segment = segment
+        reading.at = piece.next
       }
       if (path === newest) continue
-      // What is still open stands at the head of the newest; before this one goes, that must be safe.
       await syncFile(newest!).catch(ignoreMissing)
       await rm(path, { force: true })
     }
   }
 
-  /** A writer that died: all that it has settled, then what it had begun. */
-  async #finish(place: Place, signal?: AbortSignal): Promise<void> {
-    const { folder } = place
-    const begun = new Map<string, string>()
-    for (const path of await segmentsIn(folder)) {
-      for await (const piece of readSegment(path, 0, true)) {
-        if (signal?.aborted) return
-        this.#check(path, piece)
-        for (const { kind, text } of piece.lines) {
-          if (kind === 'open') begun.set(requestIdOf(text), text)
-          if (kind === 'close') begun.delete(requestIdOf(text))
-        }
-        await this.#ship(settledIn(piece))
-      }
-    }
-    await this.#ship([...begun.values()])
-    if (begun.size > 0)
-      this.#options.log.warn({ requests: begun.size }, 'a gateway died with requests under way: settled as 500')
+  /** A writer that died, all of whose lines are shipped: what it had begun, and then its folder goes. */
+  async #finish(place: Place): Promise<void> {
+    const begun = [...(this.#readings.get(place.folder)?.begun?.values() ?? [])]
+    await this.#ship(begun)
+    if (begun.length > 0)
+      this.#options.log.warn({ requests: begun.length }, 'a gateway died with requests under way: settled as 500')
     removePlace(place)
-    this.#places.delete(folder)
-    this.#positions.delete(folder)
+    this.#places.delete(place.folder)
+    this.#readings.delete(place.folder)
   }
 
   async #ship(lines: string[]): Promise<void> {
@@ -214,6 +213,13 @@ export class Shipper {
 
 function settledIn({ lines }: Piece): string[] {
   return lines.filter(({ kind }) => kind === 'close').map(({ text }) => text)
+}
+
+function note(begun: Map<string, string>, { lines }: Piece): void {
+  for (const { kind, text } of lines) {
+    if (kind === 'open') begun.set(requestIdOf(text), text)
+    if (kind === 'close') begun.delete(requestIdOf(text))
+  }
 }
 
 function ignoreMissing(error: NodeJS.ErrnoException): void {
