@@ -3,6 +3,7 @@
  * with the OpenAPI document: a status or a field that the reference does not show fails the test that met it. So does a
  * deployment that is not serving and does not say why.
  */
+
 import assert from 'node:assert/strict'
 import { z } from 'zod'
 import { Access } from '../access/commands.ts'
@@ -11,6 +12,8 @@ import type { ComputeDriver } from '../compute/contract.ts'
 import { Deployments } from '../deployments/commands.ts'
 import type { DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle } from '../deployments/lifecycle.ts'
+import { Schedules } from '../deployments/schedules.ts'
+import { testLimits } from '../deployments/testing/limits.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import { availableEngines } from '../engines/registry.ts'
 import { type Reason, reasonTable } from '../kernel/phase.ts'
@@ -77,14 +80,14 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
   }
   const access = new Access(db, seal, systemClock)
   await access.ensureOperator(operator)
-  const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
-  const context: DeploymentContext = { ...parts, ...limits, wake: own.wake ?? (() => {}) }
+  const context: DeploymentContext = { ...parts, ...testLimits, wake: own.wake ?? (() => {}) }
   const options: ApiOptions = {
     ...parts,
     access,
     deployments: new Deployments(context),
     lifecycle: new Lifecycle(context),
     scaling: new Scaling(context),
+    schedules: new Schedules(context),
     config: { publicUrl: 'http://paddock.test' },
     ready: async () => ({ ok: true, problems: [] }),
     log: loud,

@@ -4,6 +4,7 @@ import { after, test } from 'node:test'
 import { Access } from '../access/commands.ts'
 import { report } from '../access/gateways.ts'
 import { Deployments } from '../deployments/commands.ts'
+import { testLimits } from '../deployments/testing/limits.ts'
 import { availableEngines } from '../engines/registry.ts'
 import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue, starterModelId } from '../models/catalogue.ts'
@@ -31,8 +32,7 @@ const context = {
   engines: availableEngines(),
   models: loadCatalogue({ allowPaths: [packageRoot], starterStandsIn: false }),
   hardware: loadHardware({}),
-  replicasMaximum: 10,
-  quotaGpus: 8,
+  ...testLimits,
   cooldownMinimumSeconds: 1,
   idleTimeoutMinimumSeconds: 1,
   wake: () => {},

@@ -9,6 +9,7 @@ import { ceilingOf, choicesOf } from './prices.ts'
 import type { ReplicaView } from './replica.ts'
 import { floorOf, policyOf } from './scaling.ts'
 import type { PlanInput, PlanSettings } from './situation.ts'
+import type { Stopped } from './stopped.ts'
 import * as store from './store.ts'
 
 export interface World extends ObserveWorld {
@@ -51,6 +52,7 @@ export async function takeSnapshot(world: World, deploymentId: string): Promise<
       phase: deployment.phase,
       reason: deployment.reason,
       starts: deployment.starts,
+      stopped: stoppedOf(deployment),
     },
     revisions: revisions.map(({ id, number, spec, failed }) => {
       const choices = choicesOf(spec, floorOf(policyOf(deployment)), world.hardware)
@@ -62,6 +64,11 @@ export async function takeSnapshot(world: World, deploymentId: string): Promise<
     settings: world.settings,
   }
   return { deployment, revisions, replicas, input }
+}
+
+function stoppedOf({ desired, stopped_by, calendar }: store.DeploymentRow): Stopped | null {
+  if (desired !== 'stopped') return null
+  return { by: stopped_by ?? 'person', until: calendar?.nextAt ?? null, refused: calendar?.refused ?? null }
 }
 
 /** The engine type of a revision's replicas. */
