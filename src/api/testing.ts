@@ -20,7 +20,7 @@ import { type Reason, reasonTable } from '../kernel/phase.ts'
 import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue } from '../models/catalogue.ts'
 import { loadHardware } from '../models/hardware.ts'
-import { systemClock } from '../runtime/clock.ts'
+import { type Clock, systemClock } from '../runtime/clock.ts'
 import { randomToken } from '../runtime/ids.ts'
 import { type Log, silentLog } from '../runtime/log.ts'
 import { Seal } from '../runtime/seal.ts'
@@ -58,27 +58,29 @@ export interface World {
   close(): Promise<void>
 }
 
-/** What a test puts in the place of nothing: hardware, engines, and whoever is woken. */
+/** What a test puts in the place of nothing: hardware, engines, a clock, and whoever is woken. */
 export interface WorldParts {
   computes?: ReadonlyMap<string, ComputeDriver>
   engines?: ReadonlyMap<EngineType, EngineDriver>
+  clock?: Clock
   wake?(): void
 }
 
 export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldParts = {}): Promise<World> {
   const db = await testDatabase()
   const seal = new Seal(new Secret(randomToken()))
+  const clock = own.clock ?? systemClock
   const operator = `sk_${randomToken()}`
   const parts = {
     db,
     seal,
-    clock: systemClock,
+    clock,
     computes: own.computes ?? new Map(),
     engines: own.engines ?? availableEngines(),
     models: loadCatalogue({ allowPaths: [], starterStandsIn: true }),
     hardware: loadHardware({}),
   }
-  const access = new Access(db, seal, systemClock)
+  const access = new Access(db, seal, clock)
   await access.ensureOperator(operator)
   const context: DeploymentContext = { ...parts, ...testLimits, wake: own.wake ?? (() => {}) }
   const options: ApiOptions = {
