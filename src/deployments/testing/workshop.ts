@@ -16,6 +16,7 @@ import { packageRoot } from '../../runtime/self.ts'
 import { claim } from '../../store/leases.ts'
 import { type TestDatabase, testDatabase } from '../../store/testing.ts'
 import { Deployments } from '../commands.ts'
+import type { DeploymentContext } from '../context.ts'
 import { Lifecycle } from '../lifecycle.ts'
 import type { PlanSettings } from '../situation.ts'
 import * as store from '../store.ts'
@@ -38,6 +39,8 @@ export interface Workshop {
   clock: HandClock
   machines: Machines
   world: TurnWorld
+  /** What the use cases stand on. */
+  context: DeploymentContext
   deployments: Deployments
   lifecycle: Lifecycle
   scaling: Scaling
@@ -81,7 +84,7 @@ export async function openWorkshop(slots: number, settings: Partial<PlanSettings
   const clock = new HandClock()
   const machines = new Machines(slots, clock)
   const world = makeWorld(db, clock, machines, settings)
-  const context = { ...world, ...testLimits, wake: () => {} }
+  const context: DeploymentContext = { ...world, ...testLimits, wake: () => {} }
   const access = new Access(db, world.seal, clock)
   await access.ensureOperator('sk_operator_of_the_test')
   const operator = await access.authenticate('Bearer sk_operator_of_the_test', undefined)
@@ -121,6 +124,7 @@ export async function openWorkshop(slots: number, settings: Partial<PlanSettings
     clock,
     machines,
     world,
+    context,
     deployments,
     lifecycle: new Lifecycle(context),
     scaling: new Scaling(context),
