@@ -61,3 +61,8 @@ export interface ReplicaPatch {
 export function isStaying(replica: Pick<ReplicaView, 'phase'>): boolean {
   return replica.phase === 'planned' || replica.phase === 'starting' || replica.phase === 'ready'
 }
+
+/** Nothing is expected of it but that it goes on. */
+export function isCalm(replica: Pick<ReplicaView, 'phase' | 'unhealthySince'>): boolean {
+  return (replica.phase === 'ready' || replica.phase === 'draining') && replica.unhealthySince === null
+}

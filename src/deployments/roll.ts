@@ -63,10 +63,12 @@ export interface Arrival {
   patches: Map<string, ReplicaPatch>
   /** Hardware for what is wanted is not there. */
   short: boolean
+  /** What is free was looked at. */
+  asked: boolean
 }
 
 export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>, why: string[]): Arrival {
-  const nothing: Arrival = { actions: [], patches: new Map(), short: false }
+  const nothing: Arrival = { actions: [], patches: new Map(), short: false, asked: false }
   const { input, target, retryAt } = situation
   if (target === null) return nothing
   const staying = situation.replicas.filter((r) => isStaying(r) && !leaving.has(r.id))
@@ -85,8 +87,8 @@ export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>,
     (placement): Action => ({ do: 'plan_replica', revisionId: target.id, placement, after: null }),
   )
   if (placements.length === 0 && rolling)
-    return inPlace(situation, leaving, staying, why) ?? { ...nothing, patches: kept, short: true }
-  return { actions, patches: kept, short: placements.length < count }
+    return inPlace(situation, leaving, staying, why) ?? { actions, patches: kept, short: true, asked: true }
+  return { actions, patches: kept, short: placements.length < count, asked: true }
 }
 
 /** Replicas that were draining serve again: nothing starts faster. */
@@ -116,7 +118,7 @@ function inPlace(
 ): Arrival | null {
   const { target, input } = situation
   if (staying.some((r) => r.revisionId === target!.id && r.phase !== 'ready'))
-    return { actions: [], patches: new Map(), short: false }
+    return { actions: [], patches: new Map(), short: false, asked: true }
   const suits = (replica: ReplicaView) =>
     target!.hardware.some(
       (h) =>
@@ -129,5 +131,5 @@ function inPlace(
   why.push(`There is no spare hardware: ${victim.id} makes room for its successor.`)
   leaving.set(victim.id, { phase: 'draining', drainAt: input.now })
   const action: Action = { do: 'plan_replica', revisionId: target!.id, placement: victim.placement, after: victim.id }
-  return { actions: [action], patches: new Map([[victim.id, leaving.get(victim.id)!]]), short: false }
+  return { actions: [action], patches: new Map([[victim.id, leaving.get(victim.id)!]]), short: false, asked: true }
 }

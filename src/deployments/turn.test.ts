@@ -12,6 +12,7 @@ import { systemClock } from '../runtime/clock.ts'
 import { silentLog } from '../runtime/log.ts'
 import { Seal } from '../runtime/seal.ts'
 import { packageRoot } from '../runtime/self.ts'
+import type { Database } from '../store/database.ts'
 import { claim } from '../store/leases.ts'
 import { testDatabase } from '../store/testing.ts'
 import { Deployments } from './commands.ts'
@@ -24,19 +25,23 @@ after(() => db.close())
 const seal = new Seal(new Secret('a secret of the test'))
 const free: Offer = { provider: 'test', gpuType: 'cpu', region: 'here', totalUnits: 4, freeUnits: 4, emulated: false }
 
-/** What happens while the turn asks what is free. */
+/** What happens between a turn's look and the record of what it decided. */
 let meanwhile: () => Promise<unknown> = async () => {}
+const interrupted: Database = {
+  ...db,
+  tx: async (fn, options) => {
+    const first = meanwhile
+    meanwhile = async () => {}
+    await first()
+    return db.tx(fn, options)
+  },
+}
 const refuse = (what: string) => async (): Promise<never> => {
   throw new ComputeError('rejected', `The engine ended at once (${what}).`)
 }
 const hardware: ComputeDriver = {
   name: 'test',
-  offers: async () => {
-    const first = meanwhile
-    meanwhile = async () => {}
-    await first()
-    return [free]
-  },
+  offers: async () => [free],
   create: refuse('create'),
   observe: refuse('observe'),
   list: async () => [],
@@ -54,7 +59,7 @@ const settings = {
   drainDeadlineMs: 500,
 }
 const world: TurnWorld = {
-  db,
+  db: interrupted,
   clock: systemClock,
   seal,
   log: silentLog,
@@ -68,7 +73,7 @@ const world: TurnWorld = {
   follow: () => {},
 }
 const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
-const context = { ...world, ...limits, wake: () => {} }
+const context = { ...world, ...limits, db, wake: () => {} }
 const [deployments, lifecycle, scaling] = [new Deployments(context), new Lifecycle(context), new Scaling(context)]
 const access = new Access(db, seal, systemClock)
 await access.ensureOperator('sk_operator_of_the_test')
