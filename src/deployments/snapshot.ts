@@ -28,8 +28,10 @@ export interface Snapshot {
 /** Of those that exist, by deployment id; read together, with no hardware on offer yet. */
 export async function takeSnapshots(world: World, ids: readonly string[]): Promise<Map<string, Snapshot>> {
   const { db } = world
-  const [deployments, revisions, replicas, routes] = await Promise.all([
-    store.deploymentsById(db, ids),
+  // First and alone: whatever is wished after this read is noticed when the turn records (see `sameWish`), so that the
+  // wish is never newer than what was read for it.
+  const deployments = await store.deploymentsById(db, ids)
+  const [revisions, replicas, routes] = await Promise.all([
     store.revisionsOfMany(db, ids),
     store.liveReplicasOfMany(db, ids),
     store.routesOf(db, ids),
