@@ -16,7 +16,7 @@ import { type Lease, release, wake, withLease } from '../store/leases.ts'
 import { engineKey, placementOf } from './observe.ts'
 import { hasRoom } from './place.ts'
 import { type Action, type Plan, plan } from './plan.ts'
-import { makeRoute, sameRoute } from './publish.ts'
+import { emulatedNow, makeRoute, sameRoute } from './publish.ts'
 import { sameWish, type Wish } from './situation.ts'
 import { engineOf, type Snapshot, takeSnapshot, type World } from './snapshot.ts'
 import * as store from './store.ts'
@@ -87,8 +87,10 @@ async function recordIntent(
         if (action.do === 'fail_revision') await recordRollback(tx, snapshot, action, at)
         if (action.do === 'plan_replica') created.push(...(await reserve(world, tx, snapshot, action, at)))
       }
-      await recordVerdict(tx, snapshot, result, at)
-      await recordRoute(world, tx, snapshot, result)
+      const replicas = await store.liveReplicasOf(tx, snapshot.deployment.id)
+      const emulated = emulatedOf(world, snapshot, replicas)
+      await recordVerdict(tx, snapshot, { ...result, emulated }, at)
+      await recordRoute(world, tx, snapshot, { ...result, emulated, replicas })
     })
     if (!held) return null
     if (outdated) {
@@ -182,9 +184,29 @@ async function reserve(
   return action.after === null ? [{ do: 'create', replicaId: id }] : []
 }
 
-async function recordVerdict(tx: Tx, snapshot: Snapshot, result: Plan, at: Date): Promise<void> {
+function emulatedOf(world: TurnWorld, { deployment, revisions, input }: Snapshot, rows: store.ReplicaRow[]): boolean {
+  const serving = rows.filter((row) => row.phase === 'ready' || row.phase === 'draining')
+  return emulatedNow({
+    serving: serving.map(({ emulated, revision_id }) => {
+      const { spec } = revisions.find((revision) => revision.id === revision_id) ?? deployment
+      return { emulated, modelId: spec.modelId }
+    }),
+    target: deployment.spec,
+    offers: input.offers,
+    standIn: (modelId) => world.models.standIn(modelId),
+    before: deployment.emulated,
+  })
+}
+
+async function recordVerdict(
+  tx: Tx,
+  snapshot: Snapshot,
+  result: Plan & { emulated: boolean },
+  at: Date,
+): Promise<void> {
   const { deployment } = snapshot
   const same =
+    deployment.emulated === result.emulated &&
     deployment.phase === result.phase &&
     deployment.ready_replicas === result.readyReplicas &&
     JSON.stringify(deployment.plan_why) === JSON.stringify(result.why) &&
@@ -209,17 +231,22 @@ async function recordVerdict(tx: Tx, snapshot: Snapshot, result: Plan, at: Date)
     })
 }
 
-async function recordRoute(world: TurnWorld, tx: Tx, snapshot: Snapshot, result: Plan): Promise<void> {
+async function recordRoute(
+  world: TurnWorld,
+  tx: Tx,
+  snapshot: Snapshot,
+  result: Plan & { emulated: boolean; replicas: store.ReplicaRow[] },
+): Promise<void> {
   const { deployment } = snapshot
+  const { emulated, replicas } = result
   const engine = world.engines.get(deployment.spec.engine.type)
-  const replicas = await store.liveReplicasOf(tx, deployment.id)
   const route = makeRoute({
     deployment: {
       id: deployment.id,
       orgId: deployment.org_id,
       name: deployment.name,
       modelId: deployment.spec.modelId,
-      emulated: deployment.emulated,
+      emulated,
       servedBy: world.models.standIn(deployment.spec.modelId),
       createdAt: deployment.created_at,
       desired: deployment.desired,
