@@ -16,6 +16,7 @@ export async function gpus({ screen, client }: Session): Promise<void> {
       cell: (type) => (type.hourly_cost_usd === null ? '-' : usdShown(type.hourly_cost_usd)),
       right: true,
     },
+    { title: 'FREE', cell: freeText, right: true },
     { title: 'REGIONS', cell: (type) => type.regions.join(','), shrinksTo: 8 },
     { title: 'DEPLOYABLE', cell: (type) => yesOr(type), shrinksTo: 10 },
   ]
@@ -33,6 +34,14 @@ export async function models({ screen, client }: Session): Promise<void> {
     { title: 'DEPLOYABLE', cell: (model) => yesOr(model), shrinksTo: 10 },
   ]
   screen.answer(list, () => tableLines(columns, list.data, screen.columns))
+}
+
+/** Free of all units, all regions together. */
+function freeText({ availability }: GpuType): string {
+  if (availability === null) return '?'
+  const sum = (of: (one: NonNullable<GpuType['availability']>[number]) => number) =>
+    availability.reduce((total, one) => total + of(one), 0)
+  return availability.length === 0 ? '-' : `${sum((one) => one.free_units)}/${sum((one) => one.total_units)}`
 }
 
 function yesOr(thing: { deployable: boolean; reason: string | null }): string {

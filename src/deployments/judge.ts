@@ -1,7 +1,9 @@
 /** What a deployment is called while it is in this situation, why, and when to look again. Pure. */
+import { usdText } from '../kernel/money.ts'
 import { type Phase, type Reason, type ReasonCode, reasonOf } from '../kernel/phase.ts'
 import { spread } from '../kernel/spread.ts'
 import { isStaying, type ReplicaPatch, type ReplicaView } from './replica.ts'
+import type { Lack } from './roll.ts'
 import type { PlanInput, PlanSettings, Situation } from './situation.ts'
 
 interface Verdict {
@@ -27,11 +29,16 @@ const look = {
   short: 5_000,
 }
 
-export function judge(situation: Situation, next: { leaving: Map<string, ReplicaPatch>; short: boolean }): Verdict {
+interface Next {
+  leaving: Map<string, ReplicaPatch>
+  lack: Lack
+}
+
+export function judge(situation: Situation, next: Next): Verdict {
   const { input } = situation
   const staying = situation.replicas.filter((r) => !next.leaving.has(r.id))
   const readyReplicas = staying.filter((r) => r.phase === 'ready').length
-  const [phase, code, message] = name(situation, readyReplicas, next.short)
+  const [phase, code, message] = name(situation, readyReplicas, next.lack)
   const reason = code === null ? null : makeReason(situation, code, message)
   return {
     phase,
@@ -44,7 +51,7 @@ export function judge(situation: Situation, next: { leaving: Map<string, Replica
 
 type Named = [phase: Phase, code: ReasonCode | null, message?: string]
 
-function name(situation: Situation, ready: number, short: boolean): Named {
+function name(situation: Situation, ready: number, lack: Lack): Named {
   const { input, replicas, starts, braked, retryAt } = situation
   const { deployment, now } = input
   if (deployment.desired === 'deleted')
@@ -55,25 +62,45 @@ function name(situation: Situation, ready: number, short: boolean): Named {
   const rolling = replicas.some(
     (r) => isStaying(r) && (r.revisionId !== situation.target?.id || (r.after !== null && r.phase !== 'ready')),
   )
-  if (rolling) return ['rolling', 'rolling', `Revision ${situation.target?.number} takes over.`]
+  if (rolling) return ['rolling', 'rolling', rollingMessage(situation, lack)]
   if (ready >= deployment.desiredReplicas) return ['serving', null]
-  if (ready > 0) return partly(situation, ready, short)
+  const starting = replicas.filter((r) => r.phase === 'planned' || r.phase === 'starting').length
+  if (ready > 0) return partly(situation, { ready, starting, lack })
   if (now < retryAt) return ['starting', 'start_failed', `The last start failed (${starts.why}) and is tried again.`]
-  if (short) return ['queued', 'capacity_short', shortMessage(situation)]
+  if (lack !== null && starting === 0) return ['queued', lackCode[lack], lackMessage(situation, lack)]
   if (deployment.phase === 'asleep' || deployment.phase === 'waking') return ['waking', 'waking']
-  return ['starting', 'starting']
+  const more = deployment.desiredReplicas - starting
+  const also = lack === null || more <= 0 ? '' : ` ${count(more)} more: ${lackMessage(situation, lack)}`
+  return ['starting', 'starting', `${starting > 1 ? `${starting} replicas are` : 'A replica is'} starting.${also}`]
 }
 
-function partly({ input, starts, retryAt }: Situation, ready: number, short: boolean): Named {
-  const have = `${ready} of ${input.deployment.desiredReplicas} replicas are ready`
+const lackCode = { hardware: 'capacity_short', ceiling: 'price_ceiling' } as const
+
+/** Some replicas serve, others are wanted. */
+function partly(situation: Situation, now: { ready: number; starting: number; lack: Lack }): Named {
+  const { input, starts, retryAt } = situation
+  const have = `${now.ready} of ${input.deployment.desiredReplicas} replicas are ready`
   if (input.now < retryAt) return ['degraded', 'start_failed', `${have}; the last start failed: ${starts.why}`]
-  if (short) return ['serving', 'capacity_short', `${have}; there is no free hardware for more.`]
-  return ['scaling', 'scaling', `${have}; the others are starting.`]
+  if (now.lack === null) return ['scaling', 'scaling', `${have}; the others are starting.`]
+  const lacking = lackMessage(situation, now.lack)
+  if (now.starting > 0) return ['scaling', 'scaling', `${have}, ${now.starting} starting. ${lacking}`]
+  return ['serving', lackCode[now.lack], `${have}. ${lacking}`]
 }
 
-function shortMessage({ target }: Situation): string {
+function rollingMessage(situation: Situation, lack: Lack): string {
+  const takes = `Revision ${situation.target?.number} takes over.`
+  return lack === null ? takes : `${takes} ${lackMessage(situation, lack)}`
+}
+
+function lackMessage({ target }: Situation, lack: NonNullable<Lack>): string {
+  if (lack === 'ceiling')
+    return `Another replica would cost more than max_hourly_usd allows ($${usdText(target?.ceiling ?? 0n)} an hour).`
   const wanted = target?.hardware.map((h) => `${h.gpuCount} × ${h.gpuType}`).join(' or ') ?? 'hardware'
   return `Waiting for ${wanted}: none is free. It starts as soon as something frees; fewer replicas or comparable hardware may start sooner.`
+}
+
+function count(replicas: number): string {
+  return replicas === 1 ? '1 replica' : `${replicas} replicas`
 }
 
 /** `since` stays when the code stays. Retry-After follows from what is known. */
@@ -89,10 +116,7 @@ function sentence(phase: Phase, input: PlanInput): string {
   return phase === 'serving' ? `All ${input.deployment.desiredReplicas} wanted replicas are ready.` : `It is ${phase}.`
 }
 
-function wakeAt(
-  { input, replicas, retryAt, braked }: Situation,
-  next: { leaving: Map<string, ReplicaPatch>; short: boolean },
-): number | null {
+function wakeAt({ input, replicas, retryAt, braked }: Situation, next: Next): number | null {
   const { now, settings } = input
   const at: number[] = []
   for (const replica of replicas) {
@@ -104,7 +128,7 @@ function wakeAt(
     if (phase === 'draining') at.push(now + Math.min(look.draining, settings.drainDeadlineMs))
     if (phase === 'deleting') at.push(now + look.deleting)
   }
-  if (next.short) at.push(now + look.short)
+  if (next.lack === 'hardware') at.push(now + look.short)
   if (!braked && input.deployment.desired === 'running' && retryAt > now) at.push(retryAt)
   return at.length === 0 ? null : Math.min(...at)
 }

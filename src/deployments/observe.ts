@@ -38,6 +38,7 @@ export function viewOf(row: ReplicaRow, gateways: readonly DrainRow[], now: numb
     revisionId: row.revision_id,
     phase: row.phase,
     placement: placementOf(row),
+    price: BigInt(row.price_micro_usd_per_unit_hour) * BigInt(row.gpu_count),
     after: row.after_replica,
     createdAt: row.created_at.getTime(),
     startedAt: row.started_at?.getTime() ?? null,

@@ -52,7 +52,7 @@ export function plan(input: PlanInput): Plan {
   const leaving = leave(situation, why)
   const arriving = arrive(situation, leaving, why)
   const patches = mergePatches(advances, new Map([...leaving, ...arriving.patches]))
-  const verdict = judge(situation, { leaving, short: arriving.short })
+  const verdict = judge(situation, { leaving, lack: arriving.lack })
   return {
     actions: [
       ...(rollback ? [rollback] : []),

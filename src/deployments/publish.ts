@@ -1,6 +1,8 @@
 /** What the gateway is told of a deployment. Pure. */
+import type { Offer } from '../compute/contract.ts'
 import { canonical } from '../kernel/canonical.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
+import { onlyEmulated, type Wanted } from './place.ts'
 import type { ReplicaPhase } from './replica.ts'
 import type { Route, RouteReplica } from './routes.ts'
 
@@ -21,6 +23,24 @@ export interface RouteSource {
   phase: Phase
   reason: Reason | null
   replicas: { id: string; phase: ReplicaPhase; address: string | null; port: number | null; key: string }[]
+}
+
+/**
+ * Is what answers something else than what was named: slots of this machine, or another model? As long as a replica
+ * serves, what serves says it, so that it changes when a roll has taken over; before that, what is to be started.
+ */
+export function emulatedNow(now: {
+  serving: { emulated: boolean; modelId: string }[]
+  target: { modelId: string; hardware: readonly Wanted[] }
+  offers: readonly Offer[]
+  standIn(modelId: string): string | null
+  before: boolean
+}): boolean {
+  const { serving, target, offers, standIn } = now
+  if (serving.length > 0) return serving.some(({ emulated, modelId }) => emulated || standIn(modelId) !== null)
+  if (standIn(target.modelId) !== null) return true
+  const isKnown = offers.some((offer) => target.hardware.some(({ gpuType }) => gpuType === offer.gpuType))
+  return isKnown ? onlyEmulated(target.hardware, offers) : now.before
 }
 
 /** The route as it should be; `version` is the caller's to set. Replicas in a fixed order, so that equal means equal. */

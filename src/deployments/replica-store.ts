@@ -96,6 +96,26 @@ export async function servingIntervals(db: Db, deploymentIds: readonly string[])
   return rows
 }
 
+export interface StayingRow {
+  deployment_id: string
+  gpu_type: string
+  gpu_count: number
+  region: string
+  emulated: boolean
+  /** Per unit-hour. */
+  price: string
+}
+
+/** Replicas that serve or are to, of these deployments; those of the newest revision first. */
+export async function stayingReplicas(db: Db, deploymentIds: readonly string[]): Promise<StayingRow[]> {
+  return db.query<StayingRow>(
+    `select deployment_id, gpu_type, gpu_count, region, emulated, price_micro_usd_per_unit_hour as price
+     from replicas where deployment_id = any($1) and phase in ('planned', 'starting', 'ready')
+     order by revision_id desc, created_at, id`,
+    [deploymentIds],
+  )
+}
+
 export async function insertReplica(
   tx: Tx,
   row: Pick<ReplicaRow, 'id' | 'deployment_id' | 'revision_id' | 'org_id' | 'after_replica'>,

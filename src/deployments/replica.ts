@@ -9,6 +9,7 @@
  */
 import type { Exit, Observation, Placement } from '../compute/contract.ts'
 import type { Readiness, StartPhase } from '../engines/contract.ts'
+import type { MicroUsd } from '../kernel/money.ts'
 
 export const replicaPhases = ['planned', 'starting', 'ready', 'draining', 'deleting', 'gone'] as const
 export type ReplicaPhase = (typeof replicaPhases)[number]
@@ -19,6 +20,8 @@ export interface ReplicaView {
   revisionId: string
   phase: ReplicaPhase
   placement: Placement
+  /** Of this replica, an hour; absent = nothing. */
+  price?: MicroUsd
   /** Takes over the hardware of that replica: it is created only when the other is gone. */
   after: string | null
   createdAt: number

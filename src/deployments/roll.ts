@@ -5,6 +5,7 @@
  */
 import { place } from './place.ts'
 import type { Action } from './plan.ts'
+import { affordable } from './prices.ts'
 import { isStaying, type ReplicaPatch, type ReplicaView } from './replica.ts'
 import type { Situation } from './situation.ts'
 
@@ -58,17 +59,19 @@ function rank(replica: ReplicaView): number {
   return replica.phase === 'planned' ? 0 : replica.phase === 'starting' ? 1 : 2
 }
 
+/** What keeps wanted replicas from being started: none is free, or another would cost more than the ceiling. */
+export type Lack = 'hardware' | 'ceiling' | null
+
 export interface Arrival {
   actions: Action[]
   patches: Map<string, ReplicaPatch>
-  /** Hardware for what is wanted is not there. */
-  short: boolean
+  lack: Lack
   /** What is free was looked at. */
   asked: boolean
 }
 
 export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>, why: string[]): Arrival {
-  const nothing: Arrival = { actions: [], patches: new Map(), short: false, asked: false }
+  const nothing: Arrival = { actions: [], patches: new Map(), lack: null, asked: false }
   const { input, target, retryAt } = situation
   if (target === null) return nothing
   const staying = situation.replicas.filter((r) => isStaying(r) && !leaving.has(r.id))
@@ -80,15 +83,20 @@ export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>,
   const room = rolling ? Math.max(0, wantedReplicas(situation) + surge - staying.length) : missing
   const count = Math.min(missing - kept.size, room)
   if (count <= 0 || input.now < retryAt) return { ...nothing, patches: kept }
-  const placements = place(target.hardware, input.offers, count)
+  // Old replicas of a roll are not counted: for its own time it may cost more.
+  const counted = situation.replicas.filter((r) => ofTarget.includes(r) || kept.has(r.id))
+  const spent = counted.reduce((sum, { price = 0n }) => sum + price, 0n)
+  const within = affordable(target.hardware, target.ceiling ?? null, spent, count)
+  if (within.hardware.length === 0) return { ...nothing, patches: kept, lack: 'ceiling' }
+  const placements = place(within.hardware, input.offers, within.count)
   for (const { gpuCount, gpuType, region } of placements)
     why.push(`A replica is missing: starting one on ${gpuCount} × ${gpuType} in ${region}.`)
   const actions = placements.map(
     (placement): Action => ({ do: 'plan_replica', revisionId: target.id, placement, after: null }),
   )
   if (placements.length === 0 && rolling)
-    return inPlace(situation, leaving, staying, why) ?? { actions, patches: kept, short: true, asked: true }
-  return { actions, patches: kept, short: placements.length < count, asked: true }
+    return inPlace(situation, leaving, staying, why) ?? { actions, patches: kept, lack: 'hardware', asked: true }
+  return { actions, patches: kept, lack: placements.length < within.count ? 'hardware' : null, asked: true }
 }
 
 /** Replicas that were draining serve again: nothing starts faster. */
@@ -118,7 +126,7 @@ function inPlace(
 ): Arrival | null {
   const { target, input } = situation
   if (staying.some((r) => r.revisionId === target!.id && r.phase !== 'ready'))
-    return { actions: [], patches: new Map(), short: false, asked: true }
+    return { actions: [], patches: new Map(), lack: null, asked: true }
   const suits = (replica: ReplicaView) =>
     target!.hardware.some(
       (h) =>
@@ -131,5 +139,5 @@ function inPlace(
   why.push(`There is no spare hardware: ${victim.id} makes room for its successor.`)
   leaving.set(victim.id, { phase: 'draining', drainAt: input.now })
   const action: Action = { do: 'plan_replica', revisionId: target!.id, placement: victim.placement, after: victim.id }
-  return { actions: [action], patches: new Map([[victim.id, leaving.get(victim.id)!]]), short: false, asked: true }
+  return { actions: [action], patches: new Map([[victim.id, leaving.get(victim.id)!]]), lack: null, asked: true }
 }

@@ -2,15 +2,19 @@
 import { registered } from '../access/gateways.ts'
 import type { Offer } from '../compute/contract.ts'
 import type { EngineType, Readiness } from '../engines/contract.ts'
+import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { Database } from '../store/database.ts'
 import { askEngine, type ObserveWorld, observeMany, viewOf } from './observe.ts'
+import { ceilingOf, choicesOf } from './prices.ts'
 import { isCalm, type ReplicaView } from './replica.ts'
 import type { Route } from './routes.ts'
+import { floorOf, policyOf } from './scaling.ts'
 import type { PlanInput, PlanSettings } from './situation.ts'
 import * as store from './store.ts'
 
 export interface World extends ObserveWorld {
   db: Database
+  hardware: HardwareCatalogue
   settings: PlanSettings
   /** What the watcher last heard from an engine that was ready; null = nothing of late. */
   recall(replicaId: string): Readiness | null
@@ -69,7 +73,10 @@ function planInput(
       reason: deployment.reason,
       starts: deployment.starts,
     },
-    revisions: revisions.map((r) => ({ id: r.id, number: r.number, hardware: r.spec.hardware, failed: r.failed })),
+    revisions: revisions.map(({ id, number, spec, failed }) => {
+      const choices = choicesOf(spec, floorOf(policyOf(deployment)), world.hardware)
+      return { id, number, hardware: choices.filter((c) => c.skipped === null), ceiling: ceilingOf(spec), failed }
+    }),
     replicas: replicas.map(({ id }) => views.get(id)!),
     offers: [],
     now: world.clock.now(),

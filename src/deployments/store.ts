@@ -183,12 +183,21 @@ export async function revisionsOfMany(db: Db, deploymentIds: readonly string[]):
 export async function saveVerdict(
   tx: Tx,
   id: string,
-  verdict: { phase: Phase; reason: Reason | null; readyReplicas: number; starts: Starts; why: string[] },
+  verdict: {
+    phase: Phase
+    reason: Reason | null
+    readyReplicas: number
+    starts: Starts
+    why: string[]
+    emulated: boolean
+  },
   at: Date,
 ): Promise<void> {
+  const { phase, reason, readyReplicas, starts, why, emulated } = verdict
   await tx.query(
-    `update deployments set phase = $2, reason = $3, ready_replicas = $4, starts = $5, plan_why = $6, updated_at = $7 where id = $1`,
-    [id, verdict.phase, json(verdict.reason), verdict.readyReplicas, json(verdict.starts), json(verdict.why), at],
+    `update deployments set phase = $2, reason = $3, ready_replicas = $4, starts = $5, plan_why = $6, emulated = $7,
+       updated_at = $8 where id = $1`,
+    [id, phase, json(reason), readyReplicas, json(starts), json(why), emulated, at],
   )
 }
 

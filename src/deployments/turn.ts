@@ -15,7 +15,7 @@ import { act, type Outcome } from './act.ts'
 import { engineKey } from './observe.ts'
 import { hasRoom } from './place.ts'
 import { type Action, type Plan, plan } from './plan.ts'
-import { makeRoute, sameRoute } from './publish.ts'
+import { emulatedNow, makeRoute, sameRoute } from './publish.ts'
 import type { Route } from './routes.ts'
 import { sameWish, type Wish } from './situation.ts'
 import { engineOf, freeOffers, type Snapshot, takeSnapshots, type World } from './snapshot.ts'
@@ -45,10 +45,14 @@ export async function turn(world: TurnWorld, lease: Lease): Promise<void> {
   else await takeTurn(world, lease, await decide(snapshot, () => freeOffers(world)))
 }
 
-/** Asks what hardware is free only where that matters: few deployments want any, and the answer counts all replicas. */
+/**
+ * Asks what hardware is free only where that matters (to start something, or to say what will be started), because the
+ * answer counts all replicas.
+ */
 export async function decide(snapshot: Snapshot, offers: () => Promise<Offer[]>): Promise<Decided> {
   const result = plan(snapshot.input)
-  if (!result.asksHardware) return { snapshot, result }
+  const serves = snapshot.replicas.some(({ phase }) => phase === 'ready' || phase === 'draining')
+  if (serves && !result.asksHardware) return { snapshot, result }
   const input = { ...snapshot.input, offers: await offers() }
   return { snapshot: { ...snapshot, input }, result: plan(input) }
 }
@@ -66,9 +70,10 @@ export async function takeTurn(world: TurnWorld, lease: Lease, { snapshot, resul
 /** True when a turn would write nothing and call nobody. */
 export function isQuiet(world: TurnWorld, { snapshot, result }: Decided): boolean {
   const { replicas, route } = snapshot
-  if (result.actions.length > 0 || !sameVerdict(snapshot, result)) return false
+  const verdict = { ...result, emulated: emulatedOf(world, snapshot, replicas) }
+  if (result.actions.length > 0 || !sameVerdict(snapshot, verdict)) return false
   if (replicas.some(({ phase, drain_version }) => phase === 'draining' && drain_version === null)) return false
-  return sameRoute(route, routeFor(world, snapshot, result, replicas))
+  return sameRoute(route, routeFor(world, snapshot, verdict, replicas))
 }
 
 /** The replicas as the plan leaves them. New ones are followed from the turn that finds them started. */
@@ -108,8 +113,10 @@ async function recordIntent(
         if (action.do === 'fail_revision') await recordRollback(tx, snapshot, action, at)
         if (action.do === 'plan_replica') created.push(...(await reserve(world, tx, snapshot, action, at)))
       }
-      await recordVerdict(tx, snapshot, result, at)
-      await recordRoute(world, tx, snapshot, result)
+      const replicas = await store.liveReplicasOf(tx, snapshot.deployment.id)
+      const emulated = emulatedOf(world, snapshot, replicas)
+      await recordVerdict(tx, snapshot, { ...result, emulated }, at)
+      await recordRoute(world, tx, snapshot, { ...result, emulated, replicas })
     })
     if (!held) return null
     if (outdated) {
@@ -203,8 +210,29 @@ async function reserve(
   return action.after === null ? [{ do: 'create', replicaId: id }] : []
 }
 
-function sameVerdict({ deployment }: Snapshot, result: Plan): boolean {
+function emulatedOf(
+  world: TurnWorld,
+  { deployment, revisions, input }: Snapshot,
+  rows: readonly store.ReplicaRow[],
+): boolean {
+  const serving = rows.filter((row) => row.phase === 'ready' || row.phase === 'draining')
+  return emulatedNow({
+    serving: serving.map(({ emulated, revision_id }) => {
+      const { spec } = revisions.find((revision) => revision.id === revision_id) ?? deployment
+      return { emulated, modelId: spec.modelId }
+    }),
+    target: deployment.spec,
+    offers: input.offers,
+    standIn: (modelId) => world.models.standIn(modelId),
+    before: deployment.emulated,
+  })
+}
+
+type Verdict = Plan & { emulated: boolean }
+
+function sameVerdict({ deployment }: Snapshot, result: Verdict): boolean {
   return (
+    deployment.emulated === result.emulated &&
     deployment.phase === result.phase &&
     deployment.ready_replicas === result.readyReplicas &&
     JSON.stringify(deployment.plan_why) === JSON.stringify(result.why) &&
@@ -214,7 +242,7 @@ function sameVerdict({ deployment }: Snapshot, result: Plan): boolean {
   )
 }
 
-async function recordVerdict(tx: Tx, snapshot: Snapshot, result: Plan, at: Date): Promise<void> {
+async function recordVerdict(tx: Tx, snapshot: Snapshot, result: Verdict, at: Date): Promise<void> {
   const { deployment } = snapshot
   if (sameVerdict(snapshot, result)) return
   await store.saveVerdict(tx, deployment.id, result, at)
@@ -234,9 +262,14 @@ async function recordVerdict(tx: Tx, snapshot: Snapshot, result: Plan, at: Date)
     })
 }
 
-async function recordRoute(world: TurnWorld, tx: Tx, snapshot: Snapshot, result: Plan): Promise<void> {
+async function recordRoute(
+  world: TurnWorld,
+  tx: Tx,
+  snapshot: Snapshot,
+  result: Verdict & { replicas: store.ReplicaRow[] },
+): Promise<void> {
   const { deployment } = snapshot
-  const replicas = await store.liveReplicasOf(tx, deployment.id)
+  const { replicas } = result
   const route = routeFor(world, snapshot, result, replicas)
   const before = await store.routeOf(tx, deployment.id)
   const version = sameRoute(before, route) ? before!.version : await store.publishRoute(tx, route)
@@ -248,7 +281,7 @@ async function recordRoute(world: TurnWorld, tx: Tx, snapshot: Snapshot, result:
 function routeFor(
   world: TurnWorld,
   snapshot: Snapshot,
-  { phase, reason }: Pick<Plan, 'phase' | 'reason'>,
+  { phase, reason, emulated }: Pick<Verdict, 'phase' | 'reason' | 'emulated'>,
   replicas: readonly store.ReplicaRow[],
 ): Route {
   const { deployment } = snapshot
@@ -259,7 +292,7 @@ function routeFor(
       orgId: deployment.org_id,
       name: deployment.name,
       modelId: deployment.spec.modelId,
-      emulated: deployment.emulated,
+      emulated,
       servedBy: world.models.standIn(deployment.spec.modelId),
       createdAt: deployment.created_at,
       desired: deployment.desired,

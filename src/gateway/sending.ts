@@ -13,10 +13,14 @@ import type { Ask } from './parse.ts'
 import { type Ending, settle } from './settle.ts'
 import { estimatedUsage, readUsage, type Usage } from './usage.ts'
 
-/** `seen`: the engine may have seen the request. `fault`: what the client is told when nobody else can answer. */
+/**
+ * `seen`: the engine may have seen the request. `busy`: it said that it takes nothing now. `fault`: what the client is told when nobody else can
+ * answer.
+ */
 export interface Again {
   why: string
   seen: boolean
+  busy: boolean
   fault: Fault
 }
 
@@ -49,12 +53,12 @@ export class Sending implements StreamBegin {
   conclude(outcome: Outcome): Again | null {
     switch (outcome.kind) {
       case 'unsent':
-        return { why: outcome.why, seen: false, fault: unavailable() }
+        return { why: outcome.why, seen: false, busy: false, fault: unavailable() }
       case 'lost':
-        return { why: outcome.why, seen: true, fault: lost(outcome.why) }
+        return { why: outcome.why, seen: true, busy: false, fault: lost(outcome.why) }
       case 'whole':
         // It takes nothing now; that is no answer, and waiting for it is what holding is for.
-        if (outcome.status === 503) return { why: 'status 503', seen: false, fault: unavailable() }
+        if (outcome.status === 503) return { why: 'status 503', seen: false, busy: true, fault: unavailable() }
         if (outcome.status !== 200) throw engineFault(outcome.status, outcome.body.toString('utf8'))
         return this.#endPlain(outcome)
       case 'streamed':

@@ -69,6 +69,11 @@ export const reasonTable = {
     'Wait, or ask for fewer replicas or comparable hardware.',
     60,
   ),
+  price_ceiling: because(
+    ['queued', 'serving'],
+    'Another replica would cost more than max_hourly_usd allows.',
+    'Raise max_hourly_usd, or choose cheaper hardware or fewer replicas.',
+  ),
   scaling: because(['scaling'], 'Replicas are starting.', 'Nothing: it answers meanwhile.', 5),
   rolling: because(['rolling'], 'A revision takes over.', 'Nothing: it answers meanwhile.', 5),
   asleep: because(['asleep'], 'It sleeps; the next request wakes it.', 'Send a request, or wake it.'),

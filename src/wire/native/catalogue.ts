@@ -15,6 +15,16 @@ export const gpuType = z
     gpu_counts: z.array(z.int()).meta({ description: 'Units per replica that are offered.' }),
     regions,
     hourly_cost_usd: unitPrice,
+    availability: orNull(
+      z.array(
+        z.object({
+          region: z.string(),
+          free_units: z.int().nonnegative(),
+          total_units: z.int().nonnegative(),
+          emulated: z.boolean().meta({ description: 'true: slots of this machine stand in for it.' }),
+        }),
+      ),
+    ).meta({ description: 'What there is of it now, by region; null for a key that may not deploy or look.' }),
     deployable: z.boolean(),
     reason: obstacle,
   })

@@ -13,7 +13,13 @@ const view: DeploymentShape = {
     engine: { type: 'llamacpp', maxModelLen: 4096, additionalArgs: [] },
     engineWhy: 'llamacpp, because the weights are gguf.',
     replicas: 1,
+    maxHourlyUsd: '4.5',
   },
+  choices: [
+    { gpuType: 'h100', gpuCount: 1, region: 'nyc2', price: 4_410_000n, skipped: null },
+    { gpuType: 'mi300x_8', gpuCount: 1, region: null, price: 20_700_000n, skipped: 'Too dear.' },
+  ],
+  runsOn: [{ gpuType: 'h100', gpuCount: 1, region: 'nyc2', emulated: true, replicas: 1, price: 4_410_000n }],
   phase: 'serving',
   reason: null,
   desiredReplicas: 1,
@@ -39,6 +45,12 @@ test('a deployment, field by field', () => {
     gpu_type: 'h100',
     gpu_count: 1,
     region: 'nyc2',
+    hardware: [
+      { gpu_type: 'h100', gpu_count: 1, region: 'nyc2', hourly_cost_usd: 4.41, skipped: null },
+      { gpu_type: 'mi300x_8', gpu_count: 1, region: null, hourly_cost_usd: 20.7, skipped: 'Too dear.' },
+    ],
+    max_hourly_usd: 4.5,
+    runs_on: [{ gpu_type: 'h100', gpu_count: 1, region: 'nyc2', replicas: 1, hourly_cost_usd: 4.41, emulated: true }],
     replicas: 1,
     engine: {
       type: 'llamacpp',
