@@ -52,9 +52,10 @@ export async function takeSnapshot(world: World, deploymentId: string): Promise<
       reason: deployment.reason,
       starts: deployment.starts,
     },
-    revisions: revisions.map(({ id, number, spec, failed }) => {
+    revisions: revisions.map(({ id, number, spec, failed, proven }) => {
       const choices = choicesOf(spec, floorOf(policyOf(deployment)), world.hardware)
-      return { id, number, hardware: choices.filter((c) => c.skipped === null), ceiling: ceilingOf(spec), failed }
+      const hardware = choices.filter((c) => c.skipped === null)
+      return { id, number, hardware, ceiling: ceilingOf(spec), failed, proven }
     }),
     replicas: views,
     offers,

@@ -133,14 +133,18 @@ async function recordUpdate(
   await store.patchReplica(tx, action.replicaId, action.patch)
   const base = { orgId: deployment.org_id, deploymentId: deployment.id, at }
   const { phase, exit } = action.patch
-  if (phase === 'ready') {
-    const start_ms = at.getTime() - before.created_at.getTime()
+  // A drain that is called off is no start.
+  if (phase === 'ready' && action.patch.readyAt !== undefined) {
+    await store.proveRevision(tx, before.revision_id)
+    const start_ms = Math.max(0, at.getTime() - before.created_at.getTime())
     await record(tx, {
       ...base,
       type: 'replica.ready',
       data: { replica_id: before.id, start_ms, phases: action.patch.startPhases ?? before.start_phases },
     })
   }
+  if (phase === 'ready' && action.patch.drainAt === null)
+    await record(tx, { ...base, type: 'replica.drain_called_off', data: { replica_id: before.id } })
   if (phase === 'draining') await record(tx, { ...base, type: 'replica.draining', data: { replica_id: before.id } })
   if (phase === 'gone') {
     await record(tx, { ...base, type: 'replica.gone', data: { replica_id: before.id } })
@@ -258,9 +262,11 @@ async function recordRoute(
     replicas: replicas.map((r) => ({
       id: r.id,
       phase: r.phase,
+      silent: r.unhealthy_since !== null,
       address: r.address,
       port: r.port,
       key: engineKey(world.seal, r.id),
+      weight: snapshot.revisions.find(({ id }) => id === r.revision_id)?.weight ?? 100,
     })),
   })
   const before = await store.routeOf(tx, deployment.id)
@@ -277,7 +283,7 @@ function contextTokens(world: TurnWorld, { deployment }: Snapshot): number {
 
 type Outcome =
   | { replicaId: string; result: 'started' }
-  | { replicaId: string; result: 'refused'; short: boolean; why: string }
+  | { replicaId: string; result: 'refused'; row: store.ReplicaRow; short: boolean; why: string }
 
 /** Calls the providers, all at once, each with a deadline. What stays unanswered is asked again by a later turn. */
 async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[]): Promise<Outcome[]> {
@@ -292,9 +298,9 @@ async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[]): Pro
 }
 
 async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
+  const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
+  if (!row) return null
   try {
-    const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
-    if (!row) return null
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
     await within(world, driver.create(makeOrder(world, snapshot, row)))
@@ -309,6 +315,7 @@ async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): 
     return {
       replicaId,
       result: 'refused',
+      row,
       short: error instanceof ComputeError && error.meaning === 'capacity_short',
       why: (error as Error).message,
     }
@@ -385,10 +392,14 @@ async function applyRefusal(
   at: Date,
 ): Promise<void> {
   const { deployment } = snapshot
+  const { row, why } = outcome
   const ms = at.getTime()
-  const exit = { at: ms, code: null, signal: null, lastLines: [], why: outcome.why }
-  await store.patchReplica(tx, outcome.replicaId, { phase: 'gone', endedAt: ms, goneAt: ms, exit })
-  const data = { replica_id: outcome.replicaId, why: outcome.why }
+  const exit = { at: ms, code: null, signal: null, lastLines: [], why }
+  // One that took over a place goes as one that ran does: the place is passed on before it is free.
+  const keepsPlace = row.after_replica !== null && !outcome.short
+  const gone = keepsPlace ? { phase: 'deleting' as const } : { phase: 'gone' as const, goneAt: ms }
+  await store.patchReplica(tx, row.id, { ...gone, endedAt: ms, exit })
+  const data = { replica_id: row.id, why }
   await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'replica.refused', data, at })
-  if (!outcome.short) await store.countFailedStart(tx, deployment.id, { at: ms, why: outcome.why })
+  if (!outcome.short) await store.countFailedStart(tx, deployment.id, { revisionId: row.revision_id, at: ms, why })
 }

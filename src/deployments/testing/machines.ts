@@ -2,6 +2,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type ComputeDriver, ComputeError, type Observation, type Offer } from '../../compute/contract.ts'
+import type { EngineDriver, Readiness } from '../../engines/contract.ts'
 import type { Clock } from '../../runtime/clock.ts'
 
 /** Moves when it is told to. */
@@ -47,6 +48,8 @@ export class Machines implements ComputeDriver {
   next: 'ready' | 'loading' | 'crash' | 'rejected' = 'ready'
   /** What happens meanwhile, once, when the driver is asked that. */
   readonly meanwhile = new Map<Moment, () => Promise<unknown>>()
+  /** False: nobody knows what runs. */
+  reachable = true
   /** Every create that was acknowledged. */
   created = 0
   readonly #clock: Clock
@@ -58,12 +61,14 @@ export class Machines implements ComputeDriver {
 
   async offers(): Promise<Offer[]> {
     await this.#meanwhile('offers')
+    this.#checkReachable()
     const freeUnits = Math.max(0, this.slots - this.all.size)
     return [{ provider: 'test', gpuType: 'cpu', region: 'here', totalUnits: this.slots, freeUnits, emulated: false }]
   }
 
   async create({ id }: { id: string }): Promise<void> {
     await this.#meanwhile('create')
+    this.#checkReachable()
     if (this.all.has(id)) return
     if (this.next === 'rejected') throw new ComputeError('rejected', 'The image does not exist.')
     if (this.all.size >= this.slots) throw new ComputeError('capacity_short', 'No machine is free.')
@@ -83,6 +88,7 @@ export class Machines implements ComputeDriver {
 
   async observe(id: string): Promise<Observation> {
     await this.#meanwhile('observe')
+    this.#checkReachable()
     const machine = this.all.get(id)
     if (machine === undefined) return { state: 'not_found' }
     if (machine.exit !== null) return { state: 'exited', exit: machine.exit }
@@ -95,6 +101,7 @@ export class Machines implements ComputeDriver {
 
   async delete(id: string): Promise<void> {
     await this.#meanwhile('delete')
+    this.#checkReachable()
     this.all.get(id)?.server?.close()
     this.all.get(id)?.server?.closeAllConnections()
     this.all.delete(id)
@@ -121,6 +128,14 @@ export class Machines implements ComputeDriver {
     if (machine.server === null) await this.#listen(machine)
   }
 
+  /** What an engine driver makes of the engine's answer. */
+  heard(id: string, engine: Pick<EngineDriver, 'readiness'>): Readiness | null {
+    const machine = this.all.get(id)
+    if (machine === undefined || machine.exit !== null) return null
+    if (machine.engine === 'silent') return engine.readiness(null, '')
+    return engine.readiness(machine.health.status, machine.health.body)
+  }
+
   kill(id: string, lastLine: string): void {
     const machine = this.all.get(id)!
     machine.server?.close()
@@ -137,6 +152,10 @@ export class Machines implements ComputeDriver {
     const once = this.meanwhile.get(moment)
     this.meanwhile.delete(moment)
     await once?.()
+  }
+
+  #checkReachable(): void {
+    if (!this.reachable) throw new ComputeError('unavailable', 'The provider does not answer.')
   }
 
   #listen(machine: Machine): Promise<void> {
