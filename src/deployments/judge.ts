@@ -145,7 +145,7 @@ function wakeAt({ input, replicas, retryAt, braked }: Situation, next: Next): nu
     const age = now - replica.createdAt
     if (phase === 'planned') at.push(now + Math.min(look.plannedSlow, Math.max(look.planned, age / 20)))
     if (phase === 'starting') at.push(now + Math.min(look.starting, settings.startDeadlineMs))
-    if (phase === 'ready') at.push(now + readyPauseMs(replica, settings))
+    if (phase === 'ready') at.push(now + readyPauseMs(replica, now, settings))
     if (phase === 'draining') at.push(now + Math.min(look.draining, settings.drainDeadlineMs))
     if (phase === 'deleting') at.push(now + look.deleting)
   }
@@ -155,7 +155,10 @@ function wakeAt({ input, replicas, retryAt, braked }: Situation, next: Next): nu
 }
 
 /** Not all at the same moment, although a start looks at all. */
-function readyPauseMs({ id, unhealthySince }: ReplicaView, { unresponsiveMs }: PlanSettings): number {
-  if (unhealthySince !== null) return Math.min(look.unhealthy, unresponsiveMs)
+function readyPauseMs({ id, unhealthySince }: ReplicaView, now: number, { unresponsiveMs }: PlanSettings): number {
+  if (unhealthySince !== null) {
+    const untilLost = unhealthySince + unresponsiveMs - now
+    return untilLost > 0 ? Math.min(look.unhealthy, untilLost) : look.unhealthy
+  }
   return look.ready * (0.75 + spread(id) / 2)
 }

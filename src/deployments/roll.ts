@@ -93,10 +93,12 @@ export interface Arrival {
   actions: Action[]
   patches: Map<string, ReplicaPatch>
   lack: Lack
+  /** What is free was looked at. */
+  asked: boolean
 }
 
 export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>, why: string[]): Arrival {
-  const nothing: Arrival = { actions: [], patches: new Map(), lack: null }
+  const nothing: Arrival = { actions: [], patches: new Map(), lack: null, asked: false }
   const { input, target, retryAt } = situation
   if (target === null) return nothing
   const { lost, good } = stayingOf(situation, leaving)
@@ -128,9 +130,10 @@ export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>,
   const replaced = replaceInPlace(situation, leaving, lost.slice(0, short), why)
   if (placements.length === 0 && replaced.length === 0 && rolling) {
     const made = inPlace(situation, leaving, good, why)
-    return made === null ? { ...given, lack: 'hardware' } : { ...given, actions: [...inherited, ...made] }
+    return { ...given, actions: [...inherited, ...(made ?? [])], lack: made === null ? 'hardware' : null, asked: true }
   }
-  return { ...given, actions: [...actions, ...replaced], lack: replaced.length < short ? 'hardware' : null }
+  const lack = replaced.length < short ? 'hardware' : null
+  return { ...given, actions: [...actions, ...replaced], lack, asked: true }
 }
 
 function planned({ target }: Situation, placement: Placement, after: string | null): Action {

@@ -27,7 +27,8 @@ export class HandClock implements Clock {
   }
 }
 
-export type Moment = 'offers' | 'observe' | 'create' | 'delete'
+/** What is free is asked only where hardware is wanted; `record` comes in every turn, after all that was read. */
+export type Moment = 'offers' | 'observe' | 'record' | 'create' | 'delete'
 
 interface Machine {
   server: Server | null
@@ -46,7 +47,7 @@ export class Machines implements ComputeDriver {
   readonly all = new Map<string, Machine>()
   slots: number
   next: 'ready' | 'loading' | 'crash' | 'rejected' = 'ready'
-  /** What happens meanwhile, once, when the driver is asked that. */
+  /** What happens meanwhile, once, when a turn gets there. */
   readonly meanwhile = new Map<Moment, () => Promise<unknown>>()
   /** False: nobody knows what runs. */
   reachable = true
@@ -60,15 +61,13 @@ export class Machines implements ComputeDriver {
   }
 
   async offers(): Promise<Offer[]> {
-    await this.#meanwhile('offers')
-    this.#checkReachable()
+    await this.reach('offers')
     const freeUnits = Math.max(0, this.slots - this.all.size)
     return [{ provider: 'test', gpuType: 'cpu', region: 'here', totalUnits: this.slots, freeUnits, emulated: false }]
   }
 
   async create({ id }: { id: string }): Promise<void> {
-    await this.#meanwhile('create')
-    this.#checkReachable()
+    await this.reach('create')
     if (this.all.has(id)) return
     if (this.next === 'rejected') throw new ComputeError('rejected', 'The image does not exist.')
     if (this.all.size >= this.slots) throw new ComputeError('capacity_short', 'No machine is free.')
@@ -87,8 +86,7 @@ export class Machines implements ComputeDriver {
   }
 
   async observe(id: string): Promise<Observation> {
-    await this.#meanwhile('observe')
-    this.#checkReachable()
+    await this.reach('observe')
     const machine = this.all.get(id)
     if (machine === undefined) return { state: 'not_found' }
     if (machine.exit !== null) return { state: 'exited', exit: machine.exit }
@@ -100,8 +98,7 @@ export class Machines implements ComputeDriver {
   }
 
   async delete(id: string): Promise<void> {
-    await this.#meanwhile('delete')
-    this.#checkReachable()
+    await this.reach('delete')
     this.all.get(id)?.server?.close()
     this.all.get(id)?.server?.closeAllConnections()
     this.all.delete(id)
@@ -148,14 +145,11 @@ export class Machines implements ComputeDriver {
     for (const id of [...this.all.keys()]) await this.delete(id)
   }
 
-  async #meanwhile(moment: Moment): Promise<void> {
+  async reach(moment: Moment): Promise<void> {
     const once = this.meanwhile.get(moment)
     this.meanwhile.delete(moment)
     await once?.()
-  }
-
-  #checkReachable(): void {
-    if (!this.reachable) throw new ComputeError('unavailable', 'The provider does not answer.')
+    if (!this.reachable && moment !== 'record') throw new ComputeError('unavailable', 'The provider does not answer.')
   }
 
   #listen(machine: Machine): Promise<void> {
