@@ -1,10 +1,10 @@
 /** What the proofs of elasticity share: how much is asked, a server that is quick to act, and what it wrote down. */
 import assert from 'node:assert/strict'
+import { systemClock, until } from '../../src/runtime/clock.ts'
+import type { Event } from '../../src/wire/native/explanation.ts'
 import { type Server, type StartOptions, startServer } from '../e2e/harness.ts'
 import type { Place } from '../e2e/place.ts'
 import type { OwnProcess } from '../e2e/processes.ts'
-import { systemClock, until } from '../../src/runtime/clock.ts'
-import type { Event } from '../../src/wire/native/explanation.ts'
 
 /** `FULL=1` in the environment: the numbers and times of the promise. Without it the same, smaller, for every day. */
 export const isFull = process.env.FULL === '1'

@@ -117,7 +117,9 @@ describe('zero and back', { skip: procOnly }, () => {
     }
     assert.deepEqual(kinds(answers), { whole: rounds * 6 })
     const slept = (await eventsOf(server, alone, 'deployment.scaled')).filter(({ data }) => data.to === 0).length
-    t.diagnostic(`slept by itself ${slept} times, ${await starts(server, told)} and ${await starts(server, alone)} starts`)
+    t.diagnostic(
+      `slept by itself ${slept} times, ${await starts(server, told)} and ${await starts(server, alone)} starts`,
+    )
     assert.ok(slept > 0)
   })
 })
