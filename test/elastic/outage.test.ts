@@ -1,7 +1,7 @@
 /**
  * The control plane is away, in four ways, while everybody asks: inference goes on, no replica is restarted, nobody is
  * put to sleep for want of reports, and what was held is answered when it is back.
- * Each outage takes 8 s; with FULL=1: 60 s.
+ * Each outage takes 5 s; with FULL=1: 60 s.
  */
 // test timeout: 1200 s
 import assert from 'node:assert/strict'
@@ -15,9 +15,9 @@ import { type Answer, Clients, kinds } from './load.ts'
 import { controlDown, databaseDown, type End, frozen } from './outage.ts'
 import { asleepAndGone, enginesOf, eventsOf, isFull, longMs, settledAt, startElastic, starts } from './world.ts'
 
-const outageMs = isFull ? 60_000 : 8_000
+const outageMs = isFull ? 60_000 : 5_000
 /** Shorter than the outage: without care everything quiet would be put to sleep in it, or at its end. */
-const idleSeconds = isFull ? 20 : 5
+const idleSeconds = isFull ? 20 : 3
 /** A gap in the reports as long as this is no quiet time (autoscaling/window.ts). */
 const isGap = outageMs > 20_000
 
