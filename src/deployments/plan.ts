@@ -27,6 +27,8 @@ export interface Plan {
   starts: Starts
   /** When to look again at the latest, ms since epoch; null = only when something changes. */
   wakeAt: number | null
+  /** What hardware is free made a difference. */
+  asksHardware: boolean
   why: string[]
 }
 
@@ -59,6 +61,7 @@ export function plan(input: PlanInput): Plan {
       ...providerCalls(situation, leaving),
     ],
     ...verdict,
+    asksHardware: arriving.asked,
     starts,
     why: [...why, ...verdict.why],
   }

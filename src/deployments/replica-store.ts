@@ -59,6 +59,15 @@ export async function liveReplicasOf(db: Db, deploymentId: string): Promise<Repl
   return rows
 }
 
+/** The same of many, each deployment's oldest first. */
+export async function liveReplicasOfMany(db: Db, deploymentIds: readonly string[]): Promise<ReplicaRow[]> {
+  const rows = await db.query<ReplicaRow>(
+    `select ${replicaColumns} from replicas where deployment_id = any($1) and phase <> 'gone' order by created_at, id`,
+    [deploymentIds],
+  )
+  return rows
+}
+
 /** All there ever were, newest first, at most `limit`. */
 export async function replicasOf(db: Db, deploymentIds: readonly string[], limit: number): Promise<ReplicaRow[]> {
   const rows = await db.query<ReplicaRow>(

@@ -64,3 +64,13 @@ export interface ReplicaPatch {
 export function isStaying(replica: Pick<ReplicaView, 'phase'>): boolean {
   return replica.phase === 'planned' || replica.phase === 'starting' || replica.phase === 'ready'
 }
+
+/** Nothing is expected of it but that it goes on. */
+export function isCalm(replica: Pick<ReplicaView, 'phase' | 'unhealthySince'>): boolean {
+  return (replica.phase === 'ready' || replica.phase === 'draining') && replica.unhealthySince === null
+}
+
+/** Machines at a provider that no row owns. `owned` was read after the list: a row is there before its machine. */
+export function orphansAmong<Id extends string>(listed: readonly Id[], owned: ReadonlySet<string>): Id[] {
+  return listed.filter((id) => !owned.has(id))
+}

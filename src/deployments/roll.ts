@@ -66,10 +66,12 @@ export interface Arrival {
   actions: Action[]
   patches: Map<string, ReplicaPatch>
   lack: Lack
+  /** What is free was looked at. */
+  asked: boolean
 }
 
 export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>, why: string[]): Arrival {
-  const nothing: Arrival = { actions: [], patches: new Map(), lack: null }
+  const nothing: Arrival = { actions: [], patches: new Map(), lack: null, asked: false }
   const { input, target, retryAt } = situation
   if (target === null) return nothing
   const staying = situation.replicas.filter((r) => isStaying(r) && !leaving.has(r.id))
@@ -93,8 +95,8 @@ export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>,
     (placement): Action => ({ do: 'plan_replica', revisionId: target.id, placement, after: null }),
   )
   if (placements.length === 0 && rolling)
-    return inPlace(situation, leaving, staying, why) ?? { ...nothing, patches: kept, lack: 'hardware' }
-  return { actions, patches: kept, lack: placements.length < within.count ? 'hardware' : null }
+    return inPlace(situation, leaving, staying, why) ?? { actions, patches: kept, lack: 'hardware', asked: true }
+  return { actions, patches: kept, lack: placements.length < within.count ? 'hardware' : null, asked: true }
 }
 
 /** Replicas that were draining serve again: nothing starts faster. */
@@ -124,7 +126,7 @@ function inPlace(
 ): Arrival | null {
   const { target, input } = situation
   if (staying.some((r) => r.revisionId === target!.id && r.phase !== 'ready'))
-    return { actions: [], patches: new Map(), lack: null }
+    return { actions: [], patches: new Map(), lack: null, asked: true }
   const suits = (replica: ReplicaView) =>
     target!.hardware.some(
       (h) =>
@@ -137,5 +139,5 @@ function inPlace(
   why.push(`There is no spare hardware: ${victim.id} makes room for its successor.`)
   leaving.set(victim.id, { phase: 'draining', drainAt: input.now })
   const action: Action = { do: 'plan_replica', revisionId: target!.id, placement: victim.placement, after: victim.id }
-  return { actions: [action], patches: new Map([[victim.id, leaving.get(victim.id)!]]), lack: null }
+  return { actions: [action], patches: new Map([[victim.id, leaving.get(victim.id)!]]), lack: null, asked: true }
 }

@@ -118,6 +118,11 @@ export async function deploymentById(db: Db, id: string): Promise<DeploymentRow 
   return rows[0] ?? null
 }
 
+export async function deploymentsById(db: Db, ids: readonly string[]): Promise<DeploymentRow[]> {
+  const rows = await db.query<DeploymentRow>(`select ${deploymentColumns} from deployments where id = any($1)`, [ids])
+  return rows
+}
+
 /** Deployments of an org that hold or want hardware, for the quota. Locks nothing: callers hold the org's lock. */
 export async function liveSpecsOf(
   db: Db,
@@ -163,6 +168,18 @@ export async function revisionsOf(db: Db, deploymentId: string): Promise<Revisio
   return rows
 }
 
+/** The same of many, each deployment's newest first. */
+export async function revisionsOfMany(db: Db, deploymentIds: readonly string[]): Promise<RevisionRow[]> {
+  const rows = await db.query<RevisionRow>(
+    `select r.* from unnest($1::text[]) as wanted (id) cross join lateral (
+       select id, deployment_id, number, spec, failed, failed_why, created_at from revisions
+       where deployment_id = wanted.id order by number desc limit 20
+     ) as r`,
+    [deploymentIds],
+  )
+  return rows
+}
+
 export async function saveVerdict(
   tx: Tx,
   id: string,
@@ -191,6 +208,14 @@ export async function routeOf(db: Db, deploymentId: string): Promise<Route | nul
   )
   const row = rows[0]
   return row ? { ...row.document, version: Number(row.version) } : null
+}
+
+export async function routesOf(db: Db, deploymentIds: readonly string[]): Promise<Map<string, Route>> {
+  const rows = await db.query<{ document: Route; version: string }>(
+    'select document, version from routes where deployment_id = any($1)',
+    [deploymentIds],
+  )
+  return new Map(rows.map((row) => [row.document.deploymentId, { ...row.document, version: Number(row.version) }]))
 }
 
 /** Publishes a changed route; returns the version that carries it. */

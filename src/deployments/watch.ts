@@ -12,7 +12,7 @@ import type { Log } from '../runtime/log.ts'
 import { Slots } from '../runtime/slots.ts'
 import { advance } from './advance.ts'
 import { askEngine, type ObserveWorld, observeMany } from './observe.ts'
-import type { ReplicaView } from './replica.ts'
+import { isCalm, type ReplicaView } from './replica.ts'
 import type { PlanSettings } from './situation.ts'
 
 export interface WatchWorld extends ObserveWorld {
@@ -239,11 +239,6 @@ export class Watcher {
     const usual = Math.min(probeEveryMs, unresponsiveMs / 6)
     return Math.min(unresponsiveMs / 3, Math.max(usual, (this.#calm.size * 1000) / probesPerSecond))
   }
-}
-
-/** Nothing is expected of it but that it goes on. */
-function isCalm(view: ReplicaView): boolean {
-  return (view.phase === 'ready' || view.phase === 'draining') && view.unhealthySince === null
 }
 
 /** A turn would change the row, or ask the provider to clear away what has ended. */

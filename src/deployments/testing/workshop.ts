@@ -59,7 +59,8 @@ const stepMs = 250
 
 function makeWorld(db: TestDatabase, clock: HandClock, machines: Machines, settings: Partial<PlanSettings>): TurnWorld {
   return {
-    db,
+    // Turns open a transaction to record what they decided.
+    db: { ...db, tx: (fn, options) => machines.reach('record').then(() => db.tx(fn, options)) },
     clock,
     seal: new Seal(new Secret('a secret of the test')),
     log: silentLog,
@@ -80,7 +81,7 @@ export async function openWorkshop(slots: number, settings: Partial<PlanSettings
   const machines = new Machines(slots, clock)
   const world = makeWorld(db, clock, machines, settings)
   const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
-  const context = { ...world, ...limits, wake: () => {} }
+  const context = { ...world, ...limits, db, wake: () => {} }
   const access = new Access(db, world.seal, clock)
   await access.ensureOperator('sk_operator_of_the_test')
   const operator = await access.authenticate('Bearer sk_operator_of_the_test', undefined)
