@@ -149,7 +149,8 @@ export class Lifecycle {
     const number = (newest?.number ?? 0) + 1
     await store.insertRevision(tx, { id: newId('rev', this.#context.clock), deployment_id: row.id, number, spec }, at)
     await store.setRevision(tx, row.id, number, spec, at)
-    await store.resetStarts(tx, row.id, 0)
+    // What was given up stays down until somebody starts it, however its settings change.
+    if (row.phase !== 'failed') await store.resetStarts(tx, row.id, 0)
     return number
   }
 }

@@ -47,6 +47,8 @@ export interface PlanInput {
     /** What an hour of all replicas may cost; absent, null = no ceiling. */
     ceiling?: MicroUsd | null
     failed: boolean
+    /** A replica of it was ready: that others do not start is no reason to give it up. */
+    proven: boolean
   }[]
   /** All that are not gone. */
   replicas: ReplicaView[]
@@ -62,7 +64,7 @@ export interface Situation {
   /** After what was observed, without the gone ones. */
   replicas: ReplicaView[]
   starts: Starts
-  /** Too many failed starts in a row: it stays down until somebody starts it again. */
+  /** Too many failed starts in a row and nothing that serves: it stays down until somebody starts it again. */
   braked: boolean
   /** No new start before this moment, ms since epoch. */
   retryAt: number

@@ -75,9 +75,10 @@ function planInput(
       starts: deployment.starts,
       stopped: stoppedOf(deployment),
     },
-    revisions: revisions.map(({ id, number, spec, failed }) => {
+    revisions: revisions.map(({ id, number, spec, failed, proven }) => {
       const choices = choicesOf(spec, floorOf(policyOf(deployment)), world.hardware)
-      return { id, number, hardware: choices.filter((c) => c.skipped === null), ceiling: ceilingOf(spec), failed }
+      const hardware = choices.filter((c) => c.skipped === null)
+      return { id, number, hardware, ceiling: ceilingOf(spec), failed, proven }
     }),
     replicas: replicas.map(({ id }) => views.get(id)!),
     offers: [],

@@ -51,8 +51,12 @@ export interface RevisionRow {
   deployment_id: string
   number: number
   spec: DeploymentSpec
+  /** Share of the traffic, 0 … 100. */
+  weight: number
   failed: boolean
   failed_why: string | null
+  /** A replica of it was ready once. */
+  proven: boolean
   created_at: Date
 }
 
@@ -188,9 +192,11 @@ export async function askDelete(tx: Tx, id: string, at: Date): Promise<boolean> 
   return rows.length > 0
 }
 
+const revisionColumns = 'id, deployment_id, number, spec, weight, failed, failed_why, proven, created_at'
+
 export async function revisionsOf(db: Db, deploymentId: string): Promise<RevisionRow[]> {
   const rows = await db.query<RevisionRow>(
-    'select id, deployment_id, number, spec, failed, failed_why, created_at from revisions where deployment_id = $1 order by number desc limit 20',
+    `select ${revisionColumns} from revisions where deployment_id = $1 order by number desc limit 20`,
     [deploymentId],
   )
   return rows
@@ -200,7 +206,7 @@ export async function revisionsOf(db: Db, deploymentId: string): Promise<Revisio
 export async function revisionsOfMany(db: Db, deploymentIds: readonly string[]): Promise<RevisionRow[]> {
   const rows = await db.query<RevisionRow>(
     `select r.* from unnest($1::text[]) as wanted (id) cross join lateral (
-       select id, deployment_id, number, spec, failed, failed_why, created_at from revisions
+       select ${revisionColumns} from revisions
        where deployment_id = wanted.id order by number desc limit 20
      ) as r`,
     [deploymentIds],
@@ -275,12 +281,17 @@ export async function wakeQueued(tx: Tx, at: Date): Promise<void> {
   )
 }
 
-/** A start that was refused before anything ran. */
-export async function countFailedStart(tx: Tx, id: string, failure: { at: number; why: string }): Promise<void> {
+/** A start that was refused before anything ran; one of another revision than the current says nothing of this. */
+export async function countFailedStart(
+  tx: Tx,
+  id: string,
+  failure: { revisionId: string; at: number; why: string },
+): Promise<void> {
   await tx.query(
     `update deployments set starts = jsonb_build_object('failed', (starts->>'failed')::int + 1, 'lastAt', $2::bigint,
-       'why', $3::text, 'lastLines', '[]'::jsonb) where id = $1`,
-    [id, failure.at, failure.why],
+       'why', $3::text, 'lastLines', '[]'::jsonb)
+     where id = $1 and revision = (select number from revisions where revisions.id = $4)`,
+    [id, failure.at, failure.why, failure.revisionId],
   )
 }
 
@@ -298,6 +309,11 @@ export async function nextLookAt(db: Db): Promise<Date | null> {
     'select min(next_at) as at from deployments where lease_until is null',
   )
   return rows[0]?.at ?? null
+}
+
+/** A replica of it is ready. */
+export async function proveRevision(tx: Tx, revisionId: string): Promise<void> {
+  await tx.query('update revisions set proven = true where id = $1 and not proven', [revisionId])
 }
 
 /** Gives a revision up; the one before it runs again. */

@@ -63,6 +63,12 @@ export const reasonTable = {
     'Read why with explain and logs; correct it if it stays.',
     5,
   ),
+  unresponsive: because(
+    ['degraded'],
+    'A replica does not answer.',
+    'Wait: others answer or requests are held, and it is replaced if it stays so.',
+    5,
+  ),
   capacity_short: because(
     ['queued', 'serving'],
     'There is no free hardware.',

@@ -6,6 +6,7 @@
 import { Access } from '../../access/commands.ts'
 import { Scaling } from '../../autoscaling/commands.ts'
 import type { ComputeDriver } from '../../compute/contract.ts'
+import { embedded } from '../../engines/llamacpp/embedded.ts'
 import { availableEngines } from '../../engines/registry.ts'
 import { Secret } from '../../kernel/secret.ts'
 import { loadCatalogue, starterModelId } from '../../models/catalogue.ts'
@@ -75,7 +76,8 @@ function makeWorld(db: TestDatabase, clock: HandClock, machines: Machines, setti
     hardware: loadHardware({ cpu: '3.6' }),
     settings: { ...testSettings, ...settings },
     stopGraceSeconds: 1,
-    recall: () => null,
+    // What the watcher would have heard a moment ago.
+    recall: (id) => machines.heard(id, embedded),
     follow: () => {},
   }
 }
