@@ -56,8 +56,8 @@ test('its lease over: expired, and nothing runs any more', async () => {
 test('stopped while it still starts, or waits for hardware', async () => {
   shop.machines.next = 'loading'
   const starting = await shop.make('starting', { schedule: window(1, 2) })
-  const waiting = await shop.make('waiting', { replicas: 4, schedule: window(1, 2) })
   await shop.untilSo(starting, ({ replicas }) => replicas.some((replica) => replica.phase === 'starting'))
+  const waiting = await shop.make('waiting', { replicas: 4, schedule: window(1, 2) })
   await pass(1)
   for (const id of [starting, waiting]) {
     const { row } = await shop.untilSo(id, ({ row }) => row.phase === 'stopped')
