@@ -7,7 +7,7 @@ import type { Doors, GlobalOptions } from './doors.ts'
 import { addLifecycle } from './lifecycle-commands.ts'
 import type { Screen } from './screen.ts'
 
-const engines = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang']
+const engines = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang', 'simulated']
 const roles = ['owner', 'admin', 'developer', 'billing', 'viewer', 'scoped']
 
 export function addCommands(program: Command, screen: Screen, doors: Doors, setStatus: (status: number) => void): void {

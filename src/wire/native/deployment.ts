@@ -6,7 +6,7 @@ import { deploymentName, instant, iso, orNull, plainText, usd } from './fields.t
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
 import { nativeStatus, nativeStatuses } from './status.ts'
 
-export const engineTypes = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang'] as const
+export const engineTypes = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang', 'simulated'] as const
 type NamedEngine = Exclude<(typeof engineTypes)[number], 'auto'>
 
 const engineWish = z.strictObject({
