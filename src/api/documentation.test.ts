@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { faultTable } from '../kernel/fault-table.ts'
+import { reasonTable } from '../kernel/phase.ts'
 import { loadCatalogue } from '../models/catalogue.ts'
 import { loadHardware } from '../models/hardware.ts'
 import { systemClock } from '../runtime/clock.ts'
@@ -112,9 +113,10 @@ test('every code that a route may answer is in the fault table, under its status
   }
 })
 
-test('the errors page lists every code', async () => {
+test('the errors page lists every code and every reason', async () => {
   const { text } = await get('/docs/errors')
   for (const code of Object.keys(faultTable)) assert.ok(text.includes(`id="${code}"`), code)
+  for (const code of Object.keys(reasonTable)) assert.ok(text.includes(`id="reason-${code}"`), code)
 })
 
 test('pages: plain, linked to each other, escaped, with a strict policy and nothing from elsewhere', async () => {

@@ -56,7 +56,7 @@ export interface Endpoint {
   tag: string
   summary: string
   description: string
-  /** Answers 201. Every POST honours Idempotency-Key. */
+  /** Answers 201. Every POST and PATCH honours Idempotency-Key. */
   creates: boolean
   query: z.ZodObject
   body: z.ZodType | null
@@ -94,6 +94,11 @@ export function endpoint<
     body: definition.body ?? null,
     run: definition.run as Endpoint['run'],
   }
+}
+
+/** True when a request may carry an Idempotency-Key; what is put or deleted is so twice in any case. */
+export function takesKey({ method }: Pick<Endpoint, 'method'>): boolean {
+  return method === 'post' || method === 'patch'
 }
 
 /** A list that is given whole. */

@@ -150,6 +150,29 @@ test('Idempotency-Key: a repeated stop does not undo the start between; another 
   assert.equal((await post(`${id}/stop`, 'a b')).status, 400)
 })
 
+test('a change with a key happens once: its repeat undoes nothing that came after', async () => {
+  const id = await create('change-once')
+  const send = (path: string, key: string, body: unknown) =>
+    world.call('PATCH', `/deployments/${id}${path}`, { body, headers: { 'idempotency-key': key } })
+  const floors: number[] = []
+  for (const [key, min_replicas] of [
+    ['a', 2],
+    ['b', 1],
+    ['a', 2],
+  ] as const)
+    floors.push((await send('/scaling', key, { min_replicas })).json.min_replicas)
+  assert.deepEqual(floors, [2, 1, 1])
+  const spec = { engine: { max_num_seqs: 5 } }
+  const twice = await Promise.all([send('', 'c', spec), send('', 'c', spec)])
+  assert.deepEqual(new Set(twice.map((answer) => answer.status)), new Set([200]))
+  await patch(id, { engine: { max_num_seqs: 6 } })
+  assert.deepEqual([(await send('', 'c', spec)).json.revision, (await send('', 'd', {})).json.revision], [3, 3])
+  for (const path of ['', '/scaling']) {
+    const other = await send(path, path === '' ? 'c' : 'a', {})
+    assert.deepEqual([other.status, other.json.error.code], [409, 'idempotency_conflict'])
+  }
+})
+
 test('many changes at once: every one is a revision, none is lost', async () => {
   const id = await create('crowd')
   const answers = await Promise.all([2, 3, 4, 5, 6, 7].map((max_num_seqs) => patch(id, { engine: { max_num_seqs } })))

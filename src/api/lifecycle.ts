@@ -42,7 +42,7 @@ export const lifecycleEndpoints = [
     answer: deployment,
     faults: specFaults,
     run: async (ask) => {
-      await ask.parts.scaling.changeAll(ask.principal, ask.param('id'), changeFrom(ask.body))
+      await ask.parts.scaling.changeAll(ask.principal, ask.param('id'), changeFrom(ask.body), ask.once)
       return changed(ask)
     },
   }),

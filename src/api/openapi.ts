@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { type FaultCode, faultTable } from '../kernel/fault-table.ts'
 import { errorBody } from '../wire/native/error.ts'
 import { type InferenceRoute, inferenceError, inferenceRoutes } from '../wire/openai/reference.ts'
-import { basePath, type Endpoint } from './endpoint.ts'
+import { basePath, type Endpoint, takesKey } from './endpoint.ts'
 
 /** Also a stray query parameter, a right that the key lacks, and an X-Paddock-Org that does not exist. */
 const everyRoute: FaultCode[] = [
@@ -76,7 +76,7 @@ export function openApiDocument(endpoints: readonly Endpoint[], about: { version
 function nativePath(route: Endpoint) {
   const { id, method, path, tag, summary, description, query, body } = route
   const headers = z.object({
-    ...(method === 'post' ? { 'idempotency-key': idempotencyKey } : {}),
+    ...(takesKey(route) ? { 'idempotency-key': idempotencyKey } : {}),
     'x-paddock-org': actAs,
   })
   const sent = body === null ? {} : { body: { content: json(body), required: !body.safeParse({}).success } }
@@ -105,7 +105,7 @@ export function faultsOf(route: Endpoint): FaultCode[] {
     ...everyRoute,
     ...(hasQuery ? (['invalid_request'] as const) : []),
     ...(route.body === null ? [] : withBody),
-    ...(route.method === 'post' ? (['idempotency_conflict'] as const) : []),
+    ...(takesKey(route) ? (['idempotency_conflict'] as const) : []),
     ...route.faults,
   ]
 }
@@ -132,7 +132,7 @@ const idempotencyKey = z
   .min(1)
   .max(255)
   .optional()
-  .meta({ description: 'The same key with the same body makes the thing once and gives the same answer again.' })
+  .meta({ description: 'The same key with the same body does the thing once, however often it is sent.' })
 const actAs = z.string().optional().meta({ description: 'The operator only: act in this organisation.' })
 
 function json(schema: z.ZodType) {

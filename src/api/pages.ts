@@ -1,6 +1,7 @@
 /** The few pages that control itself renders: plain HTML, no script of their own, nothing from elsewhere. */
 import { html } from 'hono/html'
 import { faultTable } from '../kernel/fault-table.ts'
+import { reasonTable } from '../kernel/phase.ts'
 
 type Markup = ReturnType<typeof html>
 
@@ -82,6 +83,10 @@ export function errorsPage(): Markup {
     ([code, { status, charged, action, operator }]) => html`
 <tr id="${code}"><td><code>${code}</code></td><td>${status}</td><td>${charged ? 'yes' : 'no'}</td><td>${action}</td><td>${operator}</td></tr>`,
   )
+  const reasons = Object.entries(reasonTable).map(
+    ([code, { phases, message, action }]) => html`
+<tr id="reason-${code}"><td><code>${code}</code></td><td>${phases.join(', ')}</td><td>${message}</td><td>${action}</td></tr>`,
+  )
   return page(
     'Paddock errors',
     html`<h1>Errors</h1>
@@ -90,6 +95,14 @@ answer OpenAI’s error object with the same <code>code</code>. “Charged” is
 <table>
 <thead><tr><th>Code</th><th>Status</th><th>Charged</th><th>What to do</th><th>For the operator</th></tr></thead>
 <tbody>${rows}
+</tbody>
+</table>
+<h2 id="reasons">Reasons</h2>
+<p>A deployment that is not simply serving says why: <code>"reason": {"code", "message", "since", "retry_after"}</code>,
+with <code>retry_after</code> in seconds where it passes by itself.</p>
+<table>
+<thead><tr><th>Code</th><th>Phases</th><th>What it says</th><th>What to do</th></tr></thead>
+<tbody>${reasons}
 </tbody>
 </table>`,
   )

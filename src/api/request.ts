@@ -7,7 +7,7 @@ import { newId } from '../runtime/ids.ts'
 import { check, type Problem, problemsFault } from '../wire/native/check.ts'
 import { bodyHash, readJsonBody } from './body.ts'
 import { openCursor } from './cursor.ts'
-import { type ApiParts, type Ask, basePath, type Endpoint } from './endpoint.ts'
+import { type ApiParts, type Ask, basePath, type Endpoint, takesKey } from './endpoint.ts'
 
 export interface Variables {
   requestId: string
@@ -52,7 +52,7 @@ export async function askFrom(c: ApiContext, route: Endpoint, parts: ApiParts): 
     param: (name) => params[name]!,
     query: withCursor(route, query.value as Record<string, unknown>),
     body: body.value,
-    once: route.method === 'post' ? onceOf(c, route, sent) : null,
+    once: takesKey(route) ? onceOf(c, route, sent) : null,
     parts,
   }
 }

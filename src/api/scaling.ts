@@ -29,8 +29,8 @@ export const scalingEndpoints = [
     body: changeScaling,
     answer: scaling,
     faults: ['quota_exceeded'],
-    run: async ({ principal, param, body, parts }) =>
-      renderScaling(await parts.scaling.change(principal, param('id'), scalingFrom(body))),
+    run: async ({ principal, param, body, once, parts }) =>
+      renderScaling(await parts.scaling.change(principal, param('id'), scalingFrom(body), once)),
   }),
   endpoint({
     id: 'listDecisions',

@@ -1,6 +1,7 @@
 /**
  * For tests: the real app over a real database with two organisations and a key of every kind. Every answer is compared
- * with the OpenAPI document: a status or a field that the reference does not show fails the test that met it.
+ * with the OpenAPI document: a status or a field that the reference does not show fails the test that met it. So does a
+ * deployment that is not serving and does not say why.
  */
 import assert from 'node:assert/strict'
 import { z } from 'zod'
@@ -9,6 +10,7 @@ import { Scaling } from '../autoscaling/commands.ts'
 import { Deployments } from '../deployments/commands.ts'
 import { Lifecycle } from '../deployments/lifecycle.ts'
 import { availableEngines } from '../engines/registry.ts'
+import { type Reason, reasonTable } from '../kernel/phase.ts'
 import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue } from '../models/catalogue.ts'
 import { loadHardware } from '../models/hardware.ts'
@@ -126,6 +128,7 @@ async function ask(
   const isJson = answer.headers.get('content-type')?.startsWith('application/json') ?? false
   const json = isJson && text !== '' ? JSON.parse(text) : null
   if (full.startsWith(basePath)) assertDocumented(document, method, full, answer.status, json)
+  assertExplained(json)
   return { status: answer.status, headers: answer.headers, text, json }
 }
 
@@ -154,6 +157,20 @@ export function assertDocumented(document: OpenApi, method: string, path: string
   const result = schemaOf(document, response.content!['application/json']!.schema).safeParse(body)
   const said = result.success ? '' : z.prettifyError(result.error)
   assert.ok(result.success, `${method} ${pattern} ${status} answers what is not documented:\n${said}`)
+}
+
+/** Fails when a deployment anywhere in the answer is not serving without a reason of its phase (X2). */
+export function assertExplained(answer: unknown): void {
+  if (answer === null || typeof answer !== 'object') return
+  const { id, phase, reason } = answer as { id?: unknown; phase?: unknown; reason?: Reason | null }
+  if (String(id).startsWith('dep_') && typeof phase === 'string' && !(phase === 'serving' && reason === null)) {
+    assert.ok(reason, `${phase} without a reason`)
+    assert.ok(Object.hasOwn(reasonTable, reason.code), `the reason ${reason.code} is not in the table`)
+    const given: readonly string[] = reasonTable[reason.code].phases
+    assert.ok(given.includes(phase), `the reason ${reason.code} while ${phase}`)
+    assert.ok(reason.message.endsWith('.') && reason.since.endsWith('Z'), JSON.stringify(reason))
+  }
+  for (const part of Object.values(answer)) assertExplained(part)
 }
 
 const compiled = new WeakMap<JsonSchema, z.ZodType>()

@@ -63,8 +63,13 @@ export class Scaling {
   }
 
   /** Throws Fault `invalid_request` that names every problem, `quota_exceeded` when the floor does not fit. */
-  async change(principal: Principal, idOrName: string, change: Partial<ScalingPolicy>): Promise<ScalingView> {
-    await changeDeployment(this.#context, principal, idOrName, null, (tx, row, at) =>
+  async change(
+    principal: Principal,
+    idOrName: string,
+    change: Partial<ScalingPolicy>,
+    once: Once | null = null,
+  ): Promise<ScalingView> {
+    await changeDeployment(this.#context, principal, idOrName, once, (tx, row, at) =>
       this.#changePolicy(tx, {
         row,
         policy: changeScaling(policyOf(row), change, this.#context),
@@ -76,11 +81,16 @@ export class Scaling {
   }
 
   /** Spec and policy in one transaction: all of it or nothing. A changed spec is rolled to, a changed policy is not. */
-  async changeAll(principal: Principal, idOrName: string, change: DeploymentChange): Promise<void> {
+  async changeAll(
+    principal: Principal,
+    idOrName: string,
+    change: DeploymentChange,
+    once: Once | null = null,
+  ): Promise<void> {
     const { spec, scaling, replicas } = change
     if (replicas !== undefined && Object.keys(scaling).some((key) => key !== 'inactiveTimeoutMinutes'))
       throw new Fault('invalid_request', 'replicas is exactly that many; a change of scaling goes without it.')
-    await this.#lifecycle.change(principal, idOrName, spec, async (tx, row, at) => {
+    await this.#lifecycle.change(principal, idOrName, spec, once, async (tx, row, at) => {
       const { autoscalingEnabled, minReplicas, maxReplicas } = fixedScaling(replicas ?? 1)
       const fixed = replicas === undefined ? {} : { autoscalingEnabled, minReplicas, maxReplicas }
       const policy = changeScaling(policyOf(row), { ...fixed, ...scaling }, this.#context)

@@ -90,6 +90,29 @@ test('told to sleep: once nobody asks, below the floor too, until somebody asks'
   assert.equal(drive.run(600).desired, 2)
 })
 
+test('told to sleep while somebody is served: what is in flight ends and wakes nothing; whoever waits does', () => {
+  const drive = new Drive({ minReplicas: 2 }, 0)
+  drive.state = askToSleep(drive.state)
+  assert.equal(drive.run(30, { inFlight: 1 }).desired, 0)
+  assert.equal(drive.run(10, { arrivals: 1 }).desired, 0)
+  assert.equal(drive.report({ held: 1 }).desired, 2)
+})
+
+test('a silent gateway takes nothing away, and those that speak get what they need', () => {
+  const partial = { partial: true }
+  const asleep = new Drive({ minReplicas: 0, idleTimeoutSeconds: 60 }, 0)
+  assert.equal(asleep.run(10, partial).desired, 0)
+  assert.deepEqual([asleep.report({ ...partial, held: 1 }).desired, asleep.changes.at(-1)?.cause], [1, 'wake'])
+  for (const policy of ['steps', 'target', 'slo'] as const) {
+    const drive = new Drive({ policy, minReplicas: 0, idleTimeoutSeconds: 60, cooldownSeconds: 121 }, 3)
+    assert.equal(drive.run(2000, partial).desired, 3, policy)
+    assert.deepEqual([drive.state.looksDown, drive.state.calmSince], [0, null])
+    assert.ok(drive.run(100, { ...partial, inFlight: 30, held: 30 }).desired > 3, policy)
+    // Quiet time begins with the last that was not known to be quiet.
+    assert.equal(drive.report().holdUntil, drive.now - 2000 + 60_000)
+  }
+})
+
 test('without fresh reports nobody is put to sleep and nothing goes down', () => {
   const drive = new Drive({ minReplicas: 0, idleTimeoutSeconds: 60 }, 3)
   drive.run(10)

@@ -42,7 +42,18 @@ export function decide(input: DecideInput): Decision {
   if (clipped !== state.desired) return settle(facts, clipped, limitCause, limitsWhy(facts, clipped))
   if (sample === null)
     return sameAs({ ...facts, state: forget(state) }, 'no-reports', 'No fresh report of the load: everything stays.')
+  if (sample.partial) return onlyMore(facts, sample)
   return fallAsleep(facts, demandOf(sample)) ?? look(facts, sample)
+}
+
+/** A gateway is silent: those that speak may ask for more, and nothing is taken away on what they do not know. */
+function onlyMore(facts: Facts, sample: Sample): Decision {
+  const { desired } = facts.state
+  const unsure = (state: ScalingState): ScalingState => ({ ...state, looksDown: 0, calmSince: null })
+  const decision = look({ ...facts, state: unsure(facts.state) }, sample)
+  if (decision.desired > desired) return decision
+  const state = decision.desired === desired ? unsure(decision.state) : forget(facts.state)
+  return sameAs({ ...facts, state }, 'no-reports', 'A gateway does not report: nothing is taken away.')
 }
 
 function look(facts: Facts, sample: Sample): Decision {
@@ -92,10 +103,10 @@ function stillAsked({ sleepAsked, override: before }: ScalingState, override: Ov
   return sleepAsked && !(override?.action === 'scale' && override.min > 0)
 }
 
-/** Nothing runs: any demand wakes, also one in a report that came late, held or turned away. */
+/** Nothing is to run: any demand wakes, also one in a report that came late, held or turned away. */
 function whileAsleep(facts: Facts, limitCause: Cause): Decision {
   const { state, bounds, input } = facts
-  if (askedSince(input.window, state.changedAt)) {
+  if (askedSince(input.window, state)) {
     const { floor } = bounds
     return settle(facts, floor, 'wake', `Somebody asks: waking to ${floor} ${floor === 1 ? 'replica' : 'replicas'}.`)
   }
@@ -103,10 +114,16 @@ function whileAsleep(facts: Facts, limitCause: Cause): Decision {
   return settle(facts, bounds.floor, limitCause, limitsWhy(facts, bounds.floor))
 }
 
-function askedSince(window: LoadWindow, changedAt: number | null): boolean {
-  const last = window.samples.at(-1)
+/** Told to sleep, only those who wait count: what was being answered when it was told ends where it is. */
+function askedSince({ samples }: LoadWindow, { changedAt, sleepAsked }: ScalingState): boolean {
+  const last = samples.at(-1)
+  if (sleepAsked) return last !== undefined && waitFor(last) > 0
   if (last !== undefined && demandOf(last) > 0) return true
-  return window.samples.some((sample) => sample.at > (changedAt ?? -1) && hadDemand(sample))
+  return samples.some((sample) => sample.at > (changedAt ?? -1) && hadDemand(sample))
+}
+
+function waitFor({ held, rejected }: Sample): number {
+  return held + rejected
 }
 
 /** The step to zero: the idle timeout alone, from any number of replicas; or at once when it was told to. */

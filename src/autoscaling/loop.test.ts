@@ -111,6 +111,22 @@ test('a silent gateway is no evidence: nobody is put to sleep for want of its re
   assert.equal(await desired(id), 1)
 })
 
+test('a gateway that died for good keeps nobody waiting at the others', async () => {
+  const id = await make('overheard', { scaleToZero: true, idleTimeoutSeconds: 5 })
+  await pass(8)
+  assert.equal(await desired(id), 0)
+  await report(db, { id: 'gw_dead', keyringVersion: 1, routesVersion: 1, inFlight: {}, demand: {} }, now - 60_000)
+  await pass(3)
+  assert.equal(await desired(id), 0)
+  await pass(1, { [id]: { ...quiet, held: 1, lastAt: now } })
+  assert.equal(await desired(id), 1)
+  await pass(30)
+  assert.equal(await desired(id), 1, 'nothing is taken away while it is silent')
+  await db.run(`delete from gateways where id = 'gw_dead'`)
+  await pass(8)
+  assert.equal(await desired(id), 0)
+})
+
 test('waiting requests add a replica after three looks', async () => {
   const id = await make('busy', { minReplicas: 1, maxReplicas: 4, cooldownSeconds: 100 })
   await pass(5, { [id]: { ...quiet, held: 50, lastAt: now } })

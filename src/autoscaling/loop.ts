@@ -14,16 +14,9 @@ import { Fault } from '../kernel/fault.ts'
 import type { Log } from '../runtime/log.ts'
 import { demandChannel } from '../store/tables.ts'
 import { decide } from './decide.ts'
-import { Demands, type ReportedDemand } from './demands.ts'
-import {
-  askToSleep,
-  type Cause,
-  type DecideSettings,
-  type Decision,
-  firstState,
-  moveTo,
-  type ScalingState,
-} from './state.ts'
+import { Demands } from './demands.ts'
+import { type Memory, recall, sampleOf } from './memory.ts'
+import type { Cause, DecideSettings, Decision } from './state.ts'
 import {
   insertDecision,
   type ScaledRow,
@@ -32,7 +25,7 @@ import {
   scaledRows,
   setDesiredReplicas,
 } from './store.ts'
-import { addSample, emptyWindow, type LoadWindow } from './window.ts'
+import { addSample, type Sample } from './window.ts'
 
 /** Wakes come by notification; between them it looks this often. */
 const tickMs = 1_000
@@ -43,9 +36,7 @@ export interface AutoscalerContext extends DeploymentContext {
   decideSettings: DecideSettings
 }
 
-interface Memory {
-  window: LoadWindow
-  state: ScalingState
+interface Kept extends Memory {
   /** What the database has of the state. */
   stored: string
   /** The last number that could not be had, so that it is told once. */
@@ -66,7 +57,7 @@ const causeWords: Record<Cause, ScalingCause | null> = {
 
 export class Autoscaler {
   readonly #context: AutoscalerContext
-  readonly #memory = new Map<string, Memory>()
+  readonly #memory = new Map<string, Kept>()
   readonly #demands = new Demands()
 
   constructor(context: AutoscalerContext) {
@@ -101,15 +92,19 @@ export class Autoscaler {
     const { db, clock } = this.#context
     const now = clock.now()
     const [rows, reports] = await Promise.all([scaledRows(db), demandReports(db, now)])
-    const asked = reports.complete ? this.#demands.gather(reports.gateways, rows) : null
-    for (const row of rows) await this.#lookAt(row, asked === null ? null : (asked.get(row.id) ?? null), now)
+    // One that is silent may be busy; what the others say is true all the same, and somebody may wait there.
+    const asked = this.#demands.gather(reports.gateways, rows)
+    for (const row of rows) {
+      const said = reports.gateways.length === 0 ? undefined : asked.get(row.id)
+      await this.#lookAt(row, said === undefined ? null : sampleOf(row, said, reports.complete, now), now)
+    }
     const live = new Set(rows.map((row) => row.id))
     for (const id of this.#memory.keys()) if (!live.has(id)) this.#memory.delete(id)
   }
 
-  async #lookAt(row: ScaledRow, asked: ReportedDemand | null, now: number): Promise<void> {
+  async #lookAt(row: ScaledRow, sample: Sample | null, now: number): Promise<void> {
     const memory = this.#remember(row, now)
-    if (asked !== null) memory.window = addSample(memory.window, this.#sample(row, asked, now))
+    if (sample !== null) memory.window = addSample(memory.window, sample)
     const policy = policyOf(row)
     if (await this.#stopWhenInactive(row, policy, memory, now)) return
     const decision = decide({
@@ -125,23 +120,15 @@ export class Autoscaler {
     else await this.#change(row, memory, decision, now)
   }
 
-  #remember(row: ScaledRow, now: number): Memory {
-    let memory = this.#memory.get(row.id)
-    if (!memory) {
-      const known = 'desired' in row.autoscaler
-      const state = known ? (row.autoscaler as ScalingState) : adopted(firstState(row.desired_replicas))
-      memory = { window: emptyWindow, state, stored: canonical(row.autoscaler), refused: null }
-      this.#memory.set(row.id, memory)
+  #remember(row: ScaledRow, now: number): Kept {
+    const known = this.#memory.get(row.id)
+    const memory: Kept = {
+      stored: known?.stored ?? canonical(row.autoscaler),
+      refused: known?.refused ?? null,
+      ...recall(known ?? null, row, now),
     }
-    // Somebody else changed the wish (wake, sleep, limits): what was counted for the old one is void.
-    if (memory.state.desired !== row.desired_replicas)
-      memory.state = adopted(moveTo(memory.state, row.desired_replicas, now))
+    this.#memory.set(row.id, memory)
     return memory
-  }
-
-  #sample(row: ScaledRow, asked: ReportedDemand, now: number) {
-    const pending = Math.max(0, row.desired_replicas - row.ready_replicas)
-    return { at: now, ...asked, ready: row.ready_replicas, pending }
   }
 
   /** Requests at once that one replica's engine takes. */
@@ -150,7 +137,7 @@ export class Autoscaler {
     return engine?.limits(spec.engine, { contextSize: spec.engine.maxModelLen ?? 4_096 }).sequences ?? 1
   }
 
-  async #keep(row: ScaledRow, memory: Memory, decision: Decision): Promise<void> {
+  async #keep(row: ScaledRow, memory: Kept, decision: Decision): Promise<void> {
     memory.state = decision.state
     memory.refused = null
     const { lookedAt: _moment, ...counted } = decision.state
@@ -160,7 +147,7 @@ export class Autoscaler {
     memory.stored = text
   }
 
-  async #change(row: ScaledRow, memory: Memory, decision: Decision, now: number): Promise<void> {
+  async #change(row: ScaledRow, memory: Kept, decision: Decision, now: number): Promise<void> {
     const { db, wake } = this.#context
     const at = new Date(now)
     const cause = causeWords[decision.cause] ?? 'load'
@@ -194,7 +181,7 @@ export class Autoscaler {
   }
 
   /** Nobody asked for so long that it is stopped, not put to sleep: only a person brings it back. */
-  async #stopWhenInactive(row: ScaledRow, policy: ScalingPolicy, memory: Memory, now: number): Promise<boolean> {
+  async #stopWhenInactive(row: ScaledRow, policy: ScalingPolicy, memory: Kept, now: number): Promise<boolean> {
     const { quietSince } = memory.window
     if (policy.inactiveTimeoutMinutes === 0 || quietSince === null) return false
     if (now - quietSince < policy.inactiveTimeoutMinutes * 60_000) return false
@@ -215,9 +202,4 @@ export class Autoscaler {
     this.#context.wake()
     return true
   }
-}
-
-/** Zero that we did not decide is somebody's word: it sleeps until it is asked, whatever the floor. */
-function adopted(state: ScalingState): ScalingState {
-  return state.desired === 0 ? askToSleep(state) : state
 }

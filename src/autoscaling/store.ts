@@ -3,7 +3,7 @@
 import type { ScalingPolicy } from '../deployments/scaling.ts'
 import type { DeploymentRow } from '../deployments/store.ts'
 import { record } from '../events/store.ts'
-import type { Phase, Reason } from '../kernel/phase.ts'
+import { type Phase, reasonOf } from '../kernel/phase.ts'
 import type { Database, Tx } from '../store/database.ts'
 
 /**
@@ -40,7 +40,7 @@ export async function setDesiredReplicas(tx: Tx, change: DesiredChange): Promise
   await tx.query(
     `update deployments set desired_replicas = $2, updated_at = $3, next_at = least(next_at, $3), phase = $4,
        reason = case when phase = $4 then reason else $5 end where id = $1`,
-    [row.id, to, at, phase, JSON.stringify(reasonOf(phase, at))],
+    [row.id, to, at, phase, JSON.stringify(phase === 'asleep' || phase === 'waking' ? reasonOf(phase, at) : null)],
   )
   await insertDecision(tx, change)
   const base = { orgId: row.org_id, deploymentId: row.id, at }
@@ -54,14 +54,6 @@ function phaseAfter(row: DesiredChange['row'], to: number): Phase {
   if (row.desired !== 'running' || row.phase === 'failed') return row.phase
   if (to === 0) return 'asleep'
   return row.desired_replicas === 0 ? 'waking' : row.phase
-}
-
-function reasonOf(phase: Phase, at: Date): Reason | null {
-  const since = at.toISOString()
-  if (phase === 'asleep') return { code: 'asleep', message: 'It sleeps; the next request wakes it.', since }
-  if (phase === 'waking')
-    return { code: 'waking', message: 'It wakes up: a replica is starting.', since, retry_after: 5 }
-  return null
 }
 
 /** Also for a look that wanted another number and could not have it: then `to` is what it stays at. */

@@ -1,7 +1,7 @@
 /**
  * What one deployment was asked for lately: a bounded window of samples, plain JSON, counted per deployment, so that
  * traffic for its adapters is in it by construction. A sample that is missing is missing: it is never taken for zero,
- * neither in an average nor as quiet time.
+ * neither in an average nor as quiet time; and a part of one is no quiet time either.
  */
 
 /** One look at the gateways' counters. Counts without a unit are requests. */
@@ -22,6 +22,8 @@ export interface Sample {
   ttftMsP90: number | null
   /** Arrived since the sample before. */
   arrivals: number
+  /** A registered gateway was silent: at least this much was asked. */
+  partial?: boolean
 }
 
 export interface LoadWindow {
@@ -53,7 +55,7 @@ export function addSample(window: LoadWindow, sample: Sample): LoadWindow {
 
 function quietSince(window: LoadWindow, last: Sample | undefined, sample: Sample): number {
   const unknown = last === undefined || sample.at - last.at > gapSecondsMaximum * 1000
-  if (unknown || hadDemand(sample) || window.quietSince === null) return sample.at
+  if (unknown || sample.partial || hadDemand(sample) || window.quietSince === null) return sample.at
   return Math.min(window.quietSince, sample.at)
 }
 

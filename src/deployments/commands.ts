@@ -6,6 +6,7 @@ import type { StoredEvent } from '../events/catalogue.ts'
 import { type EventFilter, eventsOf, record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { ReplicaId } from '../kernel/ids.ts'
+import { reasonOf } from '../kernel/phase.ts'
 import type { ResolvedModel } from '../models/catalogue.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
@@ -60,7 +61,7 @@ export class Deployments {
   ): Promise<{ id: string; routesVersion: number }> {
     const at = new Date(this.#context.clock.now())
     const id = newId('dep', this.#context.clock)
-    const reason = { code: 'starting', message: 'A replica is starting.', since: at.toISOString(), retry_after: 5 }
+    const reason = reasonOf('starting', at)
     const emulated = model.emulated || (await this.#isEmulated(spec))
     const row = {
       id,

@@ -1,5 +1,5 @@
 /** What a deployment is called while it is in this situation, why, and when to look again. Pure. */
-import type { Phase, Reason } from '../kernel/phase.ts'
+import { type Phase, type Reason, type ReasonCode, reasonOf } from '../kernel/phase.ts'
 import { isStaying, type ReplicaPatch } from './replica.ts'
 import type { PlanInput, Situation } from './situation.ts'
 
@@ -29,30 +29,26 @@ export function judge(situation: Situation, next: { leaving: Map<string, Replica
   }
 }
 
-type Named = [phase: Phase, code: string | null, message: string]
+type Named = [phase: Phase, code: ReasonCode | null, message?: string]
 
 function name(situation: Situation, ready: number, short: boolean): Named {
   const { input, replicas, starts, braked, retryAt } = situation
   const { deployment, now } = input
   if (deployment.desired === 'deleted')
-    return replicas.length === 0 ? ['deleted', null, ''] : ['stopping', 'stopping', 'It is being torn down.']
-  if (deployment.desired === 'stopped')
-    return replicas.length === 0
-      ? ['stopped', 'stopped', 'It was stopped; start it to use it again.']
-      : ['stopping', 'stopping', 'It is being stopped.']
+    return replicas.length === 0 ? ['deleted', 'deleted'] : ['stopping', 'stopping', 'It is being torn down.']
+  if (deployment.desired === 'stopped') return replicas.length === 0 ? ['stopped', 'stopped'] : ['stopping', 'stopping']
   if (braked) return ['failed', 'crash_loop', `${starts.failed} starts in a row failed; last: ${starts.why}`]
-  if (deployment.desiredReplicas === 0) return ['asleep', 'asleep', 'It sleeps; the next request wakes it.']
+  if (deployment.desiredReplicas === 0) return ['asleep', 'asleep']
   const rolling = replicas.some(
     (r) => isStaying(r) && (r.revisionId !== situation.target?.id || (r.after !== null && r.phase !== 'ready')),
   )
   if (rolling) return ['rolling', 'rolling', `Revision ${situation.target?.number} takes over.`]
-  if (ready >= deployment.desiredReplicas) return ['serving', null, '']
+  if (ready >= deployment.desiredReplicas) return ['serving', null]
   if (ready > 0) return partly(situation, ready, short)
   if (now < retryAt) return ['starting', 'start_failed', `The last start failed (${starts.why}) and is tried again.`]
   if (short) return ['queued', 'capacity_short', shortMessage(situation)]
-  if (deployment.phase === 'asleep' || deployment.phase === 'waking')
-    return ['waking', 'waking', 'It wakes up: a replica is starting.']
-  return ['starting', 'starting', 'A replica is starting.']
+  if (deployment.phase === 'asleep' || deployment.phase === 'waking') return ['waking', 'waking']
+  return ['starting', 'starting']
 }
 
 function partly({ input, starts, retryAt }: Situation, ready: number, short: boolean): Named {
@@ -68,20 +64,12 @@ function shortMessage({ target }: Situation): string {
 }
 
 /** `since` stays when the code stays. Retry-After follows from what is known. */
-function makeReason({ input, retryAt }: Situation, code: string, message: string): Reason {
+function makeReason({ input, retryAt }: Situation, code: ReasonCode, message?: string): Reason {
   const before = input.deployment.reason
-  const since = before?.code === code ? before.since : new Date(input.now).toISOString()
-  const retryAfter = {
-    starting: 5,
-    waking: 5,
-    rolling: 5,
-    scaling: 5,
-    start_failed: Math.ceil((retryAt - input.now) / 1000),
-    capacity_short: 60,
-    stopping: 10,
-  }
-  const seconds = retryAfter[code as keyof typeof retryAfter]
-  return { code, message, since, ...(seconds === undefined ? {} : { retry_after: Math.min(60, Math.max(1, seconds)) }) }
+  const reason = reasonOf(code, new Date(input.now), message)
+  const since = before?.code === code ? before.since : reason.since
+  if (code !== 'start_failed') return { ...reason, since }
+  return { ...reason, since, retry_after: Math.min(60, Math.max(1, Math.ceil((retryAt - input.now) / 1000))) }
 }
 
 function sentence(phase: Phase, input: PlanInput): string {

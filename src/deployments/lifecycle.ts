@@ -5,6 +5,7 @@ import type { EventData } from '../events/catalogue.ts'
 import { record } from '../events/store.ts'
 import { canonical } from '../kernel/canonical.ts'
 import { Fault } from '../kernel/fault.ts'
+import { reasonOf } from '../kernel/phase.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
 import { changeDeployment, type Write } from './change.ts'
@@ -40,8 +41,7 @@ export class Lifecycle {
       await store.setDesired(tx, row.id, 'stopped', at)
       await event(tx, row, 'deployment.stop_asked', { by: principal.keyId }, at)
       const route = await store.routeOf(tx, row.id)
-      const reason = { code: 'stopping', message: 'It is being stopped.', since: at.toISOString(), retry_after: 10 }
-      if (route) await store.publishRoute(tx, { ...route, phase: 'stopping', reason })
+      if (route) await store.publishRoute(tx, { ...route, phase: 'stopping', reason: reasonOf('stopping', at) })
     })
   }
 
@@ -64,8 +64,14 @@ export class Lifecycle {
   }
 
   /** Another spec = another revision, rolled to. Nothing changed = nothing done. Throws as `create` does. */
-  async change(principal: Principal, idOrName: string, change: SpecChange, alongside?: Write): Promise<void> {
-    await changeDeployment(this.#context, principal, idOrName, null, async (tx, row, at) => {
+  async change(
+    principal: Principal,
+    idOrName: string,
+    change: SpecChange,
+    once: Once | null = null,
+    alongside?: Write,
+  ): Promise<void> {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       await alongside?.(tx, row, at)
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
       const { spec } = makeSpec(
@@ -132,7 +138,7 @@ export class Lifecycle {
     const [newest] = await store.revisionsOf(tx, row.id)
     const number = (newest?.number ?? 0) + 1
     await store.insertRevision(tx, { id: newId('rev', this.#context.clock), deployment_id: row.id, number, spec }, at)
-    await store.setRevision(tx, row.id, number, spec)
+    await store.setRevision(tx, row.id, number, spec, at)
     await store.resetStarts(tx, row.id, 0)
     return number
   }

@@ -21,6 +21,22 @@ export function place(wanted: readonly Wanted[], offers: readonly Offer[], count
   return placements
 }
 
+/** Units held by replicas that are not gone, by hardware. */
+export interface HeldUnits {
+  provider: string
+  gpuType: string
+  region: string
+  units: number
+}
+
+/** Asked again when the place is taken, under its lock: do the rows leave room for one more? */
+export function hasRoom(placement: Placement, offers: readonly Offer[], held: readonly HeldUnits[]): boolean {
+  const there = (one: Pick<HeldUnits, 'provider' | 'gpuType' | 'region'>) =>
+    one.provider === placement.provider && one.gpuType === placement.gpuType && one.region === placement.region
+  const total = offers.find(there)?.totalUnits ?? 0
+  return (held.find(there)?.units ?? 0) + placement.gpuCount <= total
+}
+
 function takeOne(wanted: readonly Wanted[], free: Offer[]): Placement | null {
   for (const { gpuType, gpuCount, region } of wanted) {
     const fits = free.filter(

@@ -2,6 +2,7 @@
 import type { Exit, Placement } from '../compute/contract.ts'
 import type { StartPhase } from '../engines/contract.ts'
 import type { Database, Tx } from '../store/database.ts'
+import type { HeldUnits } from './place.ts'
 import type { ReplicaPatch, ReplicaPhase } from './replica.ts'
 
 export interface ReplicaRow {
@@ -34,11 +35,9 @@ export interface ReplicaRow {
 type Db = Database | Tx
 
 /** Units held by replicas that are not gone, by hardware. */
-export async function heldUnits(
-  db: Db,
-): Promise<{ provider: string; gpu_type: string; region: string; units: number }[]> {
-  const rows = await db.query<{ provider: string; gpu_type: string; region: string; units: string }>(
-    `select provider, gpu_type, region, sum(gpu_count) as units from replicas where phase <> 'gone' group by 1, 2, 3`,
+export async function heldUnits(db: Db): Promise<HeldUnits[]> {
+  const rows = await db.query<Omit<HeldUnits, 'units'> & { units: string }>(
+    `select provider, gpu_type as "gpuType", region, sum(gpu_count) as units from replicas where phase <> 'gone' group by 1, 2, 3`,
   )
   return rows.map((row) => ({ ...row, units: Number(row.units) }))
 }

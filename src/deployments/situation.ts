@@ -55,3 +55,24 @@ export interface Situation {
   /** No new start before this moment, ms since epoch. */
   retryAt: number
 }
+
+/** What a plan stands on and others write while it is made: the people and the autoscaler, who take no turn. */
+export interface Wish {
+  desired: PlanInput['deployment']['desired']
+  desiredReplicas: number
+  /** Number of the revision that should run. */
+  revision: number
+  /** People reset them. */
+  starts: Pick<Starts, 'failed' | 'lastAt'>
+}
+
+/** True when a plan made for `planned` is right for `now` as well. */
+export function sameWish(planned: Wish, now: Wish): boolean {
+  return (
+    planned.desired === now.desired &&
+    planned.desiredReplicas === now.desiredReplicas &&
+    planned.revision === now.revision &&
+    planned.starts.failed === now.starts.failed &&
+    planned.starts.lastAt === now.starts.lastAt
+  )
+}

@@ -69,7 +69,7 @@ export async function freeOffers(world: Pick<World, 'db' | 'computes'>): Promise
   ])
   return perProvider.flat().map((offer) => {
     const ours = held.find(
-      (h) => h.provider === offer.provider && h.gpu_type === offer.gpuType && h.region === offer.region,
+      (h) => h.provider === offer.provider && h.gpuType === offer.gpuType && h.region === offer.region,
     )
     return { ...offer, freeUnits: Math.max(0, Math.min(offer.freeUnits, offer.totalUnits - (ours?.units ?? 0))) }
   })

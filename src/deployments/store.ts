@@ -1,6 +1,6 @@
 /** The SQL of deployments, revisions and routes: one function per statement. That of replicas: replica-store.ts. */
 import type { Placement } from '../compute/contract.ts'
-import type { Phase, Reason } from '../kernel/phase.ts'
+import { type Phase, type Reason, reasonOf } from '../kernel/phase.ts'
 import type { Database, Tx } from '../store/database.ts'
 import { nextVersion, notify } from '../store/tables.ts'
 import { json } from './replica-store.ts'
@@ -150,7 +150,7 @@ export async function askDelete(tx: Tx, id: string, at: Date): Promise<boolean> 
   const rows = await tx.query(
     `update deployments set desired = 'deleted', phase = 'stopping', deleted_at = $2, updated_at = $2, next_at = $2,
        reason = $3 where id = $1 and desired <> 'deleted' returning id`,
-    [id, at, json({ code: 'stopping', message: 'It is being torn down.', since: at.toISOString() })],
+    [id, at, json(reasonOf('stopping', at, 'It is being torn down.'))],
   )
   return rows.length > 0
 }
@@ -258,18 +258,14 @@ export async function lockDeployment(tx: Tx, id: string): Promise<DeploymentRow 
 }
 
 export async function setDesired(tx: Tx, id: string, desired: 'running' | 'stopped', at: Date): Promise<void> {
-  // The phase follows the wish at once; the reconciler takes it from there.
+  // Phase and reason follow the wish at once; the reconciler takes it from there.
   await tx.query(
     `update deployments set desired = $2, updated_at = $3, phase = case
        when $2 = 'stopped' then 'stopping' when phase in ('stopping', 'stopped', 'failed') then 'starting' else phase end,
-       reason = case when $2 = 'stopped' then $4::jsonb else reason end
+       reason = case when $2 = 'stopped' then $4::jsonb
+         when phase in ('stopping', 'stopped', 'failed') then $5::jsonb else reason end
      where id = $1`,
-    [
-      id,
-      desired,
-      at,
-      json({ code: 'stopping', message: 'It is being stopped.', since: at.toISOString(), retry_after: 10 }),
-    ],
+    [id, desired, at, json(reasonOf('stopping', at)), json(reasonOf('starting', at))],
   )
 }
 
@@ -281,11 +277,12 @@ export async function resetStarts(tx: Tx, id: string, replicas: number): Promise
   )
 }
 
-export async function setRevision(tx: Tx, id: string, number: number, spec: DeploymentSpec): Promise<void> {
+export async function setRevision(tx: Tx, id: string, number: number, spec: DeploymentSpec, at: Date): Promise<void> {
   await tx.query(
     `update deployments set revision = $2, spec = $3,
-       phase = case when phase in ('serving', 'scaling', 'degraded') then 'rolling' else phase end where id = $1`,
-    [id, number, json(spec)],
+       phase = case when phase in ('serving', 'scaling', 'degraded') then 'rolling' else phase end,
+       reason = case when phase in ('serving', 'scaling', 'degraded') then $4::jsonb else reason end where id = $1`,
+    [id, number, json(spec), json(reasonOf('rolling', at, `Revision ${number} takes over.`))],
   )
 }
 

@@ -13,8 +13,10 @@ import { newId } from '../runtime/ids.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Tx } from '../store/database.ts'
 import { type Lease, release, wake, withLease } from '../store/leases.ts'
+import { hasRoom } from './place.ts'
 import { type Action, type Plan, plan } from './plan.ts'
 import { makeRoute, sameRoute } from './publish.ts'
+import { sameWish, type Wish } from './situation.ts'
 import { engineKey, placementOf, type Snapshot, takeSnapshot, type World } from './snapshot.ts'
 import * as store from './store.ts'
 
@@ -45,7 +47,10 @@ export async function turn(world: TurnWorld, lease: Lease): Promise<void> {
 
 type Created = Extract<Action, { do: 'create' }>
 
-/** Writes what the plan decided; null when the lease was lost. Returns the creates that its new rows call for. */
+/**
+ * Writes what the plan decided; null when the lease was lost or the wish has changed. Returns the creates that its new
+ * rows call for.
+ */
 async function recordIntent(
   world: TurnWorld,
   lease: Lease,
@@ -57,7 +62,11 @@ async function recordIntent(
   const places = result.actions.some((action) => action.do === 'plan_replica')
   return world.db.tx(async (tx) => {
     const created: Created[] = []
+    let outdated = false
     const held = await withLease(tx, lease, async () => {
+      // Somebody stopped, deleted, scaled or started it while we looked: what was decided without that is void.
+      outdated = !sameWish(wishOf(snapshot.deployment), wishOf((await store.deploymentById(tx, lease.id))!))
+      if (outdated) return
       for (const action of result.actions) {
         if (action.do === 'update') await recordUpdate(tx, snapshot, action, at)
         if (action.do === 'fail_revision') await recordRollback(tx, snapshot, action, at)
@@ -67,6 +76,10 @@ async function recordIntent(
       await recordRoute(world, tx, snapshot, result)
     })
     if (!held) return null
+    if (outdated) {
+      await release(tx, lease, snapshot.input.now)
+      return null
+    }
     // With provider calls ahead the claim is kept until their outcome is applied. When all places were taken by
     // others meanwhile, the next turn sees it.
     const nextAt = places && created.length === 0 ? snapshot.input.now + takenPauseMs : result.wakeAt
@@ -74,6 +87,10 @@ async function recordIntent(
     else if (nextAt !== null) await wake(tx, lease.table, lease.id, nextAt)
     return created
   })
+}
+
+function wishOf(row: store.DeploymentRow): Wish {
+  return { desired: row.desired, desiredReplicas: row.desired_replicas, revision: row.revision, starts: row.starts }
 }
 
 async function recordRollback(
@@ -132,14 +149,8 @@ async function reserve(
 ): Promise<Created[]> {
   const { placement } = action
   await store.lockHardware(tx, placement)
-  const offer = snapshot.input.offers.find(
-    (o) => o.provider === placement.provider && o.gpuType === placement.gpuType && o.region === placement.region,
-  )
-  const held = (await store.heldUnits(tx)).find(
-    (h) => h.provider === placement.provider && h.gpu_type === placement.gpuType && h.region === placement.region,
-  )
-  const fits = offer && (held?.units ?? 0) + placement.gpuCount <= offer.totalUnits
-  if (!fits && action.after === null) return []
+  // One that takes over a place has it already.
+  if (action.after === null && !hasRoom(placement, snapshot.input.offers, await store.heldUnits(tx))) return []
   const { deployment } = snapshot
   const id = newId('rep', world.clock)
   const price = world.hardware.get(placement.gpuType)?.price ?? 0n

@@ -1,4 +1,4 @@
-/** What a deployment is doing, in our own words; each dialect translates (contract: phases, and each dialect's word). */
+/** What a deployment is doing and why, in our own words; each dialect translates (contract: phases, and each dialect's word). */
 export const phases = [
   'queued',
   'starting',
@@ -33,10 +33,64 @@ export const answering: Record<Phase, Answering> = {
   deleted: 'gone',
 }
 
-/** Why something is not serving (X2). `since` is ISO 8601; `retry_after` in seconds. */
+export interface ReasonMeaning {
+  /** Phases in which it is given. */
+  phases: readonly Phase[]
+  /** Default sentence. */
+  message: string
+  /** What the owner may do. */
+  action: string
+  /** Usual wait before it is another one; null = it stays until somebody acts or asks. */
+  retryAfterSeconds: number | null
+}
+
+const because = (
+  phases: readonly Phase[],
+  message: string,
+  action: string,
+  retryAfterSeconds: number | null = null,
+): ReasonMeaning => ({ phases, message, action, retryAfterSeconds })
+
+/**
+ * Every reason that a deployment gives while it is not simply serving (X2). Every phase but `serving` has one;
+ * `docs/errors.md` is compared with this table.
+ */
+export const reasonTable = {
+  starting: because(['starting'], 'A replica is starting.', 'Wait; requests are held meanwhile.', 5),
+  start_failed: because(
+    ['starting', 'degraded'],
+    'The last start failed and is tried again.',
+    'Read why with explain and logs; correct it if it stays.',
+    5,
+  ),
+  capacity_short: because(
+    ['queued', 'serving'],
+    'There is no free hardware.',
+    'Wait, or ask for fewer replicas or comparable hardware.',
+    60,
+  ),
+  scaling: because(['scaling'], 'Replicas are starting.', 'Nothing: it answers meanwhile.', 5),
+  rolling: because(['rolling'], 'A revision takes over.', 'Nothing: it answers meanwhile.', 5),
+  asleep: because(['asleep'], 'It sleeps; the next request wakes it.', 'Send a request, or wake it.'),
+  waking: because(['waking'], 'It wakes up: a replica is starting.', 'Wait; requests are held meanwhile.', 5),
+  stopping: because(['stopping'], 'It is being stopped.', 'Wait until it is stopped, then start it again.', 10),
+  stopped: because(['stopped'], 'It was stopped; start it to use it again.', 'Start it.'),
+  crash_loop: because(['failed'], 'Too many starts in a row failed.', 'Read its last lines, correct it, start it.'),
+  deleted: because(['deleted'], 'It was deleted.', 'Create another one; its name is free.'),
+} satisfies Record<string, ReasonMeaning>
+
+export type ReasonCode = keyof typeof reasonTable
+
+/** Why something is not serving. `since` is ISO 8601; `retry_after` in seconds. */
 export interface Reason {
-  code: string
+  code: ReasonCode
   message: string
   since: string
   retry_after?: number
+}
+
+/** The reason with this code from `at` on; without a sentence of its own it says the usual one. */
+export function reasonOf(code: ReasonCode, at: Date, message: string = reasonTable[code].message): Reason {
+  const seconds: number | null = reasonTable[code].retryAfterSeconds
+  return { code, message, since: at.toISOString(), ...(seconds === null ? {} : { retry_after: seconds }) }
 }

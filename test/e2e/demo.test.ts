@@ -12,7 +12,7 @@ import { findProgram } from '../../src/runtime/processes.ts'
 import { modulePath } from '../../src/runtime/self.ts'
 import { Command, type CommandOptions } from './command.ts'
 import { isClosed } from './harness.ts'
-import { Place } from './place.ts'
+import { inNewPlace, type Place } from './place.ts'
 import { procOnly } from './processes.ts'
 
 /** Nothing in the folder for temporary files, nothing of the instance where other uids read, no process. */
@@ -27,17 +27,17 @@ async function expectNothingLeft(place: Place): Promise<void> {
   )
 }
 
-/** The system folder is outside, because under root other users must be able to enter it. */
+/**
+ * The system folder is outside, because under root other users must be able to enter it. The first thing that goes wrong
+ * is what is reported: what a failed test leaves says nothing.
+ */
 async function inPlace(options: { mode?: number }, work: (place: Place) => Promise<void>): Promise<void> {
   const systemFolder = mkdtempSync(join(tmpdir(), 'paddock-system-'))
   chmodSync(systemFolder, 0o755)
-  const place = new Place({ ...options, systemFolder })
   try {
-    await work(place)
+    await inNewPlace(work, { ...options, systemFolder })
   } finally {
-    place.killAll()
-    await place.remove()
-    rmSync(systemFolder, { recursive: true, force: true })
+    rmSync(systemFolder, { recursive: true, force: true, maxRetries: 20 })
   }
 }
 
@@ -170,7 +170,11 @@ test('when the server dies in the middle the demo says so, with the log, and lea
   inPlace({}, async (place) => {
     const command = demo(place, ['--exit'])
     await command.says(/✓ deployment/)
+    // It stands still until the server is gone with all its parts: else a quick demo would be over before.
+    command.child.kill('SIGSTOP')
     process.kill(place.process('supervisor').pid, 'SIGKILL')
+    await until(systemClock, 'the parts are gone', 20_000, () => place.processes('control', 'gateway').length === 0)
+    command.child.kill('SIGCONT')
     const { status, stderr } = await command.ended
     assert.ok(status === 1 || status === 6, `status ${status}: ${stderr}`)
     assert.match(stderr, /^Error: \S/m)

@@ -24,6 +24,8 @@ const stopDeadlineMs = 20_000
 /** Engines that nobody renews end after this, should everything else be killed. */
 const leaseSeconds = 60
 const leftGraceMs = 2_000
+/** One that had just been begun shows up after the others were ended. */
+const leftLooksMaximum = 5
 const linesShown = 12
 
 export interface Ended {
@@ -121,19 +123,28 @@ export class DemoServer {
 
   /**
    * Nothing to do after a clean stop. A server that was killed leaves parts that are about to end, and engines to their
-   * leases; here nobody will adopt them. True when there was nothing.
+   * leases; here nobody will adopt them. The parts first: control may be starting an engine at this very moment, and
+   * who looks before it is gone misses that one. True when there was nothing.
    */
   async #endLeftBehind(): Promise<boolean> {
-    const engines = this.#marked()
-    await Promise.all(engines.map((identity) => endProcess(identity, leftGraceMs, 'SIGTERM', this.#clock)))
-    const deadline = this.#clock.monotonicMs() + leftGraceMs
-    let alone = !this.#signalGroup(0)
-    if (alone) return engines.length === 0
-    while (!alone && this.#clock.monotonicMs() < deadline) {
-      await this.#clock.sleep(everyMs)
-      alone = !this.#signalGroup(0)
+    const alone = await this.#partsEnd()
+    let found = 0
+    for (let looks = 0; looks < leftLooksMaximum; looks += 1) {
+      const engines = this.#marked()
+      if (engines.length === 0) break
+      found += engines.length
+      await Promise.all(engines.map((identity) => endProcess(identity, leftGraceMs, 'SIGTERM', this.#clock)))
     }
-    if (!alone) this.#signalGroup('SIGKILL')
+    return alone && found === 0
+  }
+
+  /** True when they were gone already; those that do not go by themselves are killed. */
+  async #partsEnd(): Promise<boolean> {
+    if (!this.#signalGroup(0)) return true
+    const deadline = this.#clock.monotonicMs() + leftGraceMs
+    while (this.#signalGroup(0) && this.#clock.monotonicMs() < deadline) await this.#clock.sleep(everyMs)
+    while (this.#signalGroup('SIGKILL') && this.#clock.monotonicMs() < deadline + leftGraceMs)
+      await this.#clock.sleep(everyMs)
     return false
   }
 

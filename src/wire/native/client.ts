@@ -87,8 +87,8 @@ export class NativeClient {
   deleteDeployment(idOrName: string, options: { onlyIfStopped?: boolean } = {}): Promise<Deployment> {
     return this.#json('DELETE', deploymentPath(idOrName), { query: { only_if_stopped: options.onlyIfStopped } })
   }
-  changeDeployment(idOrName: string, body: ChangeDeployment): Promise<Deployment> {
-    return this.#json('PATCH', deploymentPath(idOrName), { body })
+  changeDeployment(idOrName: string, body: ChangeDeployment, creating: Creating = {}): Promise<Deployment> {
+    return this.#json('PATCH', deploymentPath(idOrName), { body, ...creating })
   }
   stopDeployment(idOrName: string, creating: Creating = {}): Promise<Deployment> {
     return this.#json('POST', deploymentPath(idOrName, '/stop'), creating)
@@ -115,8 +115,8 @@ export class NativeClient {
   getScaling(idOrName: string): Promise<Scaling> {
     return this.#json('GET', deploymentPath(idOrName, '/scaling'))
   }
-  changeScaling(idOrName: string, body: ChangeScaling): Promise<Scaling> {
-    return this.#json('PATCH', deploymentPath(idOrName, '/scaling'), { body })
+  changeScaling(idOrName: string, body: ChangeScaling, creating: Creating = {}): Promise<Scaling> {
+    return this.#json('PATCH', deploymentPath(idOrName, '/scaling'), { body, ...creating })
   }
   listDecisions(idOrName: string, query: Page = {}): Promise<ListOf<Decision>> {
     return this.#json('GET', deploymentPath(idOrName, '/scaling/decisions'), { query })
