@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { makeSpec } from '../deployments/spec.ts'
 import { toFault } from '../kernel/fault.ts'
 import { usdNumber } from '../kernel/money.ts'
-import { type CatalogueModel, starterModelId } from '../models/catalogue.ts'
+import type { CatalogueModel } from '../models/catalogue.ts'
 import type { HardwareType } from '../models/hardware.ts'
 import {
   type GpuModelConfig,
@@ -84,7 +84,7 @@ function renderModel(entry: CatalogueModel, parts: ApiParts): Model {
     deployable: reason === null,
     reason,
     emulated,
-    served_by: emulated ? starterModelId : null,
+    served_by: emulated ? parts.models.standIn(entry.id) : null,
   }
 }
 

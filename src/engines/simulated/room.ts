@@ -54,8 +54,9 @@ export class EngineRoom {
     const engine = this.#engines.get(keyOf(launch))
     if (engine === undefined) return
     this.#engines.delete(keyOf(launch))
-    const { fate } = engine
-    fate.end ??= { at: this.#clock.now(), code: null, signal: null, lines: [] }
+    const now = this.#clock.now()
+    if (engine.fate.end === null || engine.fate.end.at > now)
+      engine.fate.end = { at: now, code: null, signal: null, lines: [] }
     engine.cut()
   }
 
