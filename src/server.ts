@@ -171,7 +171,9 @@ class Supervisor {
     return {
       folder: simulatedFolder(this.#setup.dataFolder),
       script: this.#setup.script,
-      types: loadHardware(this.#config['compute.prices']).all(),
+      types: loadHardware(this.#config['compute.prices'])
+        .all()
+        .map(({ slug, gpusPerUnit, regions }) => ({ slug, gpusPerUnit, regions })),
       cpuSlots: this.#config['compute.local.cpu_slots'],
     }
   }

@@ -1,5 +1,6 @@
 /** Routes of what can be deployed: hardware types, models, and which go together (A14). */
 import { z } from 'zod'
+import type { Offer } from '../compute/contract.ts'
 import { makeSpec } from '../deployments/spec.ts'
 import { toFault } from '../kernel/fault.ts'
 import { usdNumber } from '../kernel/money.ts'
@@ -24,9 +25,12 @@ export const catalogueEndpoints = [
     method: 'get',
     path: '/gpu-types',
     tag,
-    summary: 'List hardware types and their prices',
+    summary: 'List hardware types, their prices and how much of each is free',
     answer: listOf(gpuType),
-    run: async ({ parts }) => whole(parts.hardware.all().map(renderGpuType)),
+    run: async ({ principal, parts }) => {
+      const offers = await parts.deployments.availability(principal)
+      return whole(parts.hardware.all().map((type) => renderGpuType(type, offers)))
+    },
   }),
   endpoint({
     id: 'listModels',
@@ -51,7 +55,8 @@ export const catalogueEndpoints = [
   }),
 ]
 
-function renderGpuType(type: HardwareType): GpuType {
+function renderGpuType(type: HardwareType, offers: readonly Offer[] | null): GpuType {
+  const own = offers?.filter(({ gpuType }) => gpuType === type.slug).map(renderOffer) ?? null
   return {
     gpu_type: type.slug,
     name: type.name,
@@ -60,9 +65,19 @@ function renderGpuType(type: HardwareType): GpuType {
     gpu_counts: type.counts,
     regions: type.regions,
     hourly_cost_usd: type.price === null ? null : usdNumber(type.price),
+    availability: own,
     deployable: type.price !== null,
     reason: noPrice(type),
   }
+}
+
+function renderOffer({ region, freeUnits, totalUnits, emulated, simulated = false }: Offer) {
+  return { region, free_units: freeUnits, total_units: totalUnits, emulated, simulated }
+}
+
+/** The simulated engine is there where the hardware is simulated, and nowhere else. */
+function isSimulated({ engines }: ApiParts): boolean {
+  return engines.has('simulated')
 }
 
 function noPrice(type: HardwareType): string | null {
@@ -84,6 +99,7 @@ function renderModel(entry: CatalogueModel, parts: ApiParts): Model {
     deployable: reason === null,
     reason,
     emulated,
+    simulated: isSimulated(parts),
     served_by: emulated ? parts.models.standIn(entry.id) : null,
   }
 }
@@ -93,10 +109,10 @@ function configs(parts: ApiParts): GpuModelConfig[] {
     const judged = judgeModel(entry, parts)
     return parts.hardware.all().map((type): GpuModelConfig => {
       const reason = noPrice(type) ?? judged.reason
-      const { gpu_counts, regions, hourly_cost_usd } = renderGpuType(type)
+      const { gpu_counts, regions, hourly_cost_usd } = renderGpuType(type, null)
       const valid = reason === null
-      const { emulated } = judged
-      return { gpu_type: type.slug, model_id: entry.id, gpu_counts, regions, hourly_cost_usd, emulated, valid, reason }
+      const marks = { emulated: judged.emulated, simulated: isSimulated(parts) }
+      return { gpu_type: type.slug, model_id: entry.id, gpu_counts, regions, hourly_cost_usd, ...marks, valid, reason }
     })
   })
 }

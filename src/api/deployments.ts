@@ -38,8 +38,10 @@ export const deploymentEndpoints = [
       'gpu_type_unknown',
       'gpu_count_unsupported',
       'price_not_set',
+      'price_ceiling',
       'region_unknown',
       'engine_not_available',
+      'capacity_short',
     ],
     run: async ({ principal, body, once, parts }) =>
       renderDeployment(await parts.deployments.create(principal, wishFrom(body), once), parts.config.publicUrl),

@@ -206,7 +206,7 @@ test('the client: the same, typed', async () => {
   assert.equal((await client.changeScaling('typed', { min_replicas: 2 })).desired_replicas, 2)
   assert.equal((await client.getScaling('typed')).max_replicas, 3)
   assert.equal((await client.sleepDeployment('typed')).phase, 'asleep')
-  assert.equal((await client.wakeDeployment('typed', { idempotencyKey: 'w' })).phase, 'waking')
+  assert.equal((await client.wakeDeployment('typed', {}, { idempotencyKey: 'w' })).phase, 'waking')
   assert.equal((await client.listDecisions('typed', { limit: 1 })).data[0]!.cause, 'wake')
   assert.equal((await client.rollbackDeployment('typed')).revision, 3)
   assert.equal((await client.listRevisions('typed')).data.length, 3)

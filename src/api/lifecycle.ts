@@ -1,7 +1,7 @@
 /** Routes that change a deployment that exists: its settings, stop and start, revisions. */
 import { z } from 'zod'
 import type { FaultCode } from '../kernel/fault-table.ts'
-import { deployment, renderDeployment } from '../wire/native/deployment.ts'
+import { deployment, renderDeployment, starting } from '../wire/native/deployment.ts'
 import { listOf } from '../wire/native/fields.ts'
 import { changeDeployment, changeFrom, renderRevision, revision, rollback } from '../wire/native/revision.ts'
 import { type Ask, endpoint, whole } from './endpoint.ts'
@@ -10,7 +10,6 @@ const tag = 'Deployments'
 const path = '/deployments/{id}'
 /** For a POST that says everything in its path. */
 export const nothing = z.strictObject({})
-
 /** The deployment as it is after what was asked. */
 export async function changed({ principal, param, parts }: Ask): Promise<z.output<typeof deployment>> {
   return renderDeployment(await parts.deployments.get(principal, param('id')), parts.config.publicUrl)
@@ -25,6 +24,7 @@ const specFaults: FaultCode[] = [
   'gpu_type_unknown',
   'gpu_count_unsupported',
   'price_not_set',
+  'price_ceiling',
   'region_unknown',
   'engine_not_available',
 ]
@@ -66,11 +66,12 @@ export const lifecycleEndpoints = [
     path: `${path}/start`,
     tag,
     summary: 'Start a stopped or failed deployment',
-    body: nothing,
+    body: starting,
     answer: deployment,
-    faults: ['quota_exceeded'],
+    faults: ['quota_exceeded', 'capacity_short'],
     run: async (ask) => {
-      await ask.parts.lifecycle.start(ask.principal, ask.param('id'), ask.once)
+      const options = { failFast: ask.body.fail_fast }
+      await ask.parts.lifecycle.start(ask.principal, ask.param('id'), ask.once, options)
       return changed(ask)
     },
   }),
@@ -108,7 +109,7 @@ export const lifecycleEndpoints = [
     description: 'As a new revision, rolled to like any other.',
     body: rollback,
     answer: deployment,
-    faults: ['conflict', 'quota_exceeded'],
+    faults: ['conflict', 'quota_exceeded', 'price_ceiling'],
     run: async (ask) => {
       await ask.parts.lifecycle.rollback(ask.principal, ask.param('id'), ask.body.revision, ask.once)
       return changed(ask)

@@ -1,6 +1,6 @@
 /** Routes of scaling: the policy, sleep and wake, what was decided. */
 import { z } from 'zod'
-import { deployment } from '../wire/native/deployment.ts'
+import { deployment, starting } from '../wire/native/deployment.ts'
 import { listOf, pageQuery } from '../wire/native/fields.ts'
 import { changeScaling, decision, renderDecision, renderScaling, scaling, scalingFrom } from '../wire/native/scaling.ts'
 import { endpoint, paged } from './endpoint.ts'
@@ -28,7 +28,7 @@ export const scalingEndpoints = [
     description: 'What is absent stays as it is. Takes effect at once, without a new revision.',
     body: changeScaling,
     answer: scaling,
-    faults: ['quota_exceeded'],
+    faults: ['quota_exceeded', 'price_ceiling'],
     run: async ({ principal, param, body, once, parts }) =>
       renderScaling(await parts.scaling.change(principal, param('id'), scalingFrom(body), once)),
   }),
@@ -50,11 +50,12 @@ export const scalingEndpoints = [
     tag,
     summary: 'Wake a sleeping deployment',
     description: 'As the next request would. One that is awake is left as it is.',
-    body: nothing,
+    body: starting,
     answer: deployment,
-    faults: ['conflict', 'quota_exceeded'],
+    faults: ['conflict', 'quota_exceeded', 'capacity_short'],
     run: async (ask) => {
-      await ask.parts.scaling.wake(ask.principal, ask.param('id'), ask.once)
+      const options = { failFast: ask.body.fail_fast }
+      await ask.parts.scaling.wake(ask.principal, ask.param('id'), ask.once, options)
       return changed(ask)
     },
   }),

@@ -7,8 +7,11 @@ import assert from 'node:assert/strict'
 import { z } from 'zod'
 import { Access } from '../access/commands.ts'
 import { Scaling } from '../autoscaling/commands.ts'
+import type { ComputeDriver } from '../compute/contract.ts'
 import { Deployments } from '../deployments/commands.ts'
+import type { DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle } from '../deployments/lifecycle.ts'
+import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import { availableEngines } from '../engines/registry.ts'
 import { type Reason, reasonTable } from '../kernel/phase.ts'
 import { Secret } from '../kernel/secret.ts'
@@ -41,6 +44,8 @@ export interface World {
   app: ApiApp
   db: TestDatabase
   options: ApiOptions
+  /** What the use cases stand on. */
+  context: DeploymentContext
   /** Secrets by who holds them. */
   keys: { operator: string; ownerA: string; viewerA: string; scopedA: string; developerA: string; ownerB: string }
   orgA: string
@@ -50,7 +55,14 @@ export interface World {
   close(): Promise<void>
 }
 
-export async function makeWorld(changes: Partial<ApiOptions> = {}): Promise<World> {
+/** What a test puts in the place of nothing: hardware, engines, and whoever is woken. */
+export interface WorldParts {
+  computes?: ReadonlyMap<string, ComputeDriver>
+  engines?: ReadonlyMap<EngineType, EngineDriver>
+  wake?(): void
+}
+
+export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldParts = {}): Promise<World> {
   const db = await testDatabase()
   const seal = new Seal(new Secret(randomToken()))
   const operator = `sk_${randomToken()}`
@@ -58,15 +70,15 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}): Promise<Worl
     db,
     seal,
     clock: systemClock,
-    computes: new Map(),
-    engines: availableEngines(),
+    computes: own.computes ?? new Map(),
+    engines: own.engines ?? availableEngines(),
     models: loadCatalogue({ allowPaths: [], starterStandsIn: true }),
     hardware: loadHardware({}),
   }
   const access = new Access(db, seal, systemClock)
   await access.ensureOperator(operator)
   const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
-  const context = { ...parts, ...limits, wake: () => {} }
+  const context: DeploymentContext = { ...parts, ...limits, wake: own.wake ?? (() => {}) }
   const options: ApiOptions = {
     ...parts,
     access,
@@ -95,7 +107,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}): Promise<Worl
   keys.scopedA = await key(orgA, 'scoped')
   keys.developerA = await key(orgA, 'developer')
   keys.ownerB = await key(orgB, 'owner')
-  return { app, db, options, keys, orgA, orgB, call, close: () => db.close() }
+  return { app, db, options, context, keys, orgA, orgB, call, close: () => db.close() }
 }
 
 /** A 500 is a bug: its cause belongs in the test's output. */

@@ -5,7 +5,9 @@ import { changeDeployment } from '../deployments/change.ts'
 import type { Page } from '../deployments/commands.ts'
 import { allowed, type DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle, type SpecChange } from '../deployments/lifecycle.ts'
+import { checkCeiling } from '../deployments/prices.ts'
 import { checkGrowth } from '../deployments/quota.ts'
+import { checkRoom } from '../deployments/room.ts'
 import {
   changeScaling,
   clamp,
@@ -15,6 +17,7 @@ import {
   policyOf,
   type ScalingPolicy,
 } from '../deployments/scaling.ts'
+import { freeOffers } from '../deployments/snapshot.ts'
 import type { DeploymentRow } from '../deployments/store.ts'
 import { record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
@@ -69,14 +72,11 @@ export class Scaling {
     change: Partial<ScalingPolicy>,
     once: Once | null = null,
   ): Promise<ScalingView> {
-    await changeDeployment(this.#context, principal, idOrName, once, (tx, row, at) =>
-      this.#changePolicy(tx, {
-        row,
-        policy: changeScaling(policyOf(row), change, this.#context),
-        by: principal.keyId,
-        at,
-      }),
-    )
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+      const policy = changeScaling(policyOf(row), change, this.#context)
+      if (floorOf(policy) > floorOf(policyOf(row))) checkCeiling(row.spec, floorOf(policy), this.#context.hardware)
+      await this.#changePolicy(tx, { row, policy, by: principal.keyId, at })
+    })
     return this.get(principal, idOrName)
   }
 
@@ -118,12 +118,22 @@ export class Scaling {
     await setDesiredReplicas(tx, { row, to, cause: 'limits', why, at })
   }
 
-  /** As many as while awake at least. One that is awake is left as it is. Throws Fault `conflict` when it is stopped. */
-  async wake(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
+  /**
+   * As many as while awake at least. One that is awake is left as it is. Throws Fault `conflict` when it is stopped;
+   * with `failFast` `capacity_short` rather than to queue.
+   */
+  async wake(
+    principal: Principal,
+    idOrName: string,
+    once: Once | null = null,
+    { failFast = false }: { failFast?: boolean } = {},
+  ): Promise<void> {
+    const offers = failFast ? await freeOffers(this.#context) : []
     await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       refuseUnlessRunning(row)
       if (row.desired_replicas > 0) return
       const to = floorOf(policyOf(row))
+      if (failFast) checkRoom(row.spec, to, offers, this.#context.hardware)
       const held = { id: row.id, spec: row.spec, scaling: policyOf(row), desiredReplicas: 0 }
       await checkGrowth(tx, row.org_id, held, { ...held, desiredReplicas: to }, this.#context)
       await setDesiredReplicas(tx, { row, to, cause: 'wake', why: 'Somebody woke it.', at })

@@ -5,9 +5,9 @@
  * It never takes anything away without a fresh report, and never while anybody waits (a lower ceiling excepted).
  */
 import { floorOf, maySleep, type ScalingPolicy } from '../deployments/scaling.ts'
+import type { Override } from '../deployments/schedule.ts'
 import { never } from '../kernel/never.ts'
 import { type Facts, lookDue, sameAs, sleepsAt } from './look.ts'
-import type { Override } from './schedule.ts'
 import { type Cause, type DecideInput, type Decision, forget, moveTo, type ScalingState } from './state.ts'
 import { stepsLook } from './steps.ts'
 import { targetLook } from './target.ts'

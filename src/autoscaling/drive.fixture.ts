@@ -1,7 +1,7 @@
 /** Drives `decide` over made-up load, one report every two seconds; the replicas that it wishes are there at once. */
 import { defaultScaling, type ScalingPolicy } from '../deployments/scaling.ts'
+import type { Override } from '../deployments/schedule.ts'
 import { decide } from './decide.ts'
-import type { Override } from './schedule.ts'
 import { type Decision, defaultDecideSettings, firstState, type ScalingState } from './state.ts'
 import { addSample, emptyWindow, type LoadWindow, type Sample } from './window.ts'
 

@@ -1,6 +1,6 @@
 /** What a decision is made from, what it remembers and what it answers. Plain JSON: the caller stores it. */
 import type { ScalingPolicy } from '../deployments/scaling.ts'
-import type { Override } from './schedule.ts'
+import type { Override } from '../deployments/schedule.ts'
 import type { LoadWindow } from './window.ts'
 
 export interface DecideSettings {

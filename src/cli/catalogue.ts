@@ -8,7 +8,7 @@ export async function gpus({ screen, client }: Session): Promise<void> {
   const list = await client.listGpuTypes()
   const columns: Column<GpuType>[] = [
     { title: 'GPU', cell: (type) => type.gpu_type },
-    { title: 'HARDWARE', cell: (type) => type.name, shrinksTo: 10 },
+    { title: 'HARDWARE', cell: (type) => type.name + markOf(type), shrinksTo: 10 },
     { title: 'MEMORY', cell: (type) => (type.vram_gb === 0 ? '-' : `${type.vram_gb} GB`), right: true },
     { title: 'COUNTS', cell: (type) => type.gpu_counts.join(',') },
     {
@@ -16,6 +16,7 @@ export async function gpus({ screen, client }: Session): Promise<void> {
       cell: (type) => (type.hourly_cost_usd === null ? '-' : usdShown(type.hourly_cost_usd)),
       right: true,
     },
+    { title: 'FREE', cell: freeText, right: true },
     { title: 'REGIONS', cell: (type) => type.regions.join(','), shrinksTo: 8 },
     { title: 'DEPLOYABLE', cell: (type) => yesOr(type), shrinksTo: 10 },
   ]
@@ -33,6 +34,20 @@ export async function models({ screen, client }: Session): Promise<void> {
     { title: 'DEPLOYABLE', cell: (model) => yesOr(model), shrinksTo: 10 },
   ]
   screen.answer(list, () => tableLines(columns, list.data, screen.columns))
+}
+
+/** Free of all units, all regions together. */
+function freeText({ availability }: GpuType): string {
+  if (availability === null) return '?'
+  const sum = (of: (one: NonNullable<GpuType['availability']>[number]) => number) =>
+    availability.reduce((total, one) => total + of(one), 0)
+  return availability.length === 0 ? '-' : `${sum((one) => one.free_units)}/${sum((one) => one.total_units)}`
+}
+
+/** What is not what it is called. */
+function markOf({ availability }: GpuType): string {
+  if (!availability?.some(({ emulated }) => emulated)) return ''
+  return availability.some(({ simulated }) => simulated) ? ' (simulated)' : ' (emulated)'
 }
 
 function yesOr(thing: { deployable: boolean; reason: string | null }): string {

@@ -47,8 +47,8 @@ function addServe(
     .addOption(
       new Option(
         '--fleet <fleet>',
-        'hardware to offer: what this machine has, or every GPU type as slots on it',
-      ).choices(['local', 'emulated']),
+        'hardware to offer: what this machine has, every GPU type as slots on it, or made up',
+      ).choices(['local', 'emulated', 'simulated']),
     )
     .option('--config <file>', 'settings as YAML or JSON')
     .option('--public-url <url>', 'address under which clients reach this server')
@@ -65,6 +65,7 @@ function addServe(
     ['paddock serve', 'on http://127.0.0.1:8080, data in ~/.paddock'],
     ['paddock serve --port 9000 --data ./data', 'somewhere else'],
     ['paddock serve --fleet emulated', 'with slots for every GPU type, for trying out'],
+    ['paddock serve --fleet simulated', 'with made-up hardware and engines, see docs/operate/simulated.md'],
   ])
 }
 
@@ -108,6 +109,9 @@ function addDeploy(program: Command, talk: Talk): void {
     .option('--gpu <type>', 'hardware type, see "paddock gpus"', 'cpu')
     .option('--count <n>', 'units of that hardware per replica')
     .option('--region <region>', 'where; default: anywhere')
+    .option('--hardware <list>', 'in order of preference: h100:2@nyc2,mi300x; instead of the three above')
+    .option('--max-hourly <usd>', 'what an hour of all replicas may cost; dearer hardware is passed over')
+    .option('--fail-fast', 'refuse rather than wait for hardware')
     .option('--replicas <n>', 'how many replicas', '1')
     .addOption(new Option('--engine <engine>', 'inference engine; default: chosen by the model').choices(engines))
     .option('--max-model-len <tokens>', 'context per sequence')
@@ -122,6 +126,7 @@ function addDeploy(program: Command, talk: Talk): void {
   examples(deploy, [
     ['paddock deploy paddock/starter --wait', 'on this machine’s CPU'],
     ['paddock deploy llama-3.3-70b-instruct --name prod --gpu h100 --replicas 2', ''],
+    ['paddock deploy llama-3.3-70b-instruct --hardware h100@nyc2,h100,mi300x --max-hourly 5', 'the first that is free'],
     ['paddock deploy /models/mine.gguf --name mine --max-model-len 8192', 'a file of yours'],
   ])
 }

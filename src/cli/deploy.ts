@@ -11,6 +11,9 @@ export interface DeployOptions {
   gpu: string
   count?: string
   region?: string
+  hardware?: string
+  maxHourly?: string
+  failFast?: boolean
   replicas?: string
   engine?: string
   maxModelLen?: string
@@ -45,13 +48,39 @@ export function deployBody(model: string, options: DeployOptions): CreateDeploym
   return {
     name: options.name ?? nameFor(model),
     model_id: model,
-    gpu_type: options.gpu,
-    ...given('gpu_count', wholeOption('--count', options.count)),
-    ...given('region', options.region),
+    ...hardwareBody(options),
+    ...given('max_hourly_usd', usdOption('--max-hourly', options.maxHourly)),
+    ...given('fail_fast', options.failFast),
     // Without a number the API would scale by itself; who types a command wants what is typed.
     replicas: wholeOption('--replicas', options.replicas) ?? 1,
     ...(Object.keys(engine).length > 0 ? { engine } : {}),
   }
+}
+
+function hardwareBody({ gpu, count, region, hardware }: DeployOptions): Partial<CreateDeployment> {
+  if (hardware === undefined)
+    return { gpu_type: gpu, ...given('gpu_count', wholeOption('--count', count)), ...given('region', region) }
+  if (count !== undefined || region !== undefined)
+    throw usageFailure('--hardware goes without --count and --region.', 'Write them in the list: h100:2@nyc2.')
+  return { hardware: hardware.split(',').map(choiceOption) }
+}
+
+/** "h100:2@nyc2", count and region may be absent. */
+function choiceOption(text: string): NonNullable<CreateDeployment['hardware']>[number] {
+  const match = /^([^:@]+)(?::(\d{1,9}))?(?:@([^:@]+))?$/.exec(text.trim())
+  if (!match) throw usageFailure(`--hardware is a list such as h100:2@nyc2,mi300x; seen: "${text}".`)
+  const [, type, count, region] = match
+  return {
+    gpu_type: type!,
+    ...given('gpu_count', wholeOption('--hardware', count)),
+    ...given('region', region),
+  }
+}
+
+function usdOption(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  if (/^\$?\d{1,9}(\.\d{1,6})?$/.test(text)) return Number(text.replace('$', ''))
+  throw usageFailure(`${flag} must be an amount in US dollars such as 5 or 4.50; seen: "${text}".`)
 }
 
 /** "paddock/starter" → "starter", "/models/My Model.gguf" → "my-model". */

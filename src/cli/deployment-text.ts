@@ -27,10 +27,44 @@ export function paintPhase(paint: Paint, phase: Phase, text: string = phase): st
   return paint(colourOf[phase], text)
 }
 
+type Marks = Pick<Deployment, 'emulated' | 'simulated'>
+
 /** "2 × h100 (emulated)" or "cpu". */
-export function hardwareText(d: Pick<Deployment, 'gpu_type' | 'gpu_count' | 'emulated'>): string {
-  const units = d.gpu_type === 'cpu' && d.gpu_count === 1 ? 'cpu' : `${d.gpu_count} × ${d.gpu_type}`
-  return d.emulated ? `${units} (emulated)` : units
+export function hardwareText(d: Pick<Deployment, 'gpu_type' | 'gpu_count'> & Marks): string {
+  return unitsText(d) + markText(d)
+}
+
+function markText({ emulated, simulated }: Marks): string {
+  return simulated ? ' (simulated)' : emulated ? ' (emulated)' : ''
+}
+
+function unitsText(d: Pick<Deployment, 'gpu_type' | 'gpu_count'>): string {
+  return d.gpu_type === 'cpu' && d.gpu_count === 1 ? 'cpu' : `${d.gpu_count} × ${d.gpu_type}`
+}
+
+/** What its replicas run on; while there are none, what was asked for first. */
+export function hardwareNow(d: Pick<Deployment, 'gpu_type' | 'gpu_count' | 'runs_on'> & Marks): string {
+  const units = [...new Set(d.runs_on.map(unitsText))]
+  const text = units.length === 0 ? unitsText(d) : units.join(' + ')
+  return text + markText(d)
+}
+
+/** "1 × mi300x in tor1, 2 replicas", or what it waits for. */
+function hardwareLines(d: Deployment): [string, string][] {
+  const wished = d.hardware.map((one) => {
+    const skipped = one.skipped === null ? '' : ' (too dear)'
+    return `${unitsText(one)}${one.region ? ` in ${one.region}` : ''}${skipped}`
+  })
+  const runs = d.runs_on.map((one) => {
+    const many = one.replicas === 1 ? '' : `, ${one.replicas} replicas`
+    return `${hardwareText({ ...one, simulated: d.simulated })} in ${one.region}${many}`
+  })
+  const isList = wished.length > 1 || d.max_hourly_usd !== null
+  const ceiling = d.max_hourly_usd === null ? '' : `; at most ${usdShown(d.max_hourly_usd)}/hour`
+  return [
+    ['hardware', runs.length > 0 ? runs.join(' + ') : hardwareText(d) + (d.region ? ` in ${d.region}` : '')],
+    ...(isList ? [['wanted', `${wished.join(', else ')}${ceiling}`] as [string, string]] : []),
+  ]
 }
 
 export function readyText(d: Pick<Deployment, 'ready_replicas' | 'desired_replicas'>): string {
@@ -43,7 +77,7 @@ export function deploymentColumns(nowMs: number, paint: Paint): Column<Deploymen
     { title: 'STATUS', cell: (d) => d.status },
     { title: 'PHASE', cell: (d) => d.phase, paint: (text, d) => paintPhase(paint, d.phase, text) },
     { title: 'MODEL', cell: (d) => d.model_id, shrinksTo: 12 },
-    { title: 'HARDWARE', cell: hardwareText, shrinksTo: 19 },
+    { title: 'HARDWARE', cell: hardwareNow, shrinksTo: 19 },
     { title: 'READY', cell: readyText, right: true },
     { title: '$/HOUR', cell: (d) => usdShown(d.hourly_cost_usd), right: true },
     { title: 'COST', cell: (d) => usdShown(d.cost_usd), right: true },
@@ -58,7 +92,7 @@ export function deploymentPage(d: Deployment, nowMs: number, paint: Paint): stri
     ['status', `${paintPhase(paint, d.phase)} (${d.status})`],
     ...(d.reason ? [['reason', d.reason.message] as [string, string]] : []),
     ['model', d.served_by ? `${d.model_id}, answered by ${d.served_by}` : d.model_id],
-    ['hardware', `${hardwareText(d)}${d.region ? ` in ${d.region}` : ''}`],
+    ...hardwareLines(d),
     ['replicas', `${d.ready_replicas} of ${d.desired_replicas} ready`],
     ['engine', `${d.engine.type}${d.engine.version ? ` ${d.engine.version}` : ''}`],
     ['cost', `${usdShown(d.cost_usd)} so far, ${usdShown(d.hourly_cost_usd)}/hour now`],

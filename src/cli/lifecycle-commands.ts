@@ -1,7 +1,7 @@
 /** The commands that stop, start, roll and scale a deployment. */
 import { type Command, Option } from 'commander'
 import { examples, type Talk } from './command-parts.ts'
-import type { LifecycleVerb } from './lifecycle.ts'
+import type { LifecycleVerb, VerbOptions } from './lifecycle.ts'
 import type { ScaleOptions } from './scale.ts'
 
 interface WaitOptions {
@@ -38,10 +38,11 @@ export function addLifecycle(program: Command, talk: Talk): void {
       .option('--wait', waits)
       .option('--timeout <time>', 'longest wait: 90s, 10m, 1h', timeout)
       .action(
-        talk(async (session, name: string, own: WaitOptions) =>
+        talk(async (session, name: string, own: VerbOptions) =>
           (await import('./lifecycle.ts')).runVerb(session, verb, name, own),
         ),
       )
+    if (verb === 'start' || verb === 'wake') command.option('--fail-fast', 'refuse rather than wait for hardware')
     examples(command, [
       [`paddock ${verb} starter`, ''],
       [`paddock ${verb} starter --wait`, waits.replace(/^wait/, 'and wait')],

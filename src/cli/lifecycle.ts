@@ -1,6 +1,6 @@
 /** `paddock stop`, `start`, `restart`, `wake`, `sleep`, `rollback`: asks for it, and on request waits until it is so. */
 import { answering } from '../kernel/phase.ts'
-import type { Deployment } from '../wire/native/deployment.ts'
+import type { Deployment, Starting } from '../wire/native/deployment.ts'
 import type { Replica } from '../wire/native/explanation.ts'
 import { durationOption, wholeOption } from './deploy.ts'
 import { aboutDeployment, type Session } from './session.ts'
@@ -14,8 +14,13 @@ interface WaitOptions {
   timeout: string
 }
 
+/** start, wake: refused rather than queued. */
+export interface VerbOptions extends WaitOptions {
+  failFast?: boolean
+}
+
 interface Meaning {
-  ask(session: Session, name: string): Promise<Deployment>
+  ask(session: Session, name: string, options: VerbOptions): Promise<Deployment>
   /** After the name, at once and at the end of the wait. */
   asked(deployment: Deployment): string
   done: string
@@ -30,7 +35,7 @@ const meanings: Record<LifecycleVerb, Meaning> = {
     settled: (d) => d.phase === 'stopped',
   },
   start: {
-    ask: ({ client }, name) => client.startDeployment(name),
+    ask: ({ client }, name, options) => client.startDeployment(name, startBody(options)),
     asked: (d) => `is ${d.phase}`,
     done: 'answers',
     settled: answers,
@@ -42,7 +47,7 @@ const meanings: Record<LifecycleVerb, Meaning> = {
     settled: tookOver,
   },
   wake: {
-    ask: ({ client }, name) => client.wakeDeployment(name),
+    ask: ({ client }, name, options) => client.wakeDeployment(name, startBody(options)),
     asked: (d) => `is ${d.phase}`,
     done: 'answers',
     settled: answers,
@@ -55,11 +60,15 @@ const meanings: Record<LifecycleVerb, Meaning> = {
   },
 }
 
+function startBody({ failFast }: VerbOptions): Starting {
+  return failFast ? { fail_fast: true } : {}
+}
+
 export async function runVerb(
   session: Session,
   verb: LifecycleVerb,
   name: string,
-  options: WaitOptions,
+  options: VerbOptions,
 ): Promise<void> {
   await carryOut(session, name, options, { ...meanings[verb], what: verb })
 }
@@ -78,13 +87,13 @@ export async function rollback(session: Session, name: string, options: WaitOpti
 async function carryOut(
   session: Session,
   name: string,
-  options: WaitOptions,
+  options: VerbOptions,
   meaning: Meaning & { what: string },
 ): Promise<void> {
   const timeoutMs = durationOption('--timeout', options.timeout)
   const { screen, clock } = session
   const began = clock.monotonicMs()
-  const asked = await aboutDeployment(name, meaning.ask(session, name))
+  const asked = await aboutDeployment(name, meaning.ask(session, name, options))
   const said = `${asked.name} ${meaning.asked(asked)}.`
   if (!options.wait) return screen.answer(asked, () => said)
   screen.note(said)

@@ -15,6 +15,8 @@ export interface Offer {
   freeUnits: number
   /** True when the units are slots on this machine dressed as another type (contract: `--fleet emulated`). */
   emulated: boolean
+  /** Made up as well: no engine computes on it. */
+  simulated?: boolean
 }
 
 /** Hardware that one replica occupies. */
@@ -70,6 +72,8 @@ export interface ComputeDriver {
   /** Idempotent by `order.id`: a second call for the same id changes nothing. Throws ComputeError. */
   create(order: ReplicaOrder): Promise<void>
   observe(id: ReplicaId): Promise<Observation>
+  /** Many in one question, for providers that can answer it; what is left out is unknown. Without it each is observed. */
+  observeAll?(ids: readonly ReplicaId[]): Promise<Map<ReplicaId, Observation>>
   /** Everything tagged as ours, owned by a row or not. */
   list(): Promise<ReplicaId[]>
   /** Asks for removal; call again until `observe` says `not_found`. */

@@ -2,6 +2,7 @@
 import { propagated } from '../access/gateways.ts'
 import { type Once, runOnce } from '../access/once.ts'
 import { can, type Principal } from '../access/permissions.ts'
+import type { Offer } from '../compute/contract.ts'
 import type { StoredEvent } from '../events/catalogue.ts'
 import { type EventFilter, eventsOf, record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
@@ -10,13 +11,16 @@ import { reasonOf } from '../kernel/phase.ts'
 import type { ResolvedModel } from '../models/catalogue.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
-import { costSoFar } from '../usage/serving.ts'
 import { allowed, type DeploymentContext, forbidden } from './context.ts'
+import { onlyEmulated } from './place.ts'
 import { makeRoute } from './publish.ts'
 import { checkQuota } from './quota.ts'
-import { firstScaling, floorOf, policyOf, type ScalingPolicy } from './scaling.ts'
+import { checkRoom } from './room.ts'
+import { firstScaling, type ScalingPolicy } from './scaling.ts'
+import { showDeployments } from './show.ts'
 import { noStarts } from './situation.ts'
-import { type DeploymentSpec, type DeploymentWish, makeSpec, replicaPrice } from './spec.ts'
+import { freeOffers } from './snapshot.ts'
+import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
 import * as store from './store.ts'
 import type { DeploymentView, Explanation, ReplicaSummary } from './view.ts'
 
@@ -41,10 +45,13 @@ export class Deployments {
     if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
     const { policy: scaling, replicas } = firstScaling(wish, this.#context)
     const { spec, model } = makeSpec({ ...wish, replicas }, this.#context)
+    const offers = await freeOffers(this.#context)
+    const emulated = model.emulated || onlyEmulated(spec.hardware, offers)
     const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
       await store.lockOrg(tx, principal.orgId)
       await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
-      return this.#insert(tx, principal, wish.name, { spec, scaling, model })
+      if (wish.failFast) checkRoom(spec, replicas, offers, this.#context.hardware)
+      return this.#insert(tx, principal, wish.name, { spec, scaling, model, emulated })
     })
     this.#context.wake()
     // A request that follows this answer is held, not told that there is no such deployment.
@@ -57,12 +64,12 @@ export class Deployments {
     tx: Tx,
     principal: Principal,
     name: string,
-    { spec, scaling, model }: { spec: DeploymentSpec; scaling: ScalingPolicy; model: ResolvedModel },
+    made: { spec: DeploymentSpec; scaling: ScalingPolicy; model: ResolvedModel; emulated: boolean },
   ): Promise<{ id: string; routesVersion: number }> {
+    const { spec, scaling, model, emulated } = made
     const at = new Date(this.#context.clock.now())
     const id = newId('dep', this.#context.clock)
     const reason = reasonOf('starting', at)
-    const emulated = model.emulated || (await this.#isEmulated(spec))
     const row = {
       id,
       org_id: principal.orgId,
@@ -99,15 +106,6 @@ export class Deployments {
     return { id, routesVersion: await store.publishRoute(tx, route) }
   }
 
-  /** True when the hardware asked for exists here only as emulated slots. */
-  async #isEmulated(spec: DeploymentSpec): Promise<boolean> {
-    const offers = (
-      await Promise.all([...this.#context.computes.values()].map((d) => d.offers().catch(() => [])))
-    ).flat()
-    const wanted = offers.filter((offer) => spec.hardware.some((h) => h.gpuType === offer.gpuType))
-    return wanted.length > 0 && wanted.every((offer) => offer.emulated)
-  }
-
   async list(
     principal: Principal,
     page: Page & { deleted?: boolean },
@@ -124,7 +122,10 @@ export class Deployments {
     const visible = shown.filter((row) => can(principal, 'deployment:read', row.id))
     if (visible.length === 0 && principal.role !== 'scoped' && !can(principal, 'deployment:read'))
       throw forbidden('deployment:read')
-    return { items: await this.#views(visible), nextCursor: rows.length > page.limit ? shown.at(-1)!.id : null }
+    return {
+      items: await showDeployments(this.#context, visible),
+      nextCursor: rows.length > page.limit ? shown.at(-1)!.id : null,
+    }
   }
 
   async get(principal: Principal, idOrName: string): Promise<DeploymentView> {
@@ -161,6 +162,12 @@ export class Deployments {
       throw new Fault('conflict', `It is ${row.phase}; only a stopped deployment is deleted this way.`, {
         action: 'Stop it first, then delete it.',
       })
+  }
+
+  /** What hardware there is and how much of it is free; null for a key that may neither deploy nor look. */
+  async availability(principal: Principal): Promise<Offer[] | null> {
+    if (!can(principal, 'deployment:read')) return null
+    return freeOffers(this.#context)
   }
 
   async explain(principal: Principal, idOrName: string): Promise<Explanation> {
@@ -241,54 +248,6 @@ export class Deployments {
   }
 
   async #view(row: store.DeploymentRow): Promise<DeploymentView> {
-    return (await this.#views([row]))[0]!
-  }
-
-  async #views(rows: store.DeploymentRow[]): Promise<DeploymentView[]> {
-    const { db, clock, hardware, models } = this.#context
-    const ids = rows.map((row) => row.id)
-    const intervals = ids.length === 0 ? [] : await store.servingIntervals(db, ids)
-    return rows.map((row) => {
-      const mine = intervals.filter((interval) => interval.deployment_id === row.id)
-      const cost = costSoFar(mine.map(toInterval), clock.now())
-      return render(row, replicaPrice(row.spec, hardware), cost, models.standIn(row.spec.modelId))
-    })
-  }
-}
-
-const costsNothing = new Set(['queued', 'asleep', 'stopping', 'stopped', 'failed', 'deleted'])
-
-function render(row: store.DeploymentRow, price: bigint, cost: bigint, servedBy: string | null): DeploymentView {
-  const policy = policyOf(row)
-  const hourly = row.desired === 'running' && !costsNothing.has(row.phase) ? price * BigInt(row.desired_replicas) : 0n
-  return {
-    id: row.id,
-    orgId: row.org_id,
-    name: row.name,
-    // How many there are at least: asked for at first, by the scaling policy since.
-    spec: { ...row.spec, replicas: floorOf(policy) },
-    desired: row.desired,
-    phase: row.phase,
-    reason: row.reason,
-    desiredReplicas: row.desired === 'running' ? row.desired_replicas : 0,
-    readyReplicas: row.ready_replicas,
-    revision: row.revision,
-    hourlyCost: hourly,
-    hourlyCostMax: price * BigInt(policy.maxReplicas),
-    cost,
-    emulated: row.emulated,
-    servedBy,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-    deletedAt: row.deleted_at,
-  }
-}
-
-function toInterval(row: store.CostRow) {
-  return {
-    priceMicroUsdPerUnitHour: BigInt(row.price),
-    units: row.units,
-    from: Number(row.from_ms),
-    to: row.to_ms === null ? null : Number(row.to_ms),
+    return (await showDeployments(this.#context, [row]))[0]!
   }
 }

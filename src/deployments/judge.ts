@@ -1,7 +1,10 @@
 /** What a deployment is called while it is in this situation, why, and when to look again. Pure. */
+import { usdText } from '../kernel/money.ts'
 import { type Phase, type Reason, type ReasonCode, reasonOf } from '../kernel/phase.ts'
-import { isStaying, type ReplicaPatch } from './replica.ts'
-import type { PlanInput, Situation } from './situation.ts'
+import { spread } from '../kernel/spread.ts'
+import { isAnswering, isLost, isStaying, type ReplicaPatch, type ReplicaView } from './replica.ts'
+import type { Lack } from './roll.ts'
+import type { PlanInput, PlanSettings, Situation } from './situation.ts'
 
 interface Verdict {
   phase: Phase
@@ -11,14 +14,32 @@ interface Verdict {
   why: string[]
 }
 
-/** How often a thing is looked at while it is in a state, ms. */
-const look = { starting: 50, startingSlow: 1000, ready: 1_000, draining: 250, deleting: 100, short: 5_000 }
+/**
+ * How often a thing is looked at while it is in a state, ms. Changes of what started, runs or goes are the watcher's to
+ * see, at once: these looks are for what it may miss.
+ */
+const look = {
+  planned: 50,
+  plannedSlow: 1_000,
+  starting: 10_000,
+  ready: 60_000,
+  unhealthy: 1_000,
+  draining: 250,
+  deleting: 1_000,
+  short: 5_000,
+}
 
-export function judge(situation: Situation, next: { leaving: Map<string, ReplicaPatch>; short: boolean }): Verdict {
+interface Next {
+  leaving: Map<string, ReplicaPatch>
+  lack: Lack
+}
+
+export function judge(situation: Situation, next: Next): Verdict {
   const { input } = situation
   const staying = situation.replicas.filter((r) => !next.leaving.has(r.id))
-  const readyReplicas = staying.filter((r) => r.phase === 'ready').length
-  const [phase, code, message] = name(situation, readyReplicas, next.short)
+  const readyReplicas = staying.filter(isAnswering).length
+  const silent = staying.filter((r) => r.phase === 'ready' && !isAnswering(r))
+  const [phase, code, message] = name(situation, { ready: readyReplicas, silent, lack: next.lack })
   const reason = code === null ? null : makeReason(situation, code, message)
   return {
     phase,
@@ -31,7 +52,14 @@ export function judge(situation: Situation, next: { leaving: Map<string, Replica
 
 type Named = [phase: Phase, code: ReasonCode | null, message?: string]
 
-function name(situation: Situation, ready: number, short: boolean): Named {
+interface Seen {
+  ready: number
+  /** Were ready and do not answer now. */
+  silent: ReplicaView[]
+  lack: Lack
+}
+
+function name(situation: Situation, { ready, silent, lack }: Seen): Named {
   const { input, replicas, starts, braked, retryAt } = situation
   const { deployment, now } = input
   if (deployment.desired === 'deleted')
@@ -39,28 +67,61 @@ function name(situation: Situation, ready: number, short: boolean): Named {
   if (deployment.desired === 'stopped') return replicas.length === 0 ? ['stopped', 'stopped'] : ['stopping', 'stopping']
   if (braked) return ['failed', 'crash_loop', `${starts.failed} starts in a row failed; last: ${starts.why}`]
   if (deployment.desiredReplicas === 0) return ['asleep', 'asleep']
-  const rolling = replicas.some(
-    (r) => isStaying(r) && (r.revisionId !== situation.target?.id || (r.after !== null && r.phase !== 'ready')),
-  )
-  if (rolling) return ['rolling', 'rolling', `Revision ${situation.target?.number} takes over.`]
+  if (isRolling(situation)) return ['rolling', 'rolling', rollingMessage(situation, lack)]
   if (ready >= deployment.desiredReplicas) return ['serving', null]
-  if (ready > 0) return partly(situation, ready, short)
+  const starting = replicas.filter((r) => r.phase === 'planned' || r.phase === 'starting').length
+  if (ready > 0) return partly(situation, { ready, silent, starting, lack })
   if (now < retryAt) return ['starting', 'start_failed', `The last start failed (${starts.why}) and is tried again.`]
-  if (short) return ['queued', 'capacity_short', shortMessage(situation)]
+  if (silent.length > 0) return ['degraded', 'unresponsive', silentMessage(situation, silent)]
+  if (lack !== null && starting === 0) return ['queued', lackCode[lack], lackMessage(situation, lack)]
   if (deployment.phase === 'asleep' || deployment.phase === 'waking') return ['waking', 'waking']
-  return ['starting', 'starting']
+  const more = deployment.desiredReplicas - starting
+  const also = lack === null || more <= 0 ? '' : ` ${count(more)} more: ${lackMessage(situation, lack)}`
+  return ['starting', 'starting', `${starting > 1 ? `${starting} replicas are` : 'A replica is'} starting.${also}`]
 }
 
-function partly({ input, starts, retryAt }: Situation, ready: number, short: boolean): Named {
-  const have = `${ready} of ${input.deployment.desiredReplicas} replicas are ready`
+const lackCode = { hardware: 'capacity_short', ceiling: 'price_ceiling' } as const
+
+/** Some replicas serve, others are wanted. */
+function partly(situation: Situation, now: Seen & { starting: number }): Named {
+  const { input, starts, retryAt } = situation
+  const have = `${now.ready} of ${input.deployment.desiredReplicas} replicas are ready`
   if (input.now < retryAt) return ['degraded', 'start_failed', `${have}; the last start failed: ${starts.why}`]
-  if (short) return ['serving', 'capacity_short', `${have}; there is no free hardware for more.`]
-  return ['scaling', 'scaling', `${have}; the others are starting.`]
+  if (now.silent.length > 0) return ['degraded', 'unresponsive', `${have}. ${silentMessage(situation, now.silent)}`]
+  if (now.lack === null) return ['scaling', 'scaling', `${have}; the others are starting.`]
+  const lacking = lackMessage(situation, now.lack)
+  if (now.starting > 0) return ['scaling', 'scaling', `${have}, ${now.starting} starting. ${lacking}`]
+  return ['serving', lackCode[now.lack], `${have}. ${lacking}`]
 }
 
-function shortMessage({ target }: Situation): string {
+/** Another revision is about to take over, or takes over a place. */
+function isRolling({ replicas, target }: Situation): boolean {
+  const staying = replicas.filter(isStaying)
+  if (staying.some((r) => r.revisionId !== target?.id)) return true
+  return target?.proven === false && staying.some((r) => r.after !== null && r.phase !== 'ready')
+}
+
+function silentMessage({ input: { now, settings } }: Situation, silent: ReplicaView[]): string {
+  const names = silent.map(({ id }) => id).join(', ')
+  const answer = silent.length === 1 ? 'answers' : 'answer'
+  const lost = silent.some((replica) => isLost(replica, now, settings))
+  return `${names} ${answer} no probes${lost ? ' any more; another one is to take its place' : ''}.`
+}
+
+function rollingMessage(situation: Situation, lack: Lack): string {
+  const takes = `Revision ${situation.target?.number} takes over.`
+  return lack === null ? takes : `${takes} ${lackMessage(situation, lack)}`
+}
+
+function lackMessage({ target }: Situation, lack: NonNullable<Lack>): string {
+  if (lack === 'ceiling')
+    return `Another replica would cost more than max_hourly_usd allows ($${usdText(target?.ceiling ?? 0n)} an hour).`
   const wanted = target?.hardware.map((h) => `${h.gpuCount} × ${h.gpuType}`).join(' or ') ?? 'hardware'
   return `Waiting for ${wanted}: none is free. It starts as soon as something frees; fewer replicas or comparable hardware may start sooner.`
+}
+
+function count(replicas: number): string {
+  return replicas === 1 ? '1 replica' : `${replicas} replicas`
 }
 
 /** `since` stays when the code stays. Retry-After follows from what is known. */
@@ -76,22 +137,28 @@ function sentence(phase: Phase, input: PlanInput): string {
   return phase === 'serving' ? `All ${input.deployment.desiredReplicas} wanted replicas are ready.` : `It is ${phase}.`
 }
 
-function wakeAt(
-  { input, replicas, retryAt, braked }: Situation,
-  next: { leaving: Map<string, ReplicaPatch>; short: boolean },
-): number | null {
+function wakeAt({ input, replicas, retryAt, braked }: Situation, next: Next): number | null {
   const { now, settings } = input
   const at: number[] = []
   for (const replica of replicas) {
     const phase = next.leaving.get(replica.id)?.phase ?? replica.phase
     const age = now - replica.createdAt
-    if (phase === 'planned' || phase === 'starting')
-      at.push(now + Math.min(look.startingSlow, Math.max(look.starting, age / 20)))
-    if (phase === 'ready') at.push(now + Math.min(look.ready, settings.unresponsiveMs))
+    if (phase === 'planned') at.push(now + Math.min(look.plannedSlow, Math.max(look.planned, age / 20)))
+    if (phase === 'starting') at.push(now + Math.min(look.starting, settings.startDeadlineMs))
+    if (phase === 'ready') at.push(now + readyPauseMs(replica, now, settings))
     if (phase === 'draining') at.push(now + Math.min(look.draining, settings.drainDeadlineMs))
     if (phase === 'deleting') at.push(now + look.deleting)
   }
-  if (next.short) at.push(now + look.short)
+  if (next.lack === 'hardware') at.push(now + look.short)
   if (!braked && input.deployment.desired === 'running' && retryAt > now) at.push(retryAt)
   return at.length === 0 ? null : Math.min(...at)
+}
+
+/** Not all at the same moment, although a start looks at all. */
+function readyPauseMs({ id, unhealthySince }: ReplicaView, now: number, { unresponsiveMs }: PlanSettings): number {
+  if (unhealthySince !== null) {
+    const untilLost = unhealthySince + unresponsiveMs - now
+    return untilLost > 0 ? Math.min(look.unhealthy, untilLost) : look.unhealthy
+  }
+  return look.ready * (0.75 + spread(id) / 2)
 }

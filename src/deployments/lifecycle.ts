@@ -10,13 +10,18 @@ import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
 import { changeDeployment, type Write } from './change.ts'
 import { allowed, type DeploymentContext } from './context.ts'
+import { checkCeiling } from './prices.ts'
 import { checkGrowth, checkQuota } from './quota.ts'
+import { checkRoom } from './room.ts'
 import { floorOf, policyOf } from './scaling.ts'
+import { freeOffers } from './snapshot.ts'
 import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
 import * as store from './store.ts'
 
 /** A part of the spec; absent = as before. `undefined` = the default again. */
-export type SpecChange = Partial<Omit<DeploymentWish, 'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes'>>
+export type SpecChange = Partial<
+  Omit<DeploymentWish, 'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast'>
+>
 
 export interface RevisionView {
   number: number
@@ -45,10 +50,17 @@ export class Lifecycle {
     })
   }
 
-  /** Brings a stopped or failed deployment back; a running one is left as it is. */
-  async start(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
+  /** Brings a stopped or failed deployment back; a running one is left as it is. `failFast`: as at a create. */
+  async start(
+    principal: Principal,
+    idOrName: string,
+    once: Once | null = null,
+    { failFast = false }: { failFast?: boolean } = {},
+  ): Promise<void> {
+    const offers = failFast ? await freeOffers(this.#context) : []
     await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       if (row.desired === 'running' && row.phase !== 'failed') return
+      if (failFast) checkRoom(row.spec, floorOf(policyOf(row)), offers, this.#context.hardware)
       await this.#bringBack(tx, row, at)
       await event(tx, row, 'deployment.start_asked', { by: principal.keyId }, at)
     })
@@ -74,10 +86,7 @@ export class Lifecycle {
     await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       await alongside?.(tx, row, at)
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
-      const { spec } = makeSpec(
-        { ...wishOf(row), ...change, engine: { ...wishOf(row).engine, ...change.engine } },
-        this.#context,
-      )
+      const { spec } = makeSpec(changedWish(after, change), this.#context)
       const changed = changedFields(row.spec, spec)
       if (changed.length === 0) return
       await this.#checkGrowth(tx, after, spec)
@@ -99,6 +108,7 @@ export class Lifecycle {
           ? new Fault('conflict', 'There is no earlier revision.')
           : new Fault('invalid_request', `revision: there is no revision ${number} among the latest.`)
       if (target.number === row.revision) return
+      checkCeiling(target.spec, floorOf(policyOf(row)), this.#context.hardware)
       await this.#checkGrowth(tx, row, target.spec)
       await this.#addRevision(tx, row, target.spec, at)
       await event(tx, row, 'revision.rolled_back', { from: row.revision, to: target.number, by: principal.keyId }, at)
@@ -139,29 +149,53 @@ export class Lifecycle {
     const number = (newest?.number ?? 0) + 1
     await store.insertRevision(tx, { id: newId('rev', this.#context.clock), deployment_id: row.id, number, spec }, at)
     await store.setRevision(tx, row.id, number, spec, at)
-    await store.resetStarts(tx, row.id, 0)
+    // What was given up stays down until somebody starts it, however its settings change.
+    if (row.phase !== 'failed') await store.resetStarts(tx, row.id, 0)
     return number
   }
 }
 
-/** The wish that makes this spec again. */
-export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec'>): DeploymentWish {
-  const { modelId, hardware, engine, replicas } = row.spec
-  const first = hardware[0]!
+/** The wish that makes this spec again. `replicas` as the policy has them, for the price ceiling. */
+export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec' | 'scaling'>): DeploymentWish {
+  const { modelId, hardware, maxHourlyUsd, engine } = row.spec
   return {
     name: row.name,
     modelId,
-    gpuType: first.gpuType,
-    gpuCount: first.gpuCount,
-    ...(first.region === null ? {} : { region: first.region }),
-    replicas,
+    hardware,
+    ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }),
+    replicas: floorOf(policyOf(row)),
     engine: { ...engine },
   }
 }
 
+/** The wish with the change on top. A type, a count or a region alone changes the one choice there is. */
+function changedWish(row: store.DeploymentRow, change: SpecChange): DeploymentWish {
+  const { gpuType, gpuCount, region, hardware, engine, ...rest } = change
+  const before = wishOf(row)
+  const wish = { ...before, ...rest, engine: { ...before.engine, ...engine } }
+  if (hardware !== undefined) return { ...wish, hardware }
+  const named = (['gpuType', 'gpuCount', 'region'] as const).filter((key) => key in change)
+  if (named.length === 0) return wish
+  const [first, ...others] = row.spec.hardware
+  if (others.length > 0 && gpuType === undefined)
+    throw new Fault(
+      'invalid_request',
+      'It has a list of hardware: change `hardware`, or name gpu_type as the one choice.',
+    )
+  const base = others.length > 0 ? null : first!
+  return {
+    ...wish,
+    hardware: undefined,
+    gpuType: gpuType ?? base?.gpuType,
+    gpuCount: gpuCount ?? base?.gpuCount ?? 1,
+    region: 'region' in change ? region : (base?.region ?? undefined),
+  }
+}
+
 function changedFields(before: DeploymentSpec, after: DeploymentSpec): string[] {
-  const keys = Object.keys(after) as (keyof DeploymentSpec)[]
-  return keys.filter((key) => key !== 'engineWhy' && canonical(before[key]) !== canonical(after[key]))
+  const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof DeploymentSpec)[]
+  const own = keys.filter((key) => key !== 'engineWhy' && key !== 'replicas')
+  return own.filter((key) => canonical(before[key]) !== canonical(after[key]))
 }
 
 async function event<T extends keyof EventData>(

@@ -1,12 +1,10 @@
 /** The reconciler on the real database and real processes: the local driver with a stand-in engine of its tests. */
 import { strict as assert } from 'node:assert'
-import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { Access } from '../access/commands.ts'
 import { Scaling } from '../autoscaling/commands.ts'
 import type { ComputeDriver } from '../compute/contract.ts'
 import { TestFleet } from '../compute/local/testing/fleet.ts'
-import type { EngineDriver } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue, starterModelId } from '../models/catalogue.ts'
@@ -20,6 +18,7 @@ import { Deployments } from './commands.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { DeploymentLoop } from './loop.ts'
 import { routesSince } from './store.ts'
+import { quickSettings, standInEngine } from './testing/stand-in.ts'
 
 const db = await testDatabase()
 const fleet = new TestFleet({ cpuSlots: 3 })
@@ -28,33 +27,7 @@ const seal = new Seal(new Secret('a secret of the test'))
 
 /** What the stand-in engine is told; a test sets it before it creates. */
 let flags: string[] = []
-const engine: EngineDriver = {
-  type: 'llamacpp',
-  formats: ['gguf'],
-  program: null,
-  routes: new Set(['chat/completions']),
-  usage: { streamOptions: {}, extraBody: {} },
-  validate: () => [],
-  limits: (_spec, model) => ({ contextTokens: model.contextSize, sequences: 1 }),
-  launch: ({ host, apiKey }) => ({
-    argv: [
-      host.node,
-      join(host.packageRoot, 'src/compute/local/testing/engine.mjs'),
-      '--port',
-      String(host.port),
-      ...flags,
-    ],
-    env: { PADDOCK_ENGINE_KEY: apiKey },
-    image: null,
-    stopGraceSeconds: 1,
-  }),
-  healthPath: '/health',
-  metricsPath: '/metrics',
-  readiness: (status) =>
-    status === 200 ? { state: 'ready' } : { state: 'not_ready', phase: 'load', detail: 'loading' },
-  metrics: () => ({ running: 0, waiting: 0 }),
-  refusedField: () => null,
-}
+const engine = standInEngine(() => flags)
 
 const parts = {
   db,
@@ -66,16 +39,7 @@ const parts = {
   models: loadCatalogue({ allowPaths: [packageRoot], starterStandsIn: false }),
   hardware: loadHardware({ cpu: '3.6' }),
 }
-const settings = {
-  startDeadlineMs: 20_000,
-  brakeAfter: 2,
-  rollbackAfter: 2,
-  backoffMs: 50,
-  backoffMaximumMs: 100,
-  unresponsiveMs: 5_000,
-  drainDeadlineMs: 500,
-}
-const loop = new DeploymentLoop({ ...parts, settings, stopGraceSeconds: 1 }, 'test')
+const loop = new DeploymentLoop({ ...parts, settings: quickSettings, stopGraceSeconds: 1 }, 'test')
 const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
 const context = { ...parts, ...limits, wake: () => loop.wake() }
 const deployments = new Deployments(context)

@@ -51,3 +51,9 @@ function takeOne(wanted: readonly Wanted[], free: Offer[]): Placement | null {
   }
   return null
 }
+
+/** True when the hardware that is wanted exists here only as emulated slots. */
+export function onlyEmulated(wanted: readonly Pick<Wanted, 'gpuType'>[], offers: readonly Offer[]): boolean {
+  const named = offers.filter((offer) => wanted.some(({ gpuType }) => gpuType === offer.gpuType))
+  return named.length > 0 && named.every((offer) => offer.emulated)
+}

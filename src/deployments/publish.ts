@@ -1,6 +1,8 @@
 /** What the gateway is told of a deployment. Pure. */
+import type { Offer } from '../compute/contract.ts'
 import { canonical } from '../kernel/canonical.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
+import { onlyEmulated, type Wanted } from './place.ts'
 import type { ReplicaPhase } from './replica.ts'
 import type { Route, RouteReplica } from './routes.ts'
 
@@ -20,7 +22,35 @@ export interface RouteSource {
   contextTokens: number
   phase: Phase
   reason: Reason | null
-  replicas: { id: string; phase: ReplicaPhase; address: string | null; port: number | null; key: string }[]
+  replicas: {
+    id: string
+    phase: ReplicaPhase
+    /** It does not answer its probes: what is there may finish, nothing new is sent. */
+    silent: boolean
+    address: string | null
+    port: number | null
+    key: string
+    /** Share of traffic of its revision. */
+    weight: number
+  }[]
+}
+
+/**
+ * Is what answers something else than what was named: slots of this machine, or another model? As long as a replica
+ * serves, what serves says it, so that it changes when a roll has taken over; before that, what is to be started.
+ */
+export function emulatedNow(now: {
+  serving: { emulated: boolean; modelId: string }[]
+  target: { modelId: string; hardware: readonly Wanted[] }
+  offers: readonly Offer[]
+  standIn(modelId: string): string | null
+  before: boolean
+}): boolean {
+  const { serving, target, offers, standIn } = now
+  if (serving.length > 0) return serving.some(({ emulated, modelId }) => emulated || standIn(modelId) !== null)
+  if (standIn(target.modelId) !== null) return true
+  const isKnown = offers.some((offer) => target.hardware.some(({ gpuType }) => gpuType === offer.gpuType))
+  return isKnown ? onlyEmulated(target.hardware, offers) : now.before
 }
 
 /** The route as it should be; `version` is the caller's to set. Replicas in a fixed order, so that equal means equal. */
@@ -28,7 +58,8 @@ export function makeRoute(source: RouteSource): Route {
   const { deployment } = source
   const replicas = source.replicas.flatMap((r): RouteReplica[] => {
     if ((r.phase !== 'ready' && r.phase !== 'draining') || r.address === null || r.port === null) return []
-    return [{ id: r.id, address: r.address, port: r.port, key: r.key, state: r.phase, weight: 100 }]
+    const state = r.silent ? 'draining' : r.phase
+    return [{ id: r.id, address: r.address, port: r.port, key: r.key, state, weight: r.weight }]
   })
   return {
     deploymentId: deployment.id,

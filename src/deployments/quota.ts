@@ -2,8 +2,9 @@
 import { Fault } from '../kernel/fault.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { Tx } from '../store/database.ts'
-import { policyOf, type ScalingPolicy } from './scaling.ts'
-import { type DeploymentSpec, gpusOf } from './spec.ts'
+import { choicesOf } from './prices.ts'
+import { floorOf, policyOf, type ScalingPolicy } from './scaling.ts'
+import type { DeploymentSpec } from './spec.ts'
 import { liveSpecsOf } from './store.ts'
 
 export interface QuotaContext {
@@ -20,10 +21,12 @@ export interface Holding {
   desiredReplicas: number
 }
 
-/** A floor counts while asleep too, so that waking is not refused. */
-export function gpusHeld(holding: Omit<Holding, 'id'>, hardware: HardwareCatalogue): number {
-  const replicas = Math.max(holding.scaling.minReplicas, holding.desiredReplicas)
-  return gpusOf({ hardware: holding.spec.hardware, replicas }, hardware)
+/** A floor counts while asleep too, so that waking is not refused. A list counts with its largest usable choice. */
+export function gpusHeld({ spec, scaling, desiredReplicas }: Omit<Holding, 'id'>, hardware: HardwareCatalogue): number {
+  const replicas = Math.max(scaling.minReplicas, desiredReplicas)
+  const usable = choicesOf(spec, floorOf(scaling), hardware).filter((choice) => choice.skipped === null)
+  const each = usable.map(({ gpuType, gpuCount }) => (hardware.get(gpuType)?.gpusPerUnit ?? 0) * gpuCount)
+  return Math.max(0, ...each) * replicas
 }
 
 /** Throws Fault `quota_exceeded` {used by the others, asked, limit}. Callers hold the org's lock. */

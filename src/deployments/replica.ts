@@ -9,6 +9,7 @@
  */
 import type { Exit, Observation, Placement } from '../compute/contract.ts'
 import type { Readiness, StartPhase } from '../engines/contract.ts'
+import type { MicroUsd } from '../kernel/money.ts'
 
 export const replicaPhases = ['planned', 'starting', 'ready', 'draining', 'deleting', 'gone'] as const
 export type ReplicaPhase = (typeof replicaPhases)[number]
@@ -19,6 +20,8 @@ export interface ReplicaView {
   revisionId: string
   phase: ReplicaPhase
   placement: Placement
+  /** Of this replica, an hour; absent = nothing. */
+  price?: MicroUsd
   /** Takes over the hardware of that replica: it is created only when the other is gone. */
   after: string | null
   createdAt: number
@@ -57,7 +60,31 @@ export interface ReplicaPatch {
   port?: number
 }
 
+/** The gateway may send to it. */
+export function isAnswering(replica: Pick<ReplicaView, 'phase' | 'unhealthySince'>): boolean {
+  return replica.phase === 'ready' && replica.unhealthySince === null
+}
+
+/** It was ready and has answered no probe for so long that another one takes its place. */
+export function isLost(
+  replica: Pick<ReplicaView, 'phase' | 'unhealthySince'>,
+  now: number,
+  { unresponsiveMs }: { unresponsiveMs: number },
+): boolean {
+  return replica.phase === 'ready' && replica.unhealthySince !== null && now - replica.unhealthySince >= unresponsiveMs
+}
+
 /** Takes part in the deployment: not on its way out. */
 export function isStaying(replica: Pick<ReplicaView, 'phase'>): boolean {
   return replica.phase === 'planned' || replica.phase === 'starting' || replica.phase === 'ready'
+}
+
+/** Nothing is expected of it but that it goes on. */
+export function isCalm(replica: Pick<ReplicaView, 'phase' | 'unhealthySince'>): boolean {
+  return (replica.phase === 'ready' || replica.phase === 'draining') && replica.unhealthySince === null
+}
+
+/** Machines at a provider that no row owns. `owned` was read after the list: a row is there before its machine. */
+export function orphansAmong<Id extends string>(listed: readonly Id[], owned: ReadonlySet<string>): Id[] {
+  return listed.filter((id) => !owned.has(id))
 }

@@ -1,5 +1,6 @@
 /** The data that the decisions of this folder share. */
 import type { Offer } from '../compute/contract.ts'
+import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import type { Wanted } from './place.ts'
 import type { ReplicaView } from './replica.ts'
@@ -35,7 +36,17 @@ export interface PlanInput {
     starts: Starts
   }
   /** Newest first; the first that has not failed is the one that should run. */
-  revisions: { id: string; number: number; hardware: Wanted[]; failed: boolean }[]
+  revisions: {
+    id: string
+    number: number
+    /** Usable choices in order of preference; `price`: of one replica, an hour. */
+    hardware: (Wanted & { price?: MicroUsd })[]
+    /** What an hour of all replicas may cost; absent, null = no ceiling. */
+    ceiling?: MicroUsd | null
+    failed: boolean
+    /** A replica of it was ready: that others do not start is no reason to give it up. */
+    proven: boolean
+  }[]
   /** All that are not gone. */
   replicas: ReplicaView[]
   offers: Offer[]
@@ -50,7 +61,7 @@ export interface Situation {
   /** After what was observed, without the gone ones. */
   replicas: ReplicaView[]
   starts: Starts
-  /** Too many failed starts in a row: it stays down until somebody starts it again. */
+  /** Too many failed starts in a row and nothing that serves: it stays down until somebody starts it again. */
   braked: boolean
   /** No new start before this moment, ms since epoch. */
   retryAt: number

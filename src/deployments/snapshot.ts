@@ -1,49 +1,70 @@
 /** Everything that one plan needs, read and observed; and what a row looks like to the plan. */
-import { type DrainRow, isDrained, registered } from '../access/gateways.ts'
-import type { ComputeDriver, Observation, Offer, Placement } from '../compute/contract.ts'
-import type { EngineDriver, EngineType, Readiness } from '../engines/contract.ts'
-import type { ReplicaId } from '../kernel/ids.ts'
-import type { Clock } from '../runtime/clock.ts'
-import type { Seal } from '../runtime/seal.ts'
+import { registered } from '../access/gateways.ts'
+import type { Offer } from '../compute/contract.ts'
+import type { EngineType, Readiness } from '../engines/contract.ts'
+import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { Database } from '../store/database.ts'
-import { probeEngine } from './probe.ts'
-import type { ReplicaView } from './replica.ts'
+import { askEngine, type ObserveWorld, observeMany, viewOf } from './observe.ts'
+import { ceilingOf, choicesOf } from './prices.ts'
+import { isCalm, type ReplicaView } from './replica.ts'
+import type { Route } from './routes.ts'
+import { floorOf, policyOf } from './scaling.ts'
 import type { PlanInput, PlanSettings } from './situation.ts'
 import * as store from './store.ts'
 
-export interface World {
+export interface World extends ObserveWorld {
   db: Database
-  clock: Clock
-  seal: Seal
-  computes: ReadonlyMap<string, ComputeDriver>
-  engines: ReadonlyMap<EngineType, EngineDriver>
+  hardware: HardwareCatalogue
   settings: PlanSettings
+  /** What the watcher last heard from an engine that was ready; null = nothing of late. */
+  recall(replicaId: string): Readiness | null
 }
 
 export interface Snapshot {
   deployment: store.DeploymentRow
   revisions: store.RevisionRow[]
   replicas: store.ReplicaRow[]
+  /** What the gateways know of it. */
+  route: Route | null
   input: PlanInput
 }
 
-/** The key that a replica's engine demands; the same for ever, so that a re-adopted engine is still ours. */
-export function engineKey(seal: Seal, replicaId: string): string {
-  return seal.derive(`engine/${replicaId}`)
+/** Of those that exist, by deployment id; read together, with no hardware on offer yet. */
+export async function takeSnapshots(world: World, ids: readonly string[]): Promise<Map<string, Snapshot>> {
+  const { db } = world
+  // First and alone: whatever is wished after this read is noticed when the turn records (see `sameWish`), so that the
+  // wish is never newer than what was read for it.
+  const deployments = await store.deploymentsById(db, ids)
+  const [revisions, replicas, routes] = await Promise.all([
+    store.revisionsOfMany(db, ids),
+    store.liveReplicasOfMany(db, ids),
+    store.routesOf(db, ids),
+  ])
+  const drains = replicas.some(({ phase }) => phase === 'draining')
+  const gateways = drains ? await registered(db) : []
+  const now = world.clock.now()
+  const views = await observe(world, replicas, revisions, (row) => viewOf(row, gateways, now))
+  const revisionsById = Map.groupBy(revisions, (row) => row.deployment_id)
+  const replicasById = Map.groupBy(replicas, (row) => row.deployment_id)
+  return new Map(
+    deployments.map((deployment) => {
+      const parts = {
+        deployment,
+        revisions: revisionsById.get(deployment.id) ?? [],
+        replicas: replicasById.get(deployment.id) ?? [],
+        route: routes.get(deployment.id) ?? null,
+      }
+      return [deployment.id, { ...parts, input: planInput(world, parts, views) }]
+    }),
+  )
 }
 
-export async function takeSnapshot(world: World, deploymentId: string): Promise<Snapshot | null> {
-  const { db } = world
-  const [deployment, revisions, replicas, gateways, offers] = await Promise.all([
-    store.deploymentById(db, deploymentId),
-    store.revisionsOf(db, deploymentId),
-    store.liveReplicasOf(db, deploymentId),
-    registered(db),
-    freeOffers(world),
-  ])
-  if (!deployment) return null
-  const views = await Promise.all(replicas.map((row) => observe(world, row, revisions, gateways)))
-  const input: PlanInput = {
+function planInput(
+  world: World,
+  { deployment, revisions, replicas }: Omit<Snapshot, 'input'>,
+  views: ReadonlyMap<string, ReplicaView>,
+): PlanInput {
+  return {
     deployment: {
       id: deployment.id,
       desired: deployment.desired,
@@ -52,13 +73,21 @@ export async function takeSnapshot(world: World, deploymentId: string): Promise<
       reason: deployment.reason,
       starts: deployment.starts,
     },
-    revisions: revisions.map((r) => ({ id: r.id, number: r.number, hardware: r.spec.hardware, failed: r.failed })),
-    replicas: views,
-    offers,
+    revisions: revisions.map(({ id, number, spec, failed, proven }) => {
+      const choices = choicesOf(spec, floorOf(policyOf(deployment)), world.hardware)
+      const hardware = choices.filter((c) => c.skipped === null)
+      return { id, number, hardware, ceiling: ceilingOf(spec), failed, proven }
+    }),
+    replicas: replicas.map(({ id }) => views.get(id)!),
+    offers: [],
     now: world.clock.now(),
     settings: world.settings,
   }
-  return { deployment, revisions, replicas, input }
+}
+
+/** The engine type of a revision's replicas. */
+export function engineOf({ revisions }: Pick<Snapshot, 'revisions'>, revisionId: string): EngineType | undefined {
+  return revisions.find(({ id }) => id === revisionId)?.spec.engine.type
 }
 
 /** What is free: the providers' word, less what rows already hold that the provider may not know yet. */
@@ -75,57 +104,41 @@ export async function freeOffers(world: Pick<World, 'db' | 'computes'>): Promise
   })
 }
 
-export function placementOf(row: store.ReplicaRow): Placement {
-  return {
-    provider: row.provider,
-    gpuType: row.gpu_type,
-    gpuCount: row.gpu_count,
-    region: row.region,
-    emulated: row.emulated,
-  }
-}
-
+/**
+ * What was just seen of each. Engines that were ready are not asked here: the watcher does, and what it heard last
+ * counts.
+ */
 async function observe(
   world: World,
-  row: store.ReplicaRow,
-  revisions: store.RevisionRow[],
-  gateways: DrainRow[],
-): Promise<ReplicaView> {
-  const driver = world.computes.get(row.provider)
-  const seen = row.phase === 'planned' ? null : await (driver?.observe(row.id as ReplicaId).catch(() => null) ?? null)
-  const engine = world.engines.get(revisions.find((r) => r.id === row.revision_id)?.spec.engine.type as EngineType)
-  const probe = engine && row.phase !== 'deleting' ? await ask(world, row, seen, engine) : null
-  const drained =
-    row.phase === 'draining' &&
-    row.drain_version !== null &&
-    isDrained(gateways, row.id, Number(row.drain_version), world.clock.now())
-  return {
-    id: row.id,
-    revisionId: row.revision_id,
-    phase: row.phase,
-    placement: placementOf(row),
-    after: row.after_replica,
-    createdAt: row.created_at.getTime(),
-    startedAt: row.started_at?.getTime() ?? null,
-    readyAt: row.ready_at?.getTime() ?? null,
-    drainAt: row.drain_at?.getTime() ?? null,
-    endedAt: row.ended_at?.getTime() ?? null,
-    unhealthySince: row.unhealthy_since?.getTime() ?? null,
-    startPhases: row.start_phases,
-    exit: row.exit,
-    seen,
-    probe,
-    drained,
-  }
-}
-
-async function ask(
-  world: World,
-  row: store.ReplicaRow,
-  seen: Observation | null,
-  engine: EngineDriver,
-): Promise<Readiness | null> {
-  if (seen?.state !== 'running') return null
-  const { status, body } = await probeEngine(seen.address, seen.port, engine.healthPath, engineKey(world.seal, row.id))
-  return engine.readiness(status, body)
+  rows: readonly store.ReplicaRow[],
+  revisions: readonly store.RevisionRow[],
+  viewOf: (row: store.ReplicaRow) => ReplicaView,
+): Promise<Map<string, ReplicaView>> {
+  const byProvider = Map.groupBy(
+    rows.filter(({ phase }) => phase !== 'planned'),
+    ({ provider }) => provider,
+  )
+  const answers = await Promise.all(
+    [...byProvider].map(([provider, of]) =>
+      observeMany(
+        world,
+        provider,
+        of.map(({ id }) => id),
+      ),
+    ),
+  )
+  const seen = new Map(answers.flatMap((answer) => [...answer]))
+  const engines = new Map(revisions.map((revision) => [revision.id, revision.spec.engine.type]))
+  const views = await Promise.all(
+    rows.map(async (row) => {
+      const view = { ...viewOf(row), seen: seen.get(row.id) ?? null }
+      if (isCalm(view)) return { ...view, probe: world.recall(row.id) }
+      if (view.phase === 'deleting' || view.seen?.state !== 'running') return view
+      return {
+        ...view,
+        probe: await askEngine(world, row.id, view.seen, world.engines.get(engines.get(row.revision_id)!)),
+      }
+    }),
+  )
+  return new Map(views.map((view) => [view.id, view]))
 }

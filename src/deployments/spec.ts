@@ -1,22 +1,29 @@
 /** What somebody wishes, checked and made exact: the spec that a revision freezes. Pure but for the model resolver. */
 import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
-import type { MicroUsd } from '../kernel/money.ts'
 import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
-import type { HardwareCatalogue, HardwareType } from '../models/hardware.ts'
+import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { Wanted } from './place.ts'
+import { checkCeiling } from './prices.ts'
 import type { ScalingPolicy } from './scaling.ts'
 
 /** A create request in our own words. Absent = default. */
 export interface DeploymentWish {
   name: string
   modelId: string
-  gpuType: string
+  /** With count and region: the one choice; absent when there is a list. */
+  gpuType?: string
   /** Units per replica; default 1. */
   gpuCount?: number
   region?: string
+  /** In order of preference; goes before the three above. */
+  hardware?: HardwareWish[]
+  /** What an hour of the whole deployment may cost, a decimal number of USD; absent = no ceiling. */
+  maxHourlyUsd?: string
   replicas?: number
   scaling?: Partial<ScalingPolicy>
+  /** Refused, and not queued, unless all replicas wanted at first can start now. */
+  failFast?: boolean
   /** Also without a policy: quiet time before it is stopped; 0 = never. */
   inactiveTimeoutMinutes?: number
   engine?: {
@@ -28,9 +35,20 @@ export interface DeploymentWish {
   }
 }
 
+export interface HardwareWish {
+  gpuType: string
+  /** Default 1. */
+  gpuCount?: number
+  /** Absent, null = any. */
+  region?: string | null
+}
+
 export interface DeploymentSpec {
   modelId: string
+  /** In order of preference. */
   hardware: Wanted[]
+  /** Absent = no ceiling. */
+  maxHourlyUsd?: string
   engine: EngineSpec
   /** Why this engine, in a sentence. */
   engineWhy: string
@@ -46,39 +64,64 @@ export interface SpecContext {
 }
 
 export function makeSpec(wish: DeploymentWish, context: SpecContext): { spec: DeploymentSpec; model: ResolvedModel } {
-  const type = checkHardware(wish, context.hardware)
+  const hardware = chooseHardware(wish, context.hardware)
   const replicas = wish.replicas ?? 1
   if (replicas < 1 || replicas > context.replicasMaximum)
     throw new Fault('invalid_request', `replicas must be 1 to ${context.replicasMaximum}; ${replicas} was asked.`)
+  const { maxHourlyUsd } = wish
+  const priced = { hardware, ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }) }
+  checkCeiling(priced, replicas, context.hardware)
   const model = context.models.resolve(wish.modelId)
   const { engine, why } = chooseEngine(wish, model, context.engines)
-  const wanted: Wanted = { gpuType: type.slug, gpuCount: wish.gpuCount ?? 1, region: wish.region ?? null }
-  return { spec: { modelId: wish.modelId, hardware: [wanted], engine, engineWhy: why, replicas }, model }
+  return { spec: { modelId: wish.modelId, ...priced, engine, engineWhy: why, replicas }, model }
 }
 
-function checkHardware(wish: DeploymentWish, catalogue: HardwareCatalogue): HardwareType {
-  const type = catalogue.get(wish.gpuType)
-  if (!type) {
-    const known = catalogue.all().map((t) => t.slug)
-    throw new Fault('gpu_type_unknown', `There is no hardware type "${wish.gpuType}".`, {
-      detail: { gpu_types: known },
-    })
+/** The choices in order of preference, each checked. A fault of a list names the entry. */
+function chooseHardware(wish: DeploymentWish, catalogue: HardwareCatalogue): Wanted[] {
+  const { gpuType, gpuCount = 1, region = null, hardware } = wish
+  if (hardware === undefined) {
+    if (gpuType === undefined) throw new Fault('invalid_request', 'gpu_type: is required, or a list `hardware`.')
+    return [checkChoice({ gpuType, gpuCount, region }, catalogue, '')]
   }
+  const wanted = hardware.map(({ gpuType, gpuCount = 1, region = null }, at) =>
+    checkChoice({ gpuType, gpuCount, region }, catalogue, `hardware[${at}]`),
+  )
+  const texts = wanted.map((choice) => JSON.stringify(choice))
+  const twice = texts.findIndex((text, at) => texts.indexOf(text) < at)
+  if (twice >= 0) {
+    const problem = `hardware[${twice}]: is the same as hardware[${texts.indexOf(texts[twice]!)}].`
+    throw new Fault('invalid_request', problem, { detail: { fields: [{ field: `hardware[${twice}]`, problem }] } })
+  }
+  return wanted
+}
+
+/** `at`: the entry of the list, '' for the one choice. */
+function checkChoice(wanted: Wanted, catalogue: HardwareCatalogue, at: string): Wanted {
+  const { gpuType, gpuCount, region } = wanted
+  const named = (field: string, message: string) => (at === '' ? message : `${at}.${field}: ${message}`)
+  const where = (field: string) => (at === '' ? {} : { field: `${at}.${field}` })
+  const type = catalogue.get(gpuType)
+  if (!type)
+    throw new Fault('gpu_type_unknown', named('gpu_type', `There is no hardware type "${gpuType}".`), {
+      detail: { gpu_types: catalogue.all().map((t) => t.slug), ...where('gpu_type') },
+    })
   if (type.price === null)
-    throw new Fault('price_not_set', `${type.name} has no price on this server, so it is not offered.`)
-  if (!type.counts.includes(wish.gpuCount ?? 1))
+    throw new Fault(
+      'price_not_set',
+      named('gpu_type', `${type.name} has no price on this server, so it is not offered.`),
+      { detail: { gpu_type: gpuType, ...where('gpu_type') } },
+    )
+  if (!type.counts.includes(gpuCount))
     throw new Fault(
       'gpu_count_unsupported',
-      `${type.slug} is offered ${type.counts.join(', ')} at a time, not ${wish.gpuCount}.`,
-      {
-        detail: { gpu_counts: type.counts },
-      },
+      named('gpu_count', `${type.slug} is offered ${type.counts.join(', ')} at a time, not ${gpuCount}.`),
+      { detail: { gpu_counts: type.counts, ...where('gpu_count') } },
     )
-  if (wish.region !== undefined && !type.regions.includes(wish.region))
-    throw new Fault('region_unknown', `${type.slug} is not offered in region "${wish.region}".`, {
-      detail: { regions: type.regions },
+  if (region !== null && !type.regions.includes(region))
+    throw new Fault('region_unknown', named('region', `${type.slug} is not offered in region "${region}".`), {
+      detail: { regions: type.regions, ...where('region') },
     })
-  return type
+  return wanted
 }
 
 function chooseEngine(
@@ -108,17 +151,4 @@ function chooseEngine(
   const problems = driver.validate(engine, model.files)
   if (problems.length > 0) throw new Fault('invalid_request', problems.join(' '), { detail: { problems } })
   return { engine, why }
-}
-
-/** GPUs that the spec holds at most, for the quota. */
-export function gpusOf(spec: Pick<DeploymentSpec, 'hardware' | 'replicas'>, catalogue: HardwareCatalogue): number {
-  const per = spec.hardware.map((h) => (catalogue.get(h.gpuType)?.gpusPerUnit ?? 0) * h.gpuCount)
-  return Math.max(0, ...per) * spec.replicas
-}
-
-/** Price of one replica for an hour: unit price × units, of the first choice. */
-export function replicaPrice(spec: Pick<DeploymentSpec, 'hardware'>, catalogue: HardwareCatalogue): MicroUsd {
-  const first = spec.hardware[0]
-  if (!first) return 0n
-  return (catalogue.get(first.gpuType)?.price ?? 0n) * BigInt(first.gpuCount)
 }

@@ -38,8 +38,12 @@ export interface RevisionRow {
   deployment_id: string
   number: number
   spec: DeploymentSpec
+  /** Share of the traffic, 0 … 100. */
+  weight: number
   failed: boolean
   failed_why: string | null
+  /** A replica of it was ready once. */
+  proven: boolean
   created_at: Date
 }
 
@@ -118,6 +122,11 @@ export async function deploymentById(db: Db, id: string): Promise<DeploymentRow 
   return rows[0] ?? null
 }
 
+export async function deploymentsById(db: Db, ids: readonly string[]): Promise<DeploymentRow[]> {
+  const rows = await db.query<DeploymentRow>(`select ${deploymentColumns} from deployments where id = any($1)`, [ids])
+  return rows
+}
+
 /** Deployments of an org that hold or want hardware, for the quota. Locks nothing: callers hold the org's lock. */
 export async function liveSpecsOf(
   db: Db,
@@ -155,10 +164,24 @@ export async function askDelete(tx: Tx, id: string, at: Date): Promise<boolean> 
   return rows.length > 0
 }
 
+const revisionColumns = 'id, deployment_id, number, spec, weight, failed, failed_why, proven, created_at'
+
 export async function revisionsOf(db: Db, deploymentId: string): Promise<RevisionRow[]> {
   const rows = await db.query<RevisionRow>(
-    'select id, deployment_id, number, spec, failed, failed_why, created_at from revisions where deployment_id = $1 order by number desc limit 20',
+    `select ${revisionColumns} from revisions where deployment_id = $1 order by number desc limit 20`,
     [deploymentId],
+  )
+  return rows
+}
+
+/** The same of many, each deployment's newest first. */
+export async function revisionsOfMany(db: Db, deploymentIds: readonly string[]): Promise<RevisionRow[]> {
+  const rows = await db.query<RevisionRow>(
+    `select r.* from unnest($1::text[]) as wanted (id) cross join lateral (
+       select ${revisionColumns} from revisions
+       where deployment_id = wanted.id order by number desc limit 20
+     ) as r`,
+    [deploymentIds],
   )
   return rows
 }
@@ -166,12 +189,21 @@ export async function revisionsOf(db: Db, deploymentId: string): Promise<Revisio
 export async function saveVerdict(
   tx: Tx,
   id: string,
-  verdict: { phase: Phase; reason: Reason | null; readyReplicas: number; starts: Starts; why: string[] },
+  verdict: {
+    phase: Phase
+    reason: Reason | null
+    readyReplicas: number
+    starts: Starts
+    why: string[]
+    emulated: boolean
+  },
   at: Date,
 ): Promise<void> {
+  const { phase, reason, readyReplicas, starts, why, emulated } = verdict
   await tx.query(
-    `update deployments set phase = $2, reason = $3, ready_replicas = $4, starts = $5, plan_why = $6, updated_at = $7 where id = $1`,
-    [id, verdict.phase, json(verdict.reason), verdict.readyReplicas, json(verdict.starts), json(verdict.why), at],
+    `update deployments set phase = $2, reason = $3, ready_replicas = $4, starts = $5, plan_why = $6, emulated = $7,
+       updated_at = $8 where id = $1`,
+    [id, phase, json(reason), readyReplicas, json(starts), json(why), emulated, at],
   )
 }
 
@@ -182,6 +214,14 @@ export async function routeOf(db: Db, deploymentId: string): Promise<Route | nul
   )
   const row = rows[0]
   return row ? { ...row.document, version: Number(row.version) } : null
+}
+
+export async function routesOf(db: Db, deploymentIds: readonly string[]): Promise<Map<string, Route>> {
+  const rows = await db.query<{ document: Route; version: string }>(
+    'select document, version from routes where deployment_id = any($1)',
+    [deploymentIds],
+  )
+  return new Map(rows.map((row) => [row.document.deploymentId, { ...row.document, version: Number(row.version) }]))
 }
 
 /** Publishes a changed route; returns the version that carries it. */
@@ -213,12 +253,17 @@ export async function wakeQueued(tx: Tx, at: Date): Promise<void> {
   )
 }
 
-/** A start that was refused before anything ran. */
-export async function countFailedStart(tx: Tx, id: string, failure: { at: number; why: string }): Promise<void> {
+/** A start that was refused before anything ran; one of another revision than the current says nothing of this. */
+export async function countFailedStart(
+  tx: Tx,
+  id: string,
+  failure: { revisionId: string; at: number; why: string },
+): Promise<void> {
   await tx.query(
     `update deployments set starts = jsonb_build_object('failed', (starts->>'failed')::int + 1, 'lastAt', $2::bigint,
-       'why', $3::text, 'lastLines', '[]'::jsonb) where id = $1`,
-    [id, failure.at, failure.why],
+       'why', $3::text, 'lastLines', '[]'::jsonb)
+     where id = $1 and revision = (select number from revisions where revisions.id = $4)`,
+    [id, failure.at, failure.why, failure.revisionId],
   )
 }
 
@@ -236,6 +281,11 @@ export async function nextLookAt(db: Db): Promise<Date | null> {
     'select min(next_at) as at from deployments where lease_until is null',
   )
   return rows[0]?.at ?? null
+}
+
+/** A replica of it is ready. */
+export async function proveRevision(tx: Tx, revisionId: string): Promise<void> {
+  await tx.query('update revisions set proven = true where id = $1 and not proven', [revisionId])
 }
 
 /** Gives a revision up; the one before it runs again. */

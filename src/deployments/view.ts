@@ -2,20 +2,35 @@
 
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
+import type { Choice } from './prices.ts'
 import type { DeploymentSpec } from './spec.ts'
+
+/** Hardware that replicas really have. */
+export interface RunsOn {
+  gpuType: string
+  gpuCount: number
+  region: string
+  emulated: boolean
+  replicas: number
+  /** Of one replica, an hour. */
+  price: MicroUsd
+}
 
 export interface DeploymentView {
   id: string
   orgId: string
   name: string
   spec: DeploymentSpec
+  /** The hardware of the spec with its prices. */
+  choices: Choice[]
+  runsOn: RunsOn[]
   desired: 'running' | 'stopped' | 'deleted'
   phase: Phase
   reason: Reason | null
   desiredReplicas: number
   readyReplicas: number
   revision: number
-  /** Unit price × units × desired replicas now; 0 while nothing is wanted or nothing can start. */
+  /** Unit price × units × desired replicas now, of what they run on; 0 while nothing is wanted or nothing can start. */
   hourlyCost: MicroUsd
   hourlyCostMax: MicroUsd
   /** Billed so far: serving time of every replica × its price. */

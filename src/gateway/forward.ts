@@ -50,7 +50,8 @@ export async function forward(
         parts.replicas.answered(link)
         return
       }
-      parts.replicas.eject(link, again.why)
+      if (again.busy) parts.replicas.turnedAway(link, again.why)
+      else parts.replicas.eject(link, again.why)
       if (again.seen && (resends += 1) > resendsMaximum) throw again.fault
       if (again.seen) needsSince = parts.clock.monotonicMs()
     } finally {

@@ -1,7 +1,8 @@
 /**
  * The replicas as this gateway sees them: connections, requests in flight, and whether they answer. A replica that
- * refuses or loses a connection is ejected at once and asked for its health until it answers; whoever waits for its
- * deployment is then told.
+ * refuses or loses a connection is ejected at once and asked for its health until it answers; one that turns a request
+ * away while it works on others is full, and gets no more than it takes. Whoever waits for its deployment is told when
+ * it is back, or has room.
  */
 import { Pool } from 'undici'
 import type { Route, RouteReplica, RouteTable } from '../deployments/routes.ts'
@@ -35,6 +36,9 @@ export class Link implements ReplicaState {
   readonly stop = new AbortController()
   inFlight = 0
   ejected = false
+  room = Number.POSITIVE_INFINITY
+  /** Answers since `room` last changed. */
+  answers = 0
   /** Times it was ejected since it last answered a request. */
   ejections = 0
   /** It left the route table: its connections close with its last request. */
@@ -73,8 +77,8 @@ export class Replicas {
   readonly #unwatch = new Map<string, () => void>()
   /** Links whose replica is gone while requests are still with it. */
   readonly #leaving = new Set<Link>()
-  /** Called when a replica of this deployment answers again. */
-  onBack: (deploymentId: string) => void = () => {}
+  /** Called when replicas of this deployment can take `count` requests more. */
+  onRoom: (deploymentId: string, count: number) => void = () => {}
 
   constructor(parts: {
     routes: RouteTable
@@ -110,11 +114,30 @@ export class Replicas {
   leave(link: Link): void {
     link.inFlight -= 1
     if (link.gone && link.inFlight === 0) this.#retire(link)
+    const count = link.room - link.inFlight
+    if (link.room !== Number.POSITIVE_INFINITY && count > 0 && !link.ejected) this.onRoom(link.deploymentId, count)
   }
 
   /** The replica answered a request: what happened to it before counts no more. */
   answered(link: Link): void {
     link.ejections = 0
+    // After every round of answers one more: it may have been busy with somebody else's, or does better now.
+    if (link.room === Number.POSITIVE_INFINITY || ++link.answers < link.room) return
+    link.room += 1
+    link.answers = 0
+  }
+
+  /**
+   * The replica said that it takes nothing now. While it works on others of ours that means it is full, which is no
+   * reason to take it out of turn; when it has nothing of ours it is not ready, and is ejected.
+   */
+  turnedAway(link: Link, why: string): void {
+    if (link.inFlight <= 1) {
+      this.eject(link, why)
+      return
+    }
+    link.room = link.inFlight - 1
+    link.answers = 0
   }
 
   /**
@@ -187,7 +210,8 @@ export class Replicas {
     }
     if (link.gone) return
     link.ejected = false
-    this.onBack(link.deploymentId)
+    link.room = Number.POSITIVE_INFINITY
+    this.onRoom(link.deploymentId, Number.POSITIVE_INFINITY)
   }
 
   #engineOf(link: Link): EngineDialect | null {
@@ -196,7 +220,7 @@ export class Replicas {
   }
 }
 
-const untouched: ReplicaState = { inFlight: 0, ejected: false }
+const untouched: ReplicaState = { inFlight: 0, ejected: false, room: Number.POSITIVE_INFINITY }
 
 function originOf(replica: RouteReplica): string {
   const host = replica.address.includes(':') ? `[${replica.address}]` : replica.address

@@ -55,6 +55,7 @@ export const faultTable = {
   gpu_type_unknown: meaning(422, 'Choose one of the hardware types listed in error.detail.'),
   gpu_count_unsupported: meaning(422, 'Choose one of the counts listed in error.detail.'),
   price_not_set: meaning(422, 'Choose another hardware type.', 'Set its price in the configuration to offer it.'),
+  price_ceiling: meaning(422, 'Raise max_hourly_usd, or choose cheaper hardware or fewer replicas.'),
   region_unknown: meaning(422, 'Choose one of the regions listed in error.detail, or leave the region out.'),
   engine_not_available: meaning(
     422,

@@ -63,11 +63,22 @@ export const reasonTable = {
     'Read why with explain and logs; correct it if it stays.',
     5,
   ),
+  unresponsive: because(
+    ['degraded'],
+    'A replica does not answer.',
+    'Wait: others answer or requests are held, and it is replaced if it stays so.',
+    5,
+  ),
   capacity_short: because(
     ['queued', 'serving'],
     'There is no free hardware.',
     'Wait, or ask for fewer replicas or comparable hardware.',
     60,
+  ),
+  price_ceiling: because(
+    ['queued', 'serving'],
+    'Another replica would cost more than max_hourly_usd allows.',
+    'Raise max_hourly_usd, or choose cheaper hardware or fewer replicas.',
   ),
   scaling: because(['scaling'], 'Replicas are starting.', 'Nothing: it answers meanwhile.', 5),
   rolling: because(['rolling'], 'A revision takes over.', 'Nothing: it answers meanwhile.', 5),

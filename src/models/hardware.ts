@@ -61,3 +61,27 @@ function fromRow(row: Row, ownPrice: string | undefined): HardwareType {
     price: price === null ? null : microUsdFromDecimal(price),
   }
 }
+
+/**
+ * Other types that can stand in for these choices, cheapest first: on offer, with as much memory as the smallest choice,
+ * in the fewest units that have it. Nothing stands in for a CPU.
+ */
+export function comparableTo(
+  choices: readonly { gpuType: string; gpuCount: number }[],
+  catalogue: HardwareCatalogue,
+): { gpuType: string; gpuCount: number; price: MicroUsd }[] {
+  const wanted = choices.flatMap(({ gpuType, gpuCount }) => {
+    const type = catalogue.get(gpuType)
+    return type && type.gpusPerUnit > 0 ? [type.vramGib * gpuCount] : []
+  })
+  if (wanted.length === 0) return []
+  const least = Math.min(...wanted)
+  const others = catalogue.all().filter((type) => type.gpusPerUnit > 0 && type.price !== null)
+  return others
+    .filter((type) => !choices.some(({ gpuType }) => gpuType === type.slug))
+    .flatMap((type) => {
+      const gpuCount = [...type.counts].sort((a, b) => a - b).find((count) => type.vramGib * count >= least)
+      return gpuCount === undefined ? [] : [{ gpuType: type.slug, gpuCount, price: type.price! * BigInt(gpuCount) }]
+    })
+    .sort((a, b) => (a.price < b.price ? -1 : a.price > b.price ? 1 : 0))
+}

@@ -83,7 +83,7 @@ export const settings = {
   'liveness.unresponsive_seconds': setting(
     count(1, 3600),
     30,
-    'A ready engine that answers no probe this long is replaced.',
+    'A ready engine that answers no probe gets nothing new; after this long another takes its place.',
   ),
   'drain.deadline_seconds': setting(
     count(0, 86_400),

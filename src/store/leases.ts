@@ -89,7 +89,32 @@ export async function release(db: Querier, lease: Lease, nextAt: number | null):
   return changed === 1
 }
 
+/** The same for claims of one table, each with its own `nextAt`. */
+export async function releaseMany(
+  db: Querier,
+  ends: readonly { lease: Lease; nextAt: number | null }[],
+): Promise<void> {
+  const [first] = ends
+  if (first === undefined) return
+  await db.run(
+    `update ${first.lease.table} as held
+     set lease_token = null, lease_until = null, next_at = least(held.next_at, ended.next_at)
+     from unnest($1::text[], $2::text[], $3::timestamptz[]) as ended (id, token, next_at)
+     where held.id = ended.id and held.lease_token = ended.token`,
+    [
+      ends.map(({ lease }) => lease.id),
+      ends.map(({ lease }) => lease.token),
+      ends.map(({ nextAt }) => (nextAt === null ? null : new Date(nextAt))),
+    ],
+  )
+}
+
 /** Asks for a look at `at` (ms since epoch) or sooner; also while somebody holds the row. */
 export async function wake(db: Querier, table: LeasedTable, id: string, at: number): Promise<void> {
   await db.run(`update ${table} set next_at = least(next_at, $2) where id = $1`, [id, new Date(at)])
+}
+
+/** The same for many rows. */
+export async function wakeMany(db: Querier, table: LeasedTable, ids: readonly string[], at: number): Promise<void> {
+  await db.run(`update ${table} set next_at = least(next_at, $2) where id = any($1)`, [ids, new Date(at)])
 }

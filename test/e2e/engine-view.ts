@@ -1,6 +1,6 @@
 /** What an engine says of itself, asked directly and not through the gateway. */
 import { join } from 'node:path'
-import { engineKey } from '../../src/deployments/snapshot.ts'
+import { engineKey } from '../../src/deployments/observe.ts'
 import type { EngineSample } from '../../src/engines/contract.ts'
 import { availableEngines } from '../../src/engines/registry.ts'
 import { Secret } from '../../src/kernel/secret.ts'

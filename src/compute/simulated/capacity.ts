@@ -43,6 +43,7 @@ export class Capacity {
       totalUnits: pool.total,
       freeUnits: free(pool, troubles, now),
       emulated: true,
+      simulated: true,
     }))
   }
 

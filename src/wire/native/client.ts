@@ -4,7 +4,7 @@
  */
 import type { ApiKey, CreatedKey, CreateKey, CreateOrg, Org, RevokedKey } from './account.ts'
 import type { GpuModelConfig, GpuType, Model } from './catalogue.ts'
-import type { CreateDeployment, Deployment } from './deployment.ts'
+import type { CreateDeployment, Deployment, Starting } from './deployment.ts'
 import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
 import type { ListOf } from './fields.ts'
 import type { ChangeDeployment, Revision, Rollback } from './revision.ts'
@@ -93,14 +93,14 @@ export class NativeClient {
   stopDeployment(idOrName: string, creating: Creating = {}): Promise<Deployment> {
     return this.#json('POST', deploymentPath(idOrName, '/stop'), creating)
   }
-  startDeployment(idOrName: string, creating: Creating = {}): Promise<Deployment> {
-    return this.#json('POST', deploymentPath(idOrName, '/start'), creating)
+  startDeployment(idOrName: string, body: Starting = {}, creating: Creating = {}): Promise<Deployment> {
+    return this.#json('POST', deploymentPath(idOrName, '/start'), { body, ...creating })
   }
   restartDeployment(idOrName: string, creating: Creating = {}): Promise<Deployment> {
     return this.#json('POST', deploymentPath(idOrName, '/restart'), creating)
   }
-  wakeDeployment(idOrName: string, creating: Creating = {}): Promise<Deployment> {
-    return this.#json('POST', deploymentPath(idOrName, '/wake'), creating)
+  wakeDeployment(idOrName: string, body: Starting = {}, creating: Creating = {}): Promise<Deployment> {
+    return this.#json('POST', deploymentPath(idOrName, '/wake'), { body, ...creating })
   }
   sleepDeployment(idOrName: string, creating: Creating = {}): Promise<Deployment> {
     return this.#json('POST', deploymentPath(idOrName, '/sleep'), creating)

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { type MicroUsd, usdNumber } from '../../kernel/money.ts'
 import { answering, type Phase, phases, type Reason } from '../../kernel/phase.ts'
 import { deploymentName, instant, iso, orNull, plainText, usd } from './fields.ts'
+import { hardwareChoices, hardwareFrom, renderHardware, runsOn, shownChoice, usdCeiling, usdFrom } from './hardware.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
 import { nativeStatus, nativeStatuses } from './status.ts'
 
@@ -36,9 +37,14 @@ export const createDeployment = z
       description: 'An id from `GET /models`, or the absolute path of a GGUF file that the operator allowed.',
       example: 'paddock/starter',
     }),
-    gpu_type: plainText(60).meta({ description: 'A `gpu_type` from `GET /gpu-types`.', example: 'cpu' }),
+    gpu_type: plainText(60).optional().meta({
+      description: 'A `gpu_type` from `GET /gpu-types`; required unless there is `hardware`.',
+      example: 'cpu',
+    }),
     gpu_count: z.int().min(1).max(1000).optional().meta({ description: 'Units per replica; default 1.', example: 1 }),
     region: plainText(60).optional().meta({ description: 'Default: any.', example: 'nyc2' }),
+    hardware: hardwareChoices.optional(),
+    max_hourly_usd: usdCeiling.optional(),
     replicas: z.int().min(1).max(1000).optional().meta({
       description: 'Alone: exactly that many. With `scaling`: at first. Without both: 1 to 2, as load asks for.',
       example: 1,
@@ -46,9 +52,28 @@ export const createDeployment = z
     engine: engineWish.optional(),
     scaling: changeScaling.optional(),
     inactive_timeout_minutes: changeScaling.shape.inactive_timeout_minutes,
+    fail_fast: z.boolean().optional().meta({
+      description: '`true`: 503, and nothing is created, unless all replicas that are wanted at first can start now.',
+    }),
+  })
+  // Also when other fields are wrong, so that everything is said at once.
+  .refine((body) => body.gpu_type !== undefined || body.hardware !== undefined, {
+    path: ['gpu_type'],
+    when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value),
   })
   .meta({ id: 'CreateDeployment', example: { name: 'my-first', model_id: 'paddock/starter', gpu_type: 'cpu' } })
 export type CreateDeployment = z.input<typeof createDeployment>
+
+/** For a POST that asks for hardware. */
+export const starting = z
+  .strictObject({
+    fail_fast: z
+      .boolean()
+      .optional()
+      .meta({ description: '`true`: 503, and nothing changes, unless all replicas that are wanted can start now.' }),
+  })
+  .meta({ id: 'Starting' })
+export type Starting = z.input<typeof starting>
 
 export const reason = z
   .object({
@@ -77,6 +102,9 @@ export const deployment = z
     gpu_type: z.string(),
     gpu_count: z.int().meta({ description: 'Units per replica.' }),
     region: orNull(z.string()).meta({ description: 'null: any.' }),
+    hardware: z.array(shownChoice).meta({ description: 'In order of preference; the first is also shown above.' }),
+    max_hourly_usd: orNull(usd).meta({ description: 'What an hour may cost; null: no ceiling.' }),
+    runs_on: z.array(runsOn).meta({ description: 'The hardware that its replicas really have.' }),
     replicas: z.int().meta({ description: 'How many there are while awake, at least.' }),
     engine,
     status: z.enum(nativeStatuses),
@@ -88,10 +116,14 @@ export const deployment = z
     endpoint_url: orNull(z.string()).meta({
       description: 'Add `/chat/completions`. null when requests would be refused.',
     }),
-    hourly_cost_usd: usd.meta({ description: 'Unit price × units × desired replicas now, in US dollars.' }),
+    hourly_cost_usd: usd.meta({
+      description:
+        'Unit price × units × desired replicas now, in US dollars: at the price of the hardware they run on.',
+    }),
     hourly_cost_max_usd: usd.meta({ description: 'The most that an hour can cost with these settings.' }),
     cost_usd: usd.meta({ description: 'Cost so far, in US dollars.' }),
     emulated: z.boolean().meta({ description: 'true: this machine stands in for the named hardware or model.' }),
+    simulated: z.boolean().meta({ description: 'true: nothing computes; the answers are made up.' }),
     served_by: orNull(z.string()).meta({ description: 'The model that really answers, when it is another one.' }),
     created_at: instant,
     updated_at: instant,
@@ -104,13 +136,18 @@ export type Deployment = z.output<typeof deployment>
 export interface DeploymentWishShape {
   name: string
   modelId: string
-  gpuType: string
+  gpuType?: string
   gpuCount?: number
   region?: string
+  hardware?: { gpuType: string; gpuCount?: number; region?: string | null }[]
+  /** Decimal number of USD. */
+  maxHourlyUsd?: string
   replicas?: number
   scaling?: Partial<ScalingShape>
   /** Quiet time before it is stopped; 0 = never. */
   inactiveTimeoutMinutes?: number
+  /** Refused instead of queued. */
+  failFast?: boolean
   engine?: {
     type?: 'auto' | NamedEngine
     version?: string
@@ -121,16 +158,19 @@ export interface DeploymentWishShape {
 }
 
 export function wishFrom(body: z.output<typeof createDeployment>): DeploymentWishShape {
-  const { model_id, gpu_type, gpu_count, engine: asked, scaling: asWished, inactive_timeout_minutes, ...same } = body
-  const scaling = asWished === undefined ? {} : { scaling: scalingFrom(asWished) }
+  const { model_id, gpu_type, gpu_count, hardware, max_hourly_usd, ...rest } = body
+  const { engine: asked, scaling: asWished, inactive_timeout_minutes, fail_fast, ...same } = rest
   return {
     ...same,
     modelId: model_id,
-    gpuType: gpu_type,
+    ...(gpu_type === undefined ? {} : { gpuType: gpu_type }),
     ...(gpu_count === undefined ? {} : { gpuCount: gpu_count }),
+    ...(hardware === undefined ? {} : { hardware: hardware.map(hardwareFrom) }),
+    ...(max_hourly_usd === undefined ? {} : { maxHourlyUsd: usdFrom(max_hourly_usd) }),
     ...(asked === undefined ? {} : { engine: engineFrom(asked) }),
-    ...scaling,
+    ...(asWished === undefined ? {} : { scaling: scalingFrom(asWished) }),
     ...(inactive_timeout_minutes === undefined ? {} : { inactiveTimeoutMinutes: inactive_timeout_minutes }),
+    ...(fail_fast === undefined ? {} : { failFast: fail_fast }),
   }
 }
 
@@ -144,6 +184,12 @@ function engineFrom(asked: z.output<typeof engineWish>): NonNullable<DeploymentW
   }
 }
 
+interface WantedShape {
+  gpuType: string
+  gpuCount: number
+  region: string | null
+}
+
 /** What is needed of a deployment to show it. */
 export interface DeploymentShape {
   id: string
@@ -151,7 +197,8 @@ export interface DeploymentShape {
   name: string
   spec: {
     modelId: string
-    hardware: { gpuType: string; gpuCount: number; region: string | null }[]
+    hardware: WantedShape[]
+    maxHourlyUsd?: string
     engine: {
       type: NamedEngine
       version?: string
@@ -162,6 +209,9 @@ export interface DeploymentShape {
     engineWhy: string
     replicas: number
   }
+  /** The choices of the spec with their prices. */
+  choices: (WantedShape & { price: MicroUsd; skipped: string | null })[]
+  runsOn: { gpuType: string; gpuCount: number; region: string; emulated: boolean; replicas: number; price: MicroUsd }[]
   phase: Phase
   reason: Reason | null
   desiredReplicas: number
@@ -188,6 +238,7 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     gpu_type: first?.gpuType ?? '',
     gpu_count: first?.gpuCount ?? 0,
     region: first?.region ?? null,
+    ...renderHardware(view),
     replicas: view.spec.replicas,
     engine: renderEngine(view.spec),
     status: nativeStatus[view.phase],
@@ -201,6 +252,7 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     hourly_cost_max_usd: usdNumber(view.hourlyCostMax),
     cost_usd: usdNumber(view.cost),
     emulated: view.emulated,
+    simulated: view.spec.engine.type === 'simulated',
     served_by: view.servedBy,
     created_at: iso(view.createdAt),
     updated_at: iso(view.updatedAt),

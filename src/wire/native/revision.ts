@@ -2,9 +2,11 @@
 import { z } from 'zod'
 import { createDeployment, type DeploymentShape, deployment, type engineTypes, renderEngine } from './deployment.ts'
 import { instant, iso, orNull, plainText } from './fields.ts'
+import { hardwareFrom, shownWanted, usdFrom, wantedFrom } from './hardware.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
 
-const { model_id, gpu_type, gpu_count, replicas, engine, inactive_timeout_minutes } = createDeployment.shape
+const { model_id, gpu_type, gpu_count, hardware, max_hourly_usd, replicas, engine, inactive_timeout_minutes } =
+  createDeployment.shape
 const engineParts = engine.unwrap().shape
 
 const changeEngine = z.strictObject({
@@ -26,9 +28,11 @@ const changeEngine = z.strictObject({
 export const changeDeployment = z
   .strictObject({
     model_id: model_id.optional(),
-    gpu_type: gpu_type.optional(),
+    gpu_type: gpu_type.meta({ description: 'Takes the place of a list `hardware`, too.' }),
     gpu_count,
     region: plainText(60).nullable().optional().meta({ description: 'null: any.', example: 'nyc2' }),
+    hardware,
+    max_hourly_usd: max_hourly_usd.unwrap().nullable().optional().meta({ description: 'null: no ceiling.' }),
     replicas,
     engine: changeEngine.optional(),
     scaling: changeScaling.optional(),
@@ -48,6 +52,8 @@ export interface ChangeShape {
     gpuType?: string
     gpuCount?: number
     region?: string
+    hardware?: { gpuType: string; gpuCount?: number; region?: string | null }[]
+    maxHourlyUsd?: string
     engine?: {
       type?: (typeof engineTypes)[number]
       version?: string
@@ -70,10 +76,13 @@ const engineWord = {
 } as const
 
 export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape {
-  const { replicas: fixed, engine: asked, scaling, inactive_timeout_minutes: minutes, ...spec } = body
+  const { replicas: fixed, engine: asked, scaling, inactive_timeout_minutes: minutes, ...rest } = body
+  const { hardware: list, max_hourly_usd: ceiling, ...spec } = rest
   return {
     spec: {
       ...renamed(spec, specWord),
+      ...(list === undefined ? {} : { hardware: list.map(hardwareFrom) }),
+      ...(ceiling === undefined ? {} : { maxHourlyUsd: ceiling === null ? undefined : usdFrom(ceiling) }),
       ...(asked === undefined ? {} : { engine: renamed(asked, engineWord) }),
     },
     scaling: {
@@ -113,6 +122,8 @@ export const revision = z
     gpu_type: shown.gpu_type,
     gpu_count: shown.gpu_count,
     region: shown.region,
+    hardware: z.array(shownWanted).meta({ description: 'In order of preference.' }),
+    max_hourly_usd: shown.max_hourly_usd,
     engine: shown.engine,
   })
   .meta({ id: 'Revision', description: 'The settings of a deployment as they were.' })
@@ -137,6 +148,8 @@ export function renderRevision(view: {
     gpu_type: first?.gpuType ?? '',
     gpu_count: first?.gpuCount ?? 0,
     region: first?.region ?? null,
+    hardware: view.spec.hardware.map(wantedFrom),
+    max_hourly_usd: view.spec.maxHourlyUsd === undefined ? null : Number(view.spec.maxHourlyUsd),
     engine: renderEngine(view.spec),
   }
 }

@@ -16,13 +16,11 @@ export function isTimezone(timezone: string): boolean {
 
 /** What the clock on the wall shows at an instant (ms since epoch). */
 export function wallAt(instant: number, timezone: string): number {
-  const parts = new Map(
-    formatterOf(timezone)
-      .formatToParts(instant)
-      .map(({ type, value }) => [type, Number(value)]),
-  )
-  const [year, month, day] = [parts.get('year')!, parts.get('month')!, parts.get('day')!]
-  const seconds = Date.UTC(year, month - 1, day, parts.get('hour')!, parts.get('minute')!, parts.get('second')!)
+  // "11/21/2026, 05:55:12": read by place, because taking it in parts takes three times as long.
+  const text = formatterOf(timezone).format(instant)
+  const [month, day, year] = [text.slice(0, 2), text.slice(3, 5), text.slice(6, 10)].map(Number)
+  const [hour, minute, second] = [text.slice(12, 14), text.slice(15, 17), text.slice(18, 20)].map(Number)
+  const seconds = Date.UTC(year!, month! - 1, day!, hour!, minute!, second!)
   return seconds + (((instant % 1000) + 1000) % 1000)
 }
 
@@ -60,11 +58,11 @@ function formatterOf(timezone: string): Intl.DateTimeFormat {
     timeZone: timezone,
     hourCycle: 'h23',
     year: 'numeric',
-    month: 'numeric',
-    day: 'numeric',
-    hour: 'numeric',
-    minute: 'numeric',
-    second: 'numeric',
+    month: '2-digit',
+    day: '2-digit',
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
   })
   if (formatters.size >= formattersMaximum) formatters.clear()
   formatters.set(timezone, made)

@@ -1,17 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Fault } from '../kernel/fault.ts'
-import {
-  checkSchedule,
-  type Day,
-  days,
-  noSchedule,
-  type Schedule,
-  type ScheduleWindow,
-  scheduleAt,
-} from './schedule.ts'
-import { instantOf, isTimezone, wallAt } from './zone.ts'
+import { type Day, days, type Override, type Schedule, type ScheduleWindow, scheduleAt } from './schedule.ts'
+import { instantOf, wallAt } from './zone.ts'
 
 const daily = [...days]
 const at = (text: string) => Date.parse(text)
@@ -30,7 +21,13 @@ function scales(
 ): ScheduleWindow {
   return { days: on, from, to, timezone, action: 'scale', min, max }
 }
-const of = (...windows: ScheduleWindow[]): Schedule => ({ expiresAt: null, windows })
+const of = (...windows: ScheduleWindow[]): Schedule => ({ windows })
+const stops = (cron: string, minutes: number, timezone: string): ScheduleWindow => ({
+  cron,
+  minutes,
+  timezone,
+  action: 'stop',
+})
 
 /** Every change from `begin` on, by following nextChangeAt. */
 function changes(schedule: Schedule, begin: string, count: number): string[] {
@@ -42,8 +39,8 @@ function changes(schedule: Schedule, begin: string, count: number): string[] {
 }
 
 test('no schedule says nothing and never changes', () => {
-  const { override, nextChangeAt, expired } = scheduleAt(noSchedule, at('2026-01-01T00:00:00Z'))
-  assert.deepEqual([override, nextChangeAt, expired], [null, null, false])
+  const { override, nextChangeAt, window } = scheduleAt(of(), at('2026-01-01T00:00:00Z'))
+  assert.deepEqual([override, nextChangeAt, window], [null, null, null])
 })
 
 test('a window says what it says from its first to its last moment', () => {
@@ -51,7 +48,7 @@ test('a window says what it says from its first to its last moment', () => {
   const { override, nextChangeAt, why } = scheduleAt(schedule, at('2026-11-23T08:00:00Z'))
   assert.deepEqual(override, { action: 'scale', min: 2, max: 6 })
   assert.equal(iso(nextChangeAt), '2026-11-23T18:00:00Z')
-  assert.match(why, /2 to 6 replicas from 08:00 to 18:00 UTC/)
+  assert.match(why, /2 to 6 replicas \(08:00 to 18:00 UTC\), until 2026-11-23T18:00:00\.000Z/)
   assert.equal(scheduleAt(schedule, at('2026-11-23T07:59:59.999Z')).override, null)
   assert.equal(scheduleAt(schedule, at('2026-11-23T18:00:00Z')).override, null)
   assert.equal(iso(scheduleAt(schedule, at('2026-11-23T18:00:00Z')).nextChangeAt), '2026-11-30T08:00:00Z')
@@ -146,14 +143,6 @@ test('the first in the list counts where windows overlap', () => {
   ])
 })
 
-test('a lease ends once and for all', () => {
-  const schedule: Schedule = { expiresAt: at('2026-01-01T10:30:00Z'), windows: [sleeps('12:00', '13:00', 'UTC')] }
-  const before = scheduleAt(schedule, at('2026-01-01T10:00:00Z'))
-  assert.deepEqual([before.override, before.expired, iso(before.nextChangeAt)], [null, false, '2026-01-01T10:30:00Z'])
-  const after = scheduleAt(schedule, schedule.expiresAt!)
-  assert.deepEqual([after.override, after.expired, after.nextChangeAt], [{ action: 'stop' }, true, null])
-})
-
 test('nothing changes before nextChangeAt, something does at it, and the wall agrees', () => {
   const clock = fc
     .tuple(fc.integer({ min: 0, max: 23 }), fc.integer({ min: 0, max: 59 }))
@@ -188,36 +177,88 @@ test('nothing changes before nextChangeAt, something does at it, and the wall ag
   fc.assert(property, { numRuns: 100, seed: 20261121 })
 })
 
-test('what is wrong is said, all of it', () => {
-  const now = at('2026-01-01T00:00:00Z')
-  const wrong: Schedule = {
-    expiresAt: now,
-    windows: [
-      { days: [], from: '8:00', to: '25:00', timezone: 'Mars/Olympus', action: 'scale', min: 3, max: 2 },
-      { days: ['monday' as Day], from: '10:00', to: '10:00', timezone: 'UTC', action: 'scale', min: 0, max: 11 },
-    ],
-  }
-  try {
-    checkSchedule(wrong, now, 10)
-    assert.fail('accepted')
-  } catch (error) {
-    assert.ok(error instanceof Fault)
-    for (const part of [
-      'expires_at is in the past.',
-      'windows[0].days is empty.',
-      'windows[0].from must be a time such as 08:30.',
-      'windows[0].to must be',
-      'there is no time zone "Mars/Olympus"',
-      'windows[0].min (3) is above its max (2).',
-      'windows[1].days: monday is none of',
-      'windows[1]: from and to are the same',
-      'windows[1].max must be a whole number from 1 to 10.',
-    ])
-      assert.ok(error.message.includes(part), `${part} in: ${error.message}`)
-  }
-  const fine = of(sleeps('00:00', '24:00', 'Europe/Berlin'), scales('22:00', '00:00', '+02:00', 0, 10))
-  assert.equal(checkSchedule(fine, now, 10), fine)
-  const many = of(...Array.from({ length: 21 }, () => sleeps('01:00', '02:00', 'UTC')))
-  assert.throws(() => checkSchedule(many, now, 10), /at most 20 windows/)
-  assert.equal(isTimezone(''), false)
+test('of several windows: nothing changes before nextChangeAt, something does at it', () => {
+  const times = fc.constantFrom('00:00', '01:30', '02:15', '08:00', '17:45', '23:59')
+  const patterns = fc.constantFrom('0 8 * * *', '30 2 * * sun', '15 */6 * * *', '0 0 1 * *', '45 23 28 2 *')
+  const zone = fc.constantFrom('Europe/Berlin', 'America/New_York', 'UTC')
+  const said = fc.constantFrom<Override>({ action: 'sleep' }, { action: 'stop' }, { action: 'scale', min: 1, max: 2 })
+  const weekly = fc
+    .tuple(fc.subarray(daily, { minLength: 1 }), times, fc.constantFrom('04:00', '12:00', '24:00'), zone, said)
+    .map(([on, from, to, timezone, override]): ScheduleWindow => ({ days: on, from, to, timezone, ...override }))
+  const patterned = fc
+    .tuple(patterns, fc.integer({ min: 1, max: 360 }), zone, said)
+    .map(([cron, minutes, timezone, override]): ScheduleWindow => ({ cron, minutes, timezone, ...override }))
+  const windows = fc.array(fc.oneof(weekly, patterned), { minLength: 2, maxLength: 4 })
+  const moments = fc.integer({ min: at('2026-01-01T00:00:00Z'), max: at('2029-01-01T00:00:00Z') })
+  const share = fc.double({ min: 0, max: 1, noNaN: true })
+  const property = fc.property(windows, moments, share, (all, now, part) => {
+    const schedule = of(...all)
+    const { override, nextChangeAt } = scheduleAt(schedule, now)
+    if (nextChangeAt === null) return
+    assert.ok(nextChangeAt > now)
+    const between = now + Math.floor((nextChangeAt - 1 - now) * part)
+    assert.deepEqual(scheduleAt(schedule, between).override, override)
+    if (nextChangeAt - now < 16 * 86_400_000) assert.notDeepEqual(scheduleAt(schedule, nextChangeAt).override, override)
+  })
+  fc.assert(property, { numRuns: 150, seed: 20261121 })
+})
+
+test('cron: begins when the pattern says, on the wall, and lasts its minutes', () => {
+  const nights = of(stops('0 22 * * mon-fri', 480, 'Europe/Berlin'))
+  assert.deepEqual(changes(nights, '2026-11-20T12:00:00Z', 4), [
+    '2026-11-20T21:00:00Z stop',
+    '2026-11-21T05:00:00Z none',
+    '2026-11-23T21:00:00Z stop',
+    '2026-11-24T05:00:00Z none',
+  ])
+  // Clocks are set back on 25 October: 480 minutes pass, so the wall shows 05:00 at the end.
+  const sunday = of(stops('0 22 * * sat', 480, 'Europe/Berlin'))
+  assert.deepEqual(changes(sunday, '2026-10-24T12:00:00Z', 2), [
+    '2026-10-24T20:00:00Z stop',
+    '2026-10-25T04:00:00Z none',
+  ])
+  // Set forward on 29 March: 02:30 never comes and is the moment of the change.
+  assert.deepEqual(changes(of(stops('30 2 * * *', 60, 'Europe/Berlin')), '2026-03-29T00:00:00Z', 2), [
+    '2026-03-29T01:00:00Z stop',
+    '2026-03-29T02:00:00Z none',
+  ])
+})
+
+test('cron: one that lasts for weeks is seen from its middle, and the next turn over the end of the year', () => {
+  const december = of(stops('0 0 20 12 *', 20 * 1440, 'UTC'))
+  const within = scheduleAt(december, at('2027-01-05T00:00:00Z'))
+  assert.deepEqual([within.override?.action, iso(within.nextChangeAt)], ['stop', '2027-01-09T00:00:00Z'])
+  assert.equal(iso(scheduleAt(december, at('2027-01-10T00:00:00Z')).nextChangeAt), '2027-12-20T00:00:00Z')
+})
+
+test('cron: 29 February is once in four years, or in eight', () => {
+  const leap = of(stops('0 9 29 2 *', 60, 'UTC'))
+  assert.deepEqual(changes(leap, '2026-11-21T00:00:00Z', 3), [
+    '2028-02-29T09:00:00Z stop',
+    '2028-02-29T10:00:00Z none',
+    '2032-02-29T09:00:00Z stop',
+  ])
+  assert.equal(iso(scheduleAt(leap, at('2096-03-01T00:00:00Z')).nextChangeAt), '2104-02-29T09:00:00Z')
+})
+
+test('turns that meet are one; a window that is always open hides what comes after it', () => {
+  const weekend = of({ ...sleeps('00:00', '24:00', 'Europe/Berlin', ['sat', 'sun']), action: 'stop' })
+  assert.deepEqual(changes(weekend, '2026-11-20T12:00:00Z', 2), [
+    '2026-11-20T23:00:00Z stop',
+    '2026-11-22T23:00:00Z none',
+  ])
+  const always = sleeps('00:00', '24:00', 'UTC')
+  const hourly: ScheduleWindow = stops('0 * * * *', 30, 'UTC')
+  assert.equal(scheduleAt(of(always), at('2026-11-20T12:00:00Z')).nextChangeAt, null)
+  const hidden = scheduleAt(of(always, hourly), at('2026-11-20T12:10:00Z'))
+  assert.deepEqual([hidden.window, hidden.override], [0, { action: 'sleep' }])
+  const known = hidden.nextChangeAt!
+  assert.ok(known > at('2026-12-01T00:00:00Z'), 'looked at again in weeks, not at every edge that changes nothing')
+  assert.deepEqual(scheduleAt(of(hourly, always), at('2026-11-20T12:10:00Z')).window, 0)
+})
+
+test('cron: the 13th, and every Friday', () => {
+  const either = of(stops('0 0 13 * fri', 60, 'UTC'))
+  const begins = changes(either, '2026-11-12T00:00:00Z', 4).filter((change) => change.endsWith('stop'))
+  assert.deepEqual(begins, ['2026-11-13T00:00:00Z stop', '2026-11-20T00:00:00Z stop'])
 })

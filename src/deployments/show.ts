@@ -1,0 +1,86 @@
+/** Reads what others see of deployments: their rows with prices, cost so far, and the hardware that they really have. */
+import { costSoFar } from '../usage/serving.ts'
+import type { DeploymentContext } from './context.ts'
+import { ceilingOf, choicesOf, hourlyMost, hourlyNow } from './prices.ts'
+import { floorOf, policyOf } from './scaling.ts'
+import * as store from './store.ts'
+import type { DeploymentView, RunsOn } from './view.ts'
+
+export async function showDeployments(
+  context: DeploymentContext,
+  rows: readonly store.DeploymentRow[],
+): Promise<DeploymentView[]> {
+  if (rows.length === 0) return []
+  const { db, clock } = context
+  const ids = rows.map((row) => row.id)
+  const [intervals, replicas] = await Promise.all([store.servingIntervals(db, ids), store.stayingReplicas(db, ids)])
+  return rows.map((row) => {
+    const ofThis = (one: { deployment_id: string }) => one.deployment_id === row.id
+    const cost = costSoFar(intervals.filter(ofThis).map(toInterval), clock.now())
+    return show(context, row, { cost, running: replicas.filter(ofThis) })
+  })
+}
+
+const costsNothing = new Set(['queued', 'asleep', 'stopping', 'stopped', 'failed', 'deleted'])
+
+function show(
+  { hardware, models }: DeploymentContext,
+  row: store.DeploymentRow,
+  { cost, running }: { cost: bigint; running: store.StayingRow[] },
+): DeploymentView {
+  const policy = policyOf(row)
+  const floor = floorOf(policy)
+  const choices = choicesOf(row.spec, floor, hardware)
+  const isPaid = row.desired === 'running' && !costsNothing.has(row.phase)
+  const prices = running.map((one) => BigInt(one.price) * BigInt(one.gpu_count))
+  return {
+    id: row.id,
+    orgId: row.org_id,
+    name: row.name,
+    // How many there are at least: asked for at first, by the scaling policy since.
+    spec: { ...row.spec, replicas: floor },
+    choices,
+    runsOn: runsOn(running),
+    desired: row.desired,
+    phase: row.phase,
+    reason: row.reason,
+    desiredReplicas: row.desired === 'running' ? row.desired_replicas : 0,
+    readyReplicas: row.ready_replicas,
+    revision: row.revision,
+    hourlyCost: isPaid ? hourlyNow(prices, row.desired_replicas, choices) : 0n,
+    hourlyCostMax: hourlyMost(policy.maxReplicas, choices, ceilingOf(row.spec)),
+    cost,
+    emulated: row.emulated,
+    servedBy: models.standIn(row.spec.modelId),
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    deletedAt: row.deleted_at,
+  }
+}
+
+/** Equal hardware together, in the order of the replicas. */
+function runsOn(replicas: readonly store.StayingRow[]): RunsOn[] {
+  const groups = new Map<string, RunsOn>()
+  for (const { gpu_type, gpu_count, region, emulated, price } of replicas) {
+    const key = `${gpu_type}/${gpu_count}/${region}/${emulated}/${price}`
+    const group = groups.get(key) ?? {
+      gpuType: gpu_type,
+      gpuCount: gpu_count,
+      region,
+      emulated,
+      replicas: 0,
+      price: BigInt(price) * BigInt(gpu_count),
+    }
+    groups.set(key, { ...group, replicas: group.replicas + 1 })
+  }
+  return [...groups.values()]
+}
+
+function toInterval(row: store.CostRow) {
+  return {
+    priceMicroUsdPerUnitHour: BigInt(row.price),
+    units: row.units,
+    from: Number(row.from_ms),
+    to: row.to_ms === null ? null : Number(row.to_ms),
+  }
+}
