@@ -120,6 +120,12 @@ export const settings = {
     60,
     'Shortest idle timeout of a scaling policy.',
   ),
+  'schedule.windows_maximum': setting(count(1, 1000), 20, 'Most windows of one schedule.'),
+  'lease.warning_seconds': setting(
+    count(0, 2_592_000),
+    3600,
+    'So long before the end of a lease (expires_at) the event deployment.expiring tells of it.',
+  ),
   'quota.gpus': setting(count(0, 100_000), 8, 'GPUs an organisation may hold unless the operator sets another number.'),
   replicas_maximum: setting(count(1, 1000), 10, 'Most replicas of one deployment.'),
   'tables.poll_milliseconds': setting(count(10, 10_000), 250, 'How often a gateway looks for changes.'),
