@@ -3,7 +3,16 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename } from 'node:path'
 import { identify, type ProcessIdentity } from '../../src/runtime/processes.ts'
 
-export type Role = 'supervisor' | 'control' | 'gateway' | 'postmaster' | 'backend' | 'keeper' | 'engine' | 'simulated' | 'other'
+export type Role =
+  | 'supervisor'
+  | 'control'
+  | 'gateway'
+  | 'postmaster'
+  | 'backend'
+  | 'keeper'
+  | 'engine'
+  | 'simulated'
+  | 'other'
 
 export interface OwnProcess extends ProcessIdentity {
   role: Role
