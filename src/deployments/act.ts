@@ -30,7 +30,8 @@ export async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[
 async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
   try {
     const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
-    if (!row) return null
+    // A turn that stood still for long must not make anew what others have made, or removed, since.
+    if (row?.phase !== 'planned') return null
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
     await within(world, driver.create(makeOrder(world, snapshot, row)))
