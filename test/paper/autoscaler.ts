@@ -6,7 +6,7 @@ import { strict as assert } from 'node:assert'
 import { Demands } from '../../src/autoscaling/demands.ts'
 import type { Memory } from '../../src/autoscaling/memory.ts'
 import type { Decision } from '../../src/autoscaling/state.ts'
-import { floorOf, maySleep } from '../../src/deployments/scaling.ts'
+import { boundsOf } from '../../src/deployments/scaling.ts'
 import type { Deployment } from './tables.ts'
 import { decideSettings, type World } from './world.ts'
 
@@ -17,8 +17,8 @@ const capacity = 4
 
 interface Change {
   deployment: Deployment
-  /** The number at the look. */
-  seen: number
+  /** As it was at the look. */
+  seen: Pick<Deployment, 'desiredReplicas' | 'scaling' | 'window'>
   decision: Decision
 }
 
@@ -74,6 +74,7 @@ export class PaperAutoscaler {
       capacityPerReplica: capacity,
       now,
       settings: decideSettings,
+      override: deployment.window,
     })
     const change = Math.sign(decision.desired - deployment.desiredReplicas)
     if (change !== 0) this.#world.saw(`autoscaler: ${change > 0 ? 'more' : 'less'} for ${decision.cause}`)
@@ -83,23 +84,20 @@ export class PaperAutoscaler {
     if (decision.desired === deployment.desiredReplicas) {
       memory.state = decision.state
       this.#world.tables.set(deployment, 'autoscaler', { autoscaler: decision.state })
-    } else this.#changes.push({ deployment, seen: deployment.desiredReplicas, decision })
+    } else this.#changes.push({ deployment, seen: { ...deployment }, decision })
   }
 
-  /** Within what the policy says, or zero for a reason. */
-  #checkBounds({ id, scaling }: Deployment, { desired, cause, state }: Decision): void {
+  /** Within what policy and schedule say, or zero for a reason. */
+  #checkBounds({ id, scaling, window }: Deployment, { desired, cause, state }: Decision): void {
     const what = `${id} is to have ${desired} (${cause})`
-    if (desired === 0) {
-      assert(maySleep(scaling) || state.sleepAsked, `${what} although it may not sleep`)
-      return
-    }
-    assert(desired >= floorOf(scaling), `${what}, below its floor ${floorOf(scaling)}`)
-    assert(desired <= scaling.maxReplicas, `${what}, above its ceiling ${scaling.maxReplicas}`)
+    const { floor, ceiling, maySleep } = boundsOf(scaling, window)
+    if (desired === 0) assert(maySleep || state.sleepAsked, `${what} although it may not sleep`)
+    else assert(desired >= floor && desired <= ceiling, `${what}, not ${floor} to ${ceiling}`)
   }
 
   /** Nothing is taken away on a guess, nor from anybody who waits. */
-  #checkLess({ id, rows, scaling }: Deployment, { desired, cause }: Decision): void {
-    if (cause === 'limits') return
+  #checkLess({ id, rows }: Deployment, { desired, cause }: Decision): void {
+    if (cause === 'limits' || (cause === 'schedule' && desired > 0)) return
     const { tables, now } = this.#world
     for (const { id: gateway, seenAt, demand, inFlight } of tables.register.values()) {
       assert(now - seenAt.getTime() <= staleMs, `${id} gets ${desired} although ${gateway} is silent`)
@@ -109,8 +107,6 @@ export class PaperAutoscaler {
       const served = rows.some((row) => (inFlight[row.id] ?? 0) > 0 && row.phase !== 'deleting')
       assert(!served, `${id} goes to sleep although it answers somebody at ${gateway}`)
     }
-    if (desired === 0) return
-    assert.equal(desired, Math.max(desired, floorOf(scaling)))
   }
 
   /** What was decided, unless somebody else has changed the number since. */
@@ -123,22 +119,27 @@ export class PaperAutoscaler {
         this.#world.saw('autoscaler: somebody was faster')
         continue
       }
-      assert.equal(deployment.desiredReplicas, seen, `two writers: ${deployment.id} was changed since the look`)
+      assert.equal(
+        deployment.desiredReplicas,
+        seen.desiredReplicas,
+        `two writers: ${deployment.id} was changed since the look`,
+      )
       const { desired: desiredReplicas, state: autoscaler } = decision
       tables.set(deployment, 'autoscaler', { desiredReplicas, autoscaler })
-      this.#world.phaseFollows(deployment, seen, 'autoscaler')
+      // Somebody may have waited, and it woke. Where nobody did, it is still to sleep.
+      if (desiredReplicas > 0 && deployment.notes.told === null) deployment.notes.told = false
+      this.#world.phaseFollows(deployment, seen.desiredReplicas, 'autoscaler')
       tables.wake(deployment, now)
     }
     this.#changes = []
   }
 
   #stopWhenInactive(deployment: Deployment, { window }: Memory): boolean {
-    const { tables, now } = this.#world
+    const { now } = this.#world
     const minutes = deployment.scaling.inactiveTimeoutMinutes
     if (minutes === 0 || window.quietSince === null || now - window.quietSince < minutes * 60_000) return false
     this.#world.saw('autoscaler: stopped, inactive')
-    tables.set(deployment, 'autoscaler', { desired: 'stopped', phase: 'stopping' })
-    tables.wake(deployment, now)
+    this.#world.stop(deployment, 'inactive_timeout', 'autoscaler')
     return true
   }
 }

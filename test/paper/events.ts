@@ -1,5 +1,5 @@
 /** What may happen in the paper world. */
-import { wish } from './people.ts'
+import { turnWindow, wish } from './people.ts'
 import type { World } from './world.ts'
 
 /** How often, relative to each other. */
@@ -11,11 +11,13 @@ const weights = {
   ask: 8,
   answer: 6,
   wish: 4,
+  window: 0.6,
   crash: 2,
   late: 2,
   sweep: 4,
   burst: 1,
   hang: 0.7,
+  heal: 0.7,
   capacity: 1,
   provider: 0.6,
   forget: 0.4,
@@ -35,6 +37,11 @@ const events: Record<EventName, (world: World) => string> = {
   beat,
   line: nextLine,
   wish,
+  window: (world) => {
+    const deployment = world.random.pick(world.alive())
+    if (deployment) turnWindow(world, deployment)
+    return `${deployment?.id} ${deployment?.window?.action}`
+  },
   boot: (world) => {
     const machine = someMachine(world)
     if (machine?.state === 'booting' && !world.isBad(machine.id)) world.provider.boot(machine, world.now)
@@ -54,6 +61,11 @@ const events: Record<EventName, (world: World) => string> = {
   hang: (world) => {
     const machine = someMachine(world)
     if (machine) machine.answers = false
+    return machine?.id ?? ''
+  },
+  heal: (world) => {
+    const machine = someMachine(world)
+    if (machine?.state === 'up') machine.answers = true
     return machine?.id ?? ''
   },
   forget: (world) => {
@@ -136,7 +148,7 @@ export function beat(world: World): string {
   const { random, gateways, autoscaler } = world
   world.now += random.int(100, 1_500)
   if (!world.provider.up) world.provider.up = random.chance(0.15)
-  for (const gateway of gateways) if (random.chance(0.15)) gateway.cutOff = false
+  for (const gateway of gateways) if (random.chance(0.1)) gateway.cutOff = false
   for (const watcher of world.watchers.values()) if (random.chance(0.9)) watcher.look()
   for (const gateway of gateways) {
     gateway.pass()

@@ -5,7 +5,7 @@
 import { strict as assert } from 'node:assert'
 import { RouteTable } from '../../src/deployments/routes.ts'
 import { Fault } from '../../src/kernel/fault.ts'
-import { DemandCounts } from '../../src/usage/demand.ts'
+import { type Demand, DemandCounts } from '../../src/usage/demand.ts'
 import type { Registered } from './tables.ts'
 import type { World } from './world.ts'
 
@@ -72,7 +72,11 @@ export class PaperGateway {
 
   say(): void {
     if (this.#saying === null || this.cutOff) return
-    this.#world.tables.register.set(this.id, this.#saying)
+    const { tables } = this.#world
+    tables.register.set(this.id, this.#saying)
+    // Whoever told one to sleep was told: the next request wakes it. It may be gone before anybody has read this.
+    for (const { id, notes } of tables.deployments)
+      if (notes.told && ((this.#saying.demand[id] as Demand | undefined)?.held ?? 0) > 0) notes.told = null
     this.#saying = null
   }
 
@@ -129,7 +133,11 @@ export class PaperGateway {
   }
 
   readonly #stateOf = ({ id }: { id: string }) => {
-    return { inFlight: this.flying.get(id)?.length ?? 0, ejected: this.#ejected.has(id), room: Number.POSITIVE_INFINITY }
+    return {
+      inFlight: this.flying.get(id)?.length ?? 0,
+      ejected: this.#ejected.has(id),
+      room: Number.POSITIVE_INFINITY,
+    }
   }
 
   #forward(request: Request): void {
@@ -168,10 +176,10 @@ export class PaperGateway {
     const { deploymentId } = request
     const { tables, now } = this.#world
     const waiting = this.held.get(deploymentId) ?? []
-    const deployment = tables.deployments.find((one) => one.id === deploymentId)
-    // Whoever told it to sleep was told: the next request wakes it.
-    if (deployment) deployment.notes.told = false
     if (waiting.length >= heldMaximum) {
+      // Whether a report says so before the gateway dies cannot be said here.
+      const notes = tables.deployments.find((one) => one.id === deploymentId)?.notes
+      if (notes?.told) notes.told = null
       this.#end(request, 'hold_full')
       return
     }

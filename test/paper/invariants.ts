@@ -1,7 +1,6 @@
 /** What must hold after every step. Throws AssertionError that names the broken one. */
 import { strict as assert } from 'node:assert'
-import { isStaying } from '../../src/deployments/replica.ts'
-import { maySleep } from '../../src/deployments/scaling.ts'
+import { isLost, isStaying } from '../../src/deployments/replica.ts'
 import { answering } from '../../src/kernel/phase.ts'
 import type { Deployment, Row } from './tables.ts'
 import { settings, type World } from './world.ts'
@@ -37,21 +36,19 @@ function checkRow({ provider, rules, now }: World, row: Row): void {
 }
 
 function checkDeployment({ tables, now }: World, deployment: Deployment): void {
-  const { id, desired, phase, rows, notes, starts, scaling, desiredReplicas } = deployment
+  const { id, desired, phase, rows, notes, starts } = deployment
   if (phase === 'deleted') assert.equal(rows.length, 0, `${id} is deleted but has replicas`)
   assert(!notes.overshoot, `${id} starts more than it wants`)
   assert(!notes.gap, `${id} takes a serving replica away while it is needed`)
+  assert(!notes.struck, `${id} gave up although a replica serves`)
+  assert(!notes.hasty, `${id} let one go that may come back, with nothing in its place`)
   assert(!notes.wasted, `${id} removes a drained replica that is wanted again`)
   assert(starts.failed <= notes.failures, `${id} counts ${starts.failed} failed starts of ${notes.failures}`)
-  if (desired === 'deleted') for (const row of rows) assert(row.endedAt !== null, `${row.id} is billed although deleted`)
+  if (desired === 'deleted')
+    for (const row of rows) assert(row.endedAt !== null, `${row.id} is billed although deleted`)
   if (notes.shut) checkShut(deployment, tables.routes.get(id)!)
-  if (desiredReplicas > 0)
-    assert(
-      desired !== 'running' || phase === 'failed' || desiredReplicas <= scaling.maxReplicas,
-      `${id} wants ${desiredReplicas} of at most ${scaling.maxReplicas}`,
-    )
   const looked = deployment.nextAt === null ? deployment.lease === null : deployment.nextAt > now
-  if (looked && deployment.lease === null) checkLooked(deployment)
+  if (looked && deployment.lease === null) checkLooked(deployment, now)
 }
 
 /** Nothing is both deleted, or stopped, and serving. */
@@ -62,12 +59,13 @@ function checkShut({ id, desired }: Deployment, route: { phase: keyof typeof ans
 }
 
 /** A deployment on which the last word is spoken until its next look. */
-function checkLooked(deployment: Deployment): void {
+function checkLooked(deployment: Deployment, now: number): void {
   const { id, desired, desiredReplicas, phase, reason, rows, starts, nextAt, readyReplicas } = deployment
   const staying = rows.filter(isStaying)
   if (desired === 'running' && phase !== 'failed') {
     // One more while rolling; and when fewer are wanted meanwhile, what has begun to come and what still serves.
-    const [most] = phase === 'rolling' ? countsByRevision(staying) : [staying.length]
+    const sound = staying.filter((row) => !isLost(row, now, settings))
+    const [most] = phase === 'rolling' ? countsByRevision(sound) : [sound.length]
     assert((most ?? 0) <= desiredReplicas, `${id} has ${staying.length} of ${desiredReplicas} wanted`)
   }
   if (phase === 'failed') assert.equal(staying.length, 0, `${id} failed but keeps replicas`)
@@ -75,16 +73,13 @@ function checkLooked(deployment: Deployment): void {
   if (phase === 'serving' && reason === null)
     assert.equal(readyReplicas, desiredReplicas, `${id} has another number than wanted and does not say why`)
   if (rows.length > 0 || phase === 'queued') assert(nextAt !== null, `${id} would never be looked at again`)
-  if (starts.failed >= settings.brakeAfter && desired === 'running')
+  const serves = staying.some((row) => row.phase === 'ready' && !isLost(row, now, settings))
+  if (starts.failed >= settings.brakeAfter && desired === 'running' && !serves)
     assert.equal(phase, 'failed', `${id} goes on after ${starts.failed} failed starts in a row`)
+  assert(phase !== 'failed' || starts.failed >= settings.brakeAfter, `${id} failed for no reason`)
 }
 
 /** Largest first. */
 function countsByRevision(rows: readonly Row[]): number[] {
   return [...Map.groupBy(rows, (row) => row.revisionId).values()].map((of) => of.length).sort((a, b) => b - a)
-}
-
-/** It sleeps only where sleeping was allowed, or asked for. */
-export function mayBeAsleep({ scaling, notes }: Deployment): boolean {
-  return maySleep(scaling) || notes.told
 }

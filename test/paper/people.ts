@@ -1,11 +1,22 @@
 /** What people ask, written as the use cases of `src/` write it: the wish, the phase that follows at once, the route. */
-import { changeScaling, clamp, fixedScaling, floorOf, maySleep, type ScalingPolicy } from '../../src/deployments/scaling.ts'
+import type { Route } from '../../src/deployments/routes.ts'
+import {
+  boundsOf,
+  changeScaling,
+  clamp,
+  fixedScaling,
+  floorOf,
+  maySleep,
+  type ScalingPolicy,
+  type WindowLimits,
+} from '../../src/deployments/scaling.ts'
 import { noStarts } from '../../src/deployments/situation.ts'
 import { Fault } from '../../src/kernel/fault.ts'
-import type { Phase } from '../../src/kernel/phase.ts'
-import type { Deployment } from './tables.ts'
+import { reasonOf } from '../../src/kernel/phase.ts'
+import type { Deployment, Notes, Tables } from './tables.ts'
 import type { World } from './world.ts'
 
+const born = new Date(0)
 const limits = { replicasMaximum: 6, cooldownMinimumSeconds: 1, idleTimeoutMinimumSeconds: 1 }
 
 const wishes = { create: 2, stop: 2, start: 4, remove: 1, sleep: 2, wake: 2, roll: 3, scale: 4, size: 1 }
@@ -39,54 +50,67 @@ export function create(world: World): Deployment {
     scaling,
     autoscaler: {},
     phase: 'starting',
-    reason: { code: 'starting', message: 'A replica is starting.', since: '' },
+    reason: reasonOf('starting', born),
     starts: noStarts,
     readyReplicas: 0,
     why: [],
+    stoppedBy: null,
+    window: null,
     revisions: [],
     revision: 0,
     rows: [],
     nextAt: now,
     lease: null,
-    notes: { claims: 0, failures: 0, shut: false, told: false, overshoot: false, gap: false, wasted: false },
+    notes: noNotes(),
   }
   addRevision(world, deployment, random.chance(0.15))
   tables.deployments.push(deployment)
-  publish(world, deployment, 'starting')
+  tables.publish(firstRoute(deployment))
   return deployment
+}
+
+function noNotes(): Notes {
+  const turn = { overshoot: false, gap: false, wasted: false, struck: false, hasty: false }
+  return { claims: 0, failures: 0, shut: false, told: false, ...turn }
 }
 
 /** Another spec. */
 function addRevision({ tables, random }: World, deployment: Deployment, bad: boolean): void {
   const hardware = [{ gpuType: 'h100', gpuCount: random.int(1, 2), region: null }]
   const number = (deployment.revisions[0]?.number ?? 0) + 1
-  const revision = { id: tables.id('rev'), number, hardware, failed: false, bad, failures: 0 }
+  const late = deployment.phase === 'failed'
+  const revision = { id: tables.id('rev'), number, hardware, failed: false, proven: false, bad, late, failures: 0 }
   deployment.revisions = [revision, ...deployment.revisions.slice(0, 19)]
   deployment.revision = number
-  tables.set(deployment, 'people', { starts: noStarts })
+  // What was given up stays down until somebody starts it, however its settings change.
+  if (!late) resetStarts(tables, deployment)
   if (['serving', 'scaling', 'degraded'].includes(deployment.phase))
-    tables.set(deployment, 'people', { phase: 'rolling' })
+    tables.set(deployment, 'people', { phase: 'rolling', reason: reasonOf('rolling', born) })
+}
+
+function resetStarts(tables: Tables, deployment: Deployment): void {
+  tables.set(deployment, 'people', { starts: noStarts })
   deployment.notes.failures = 0
+  for (const revision of deployment.revisions) revision.failures = 0
 }
 
 const asks = { stop, start, remove, sleep, wake }
 
 function stop(world: World, deployment: Deployment): void {
   if (deployment.desired === 'stopped') return
-  world.tables.set(deployment, 'people', { desired: 'stopped', phase: 'stopping' })
-  deployment.notes.shut = true
-  publish(world, deployment, 'stopping')
+  world.stop(deployment, 'person', 'people')
 }
 
 function start({ tables }: World, deployment: Deployment): void {
   if (deployment.desired === 'running' && deployment.phase !== 'failed') return
-  const desiredReplicas = Math.max(deployment.desiredReplicas, floorOf(deployment.scaling))
+  const { floor } = boundsOf(deployment.scaling, deployment.window)
+  const desiredReplicas = Math.max(deployment.desiredReplicas, floor)
   const down = ['stopping', 'stopped', 'failed'].includes(deployment.phase)
   const phase = down ? 'starting' : deployment.phase
-  tables.set(deployment, 'people', { desired: 'running', desiredReplicas, phase, starts: noStarts })
-  const notes = { failures: 0, shut: false, told: false }
-  Object.assign(deployment.notes, notes)
-  for (const revision of deployment.revisions) revision.failures = 0
+  tables.set(deployment, 'people', { desired: 'running', desiredReplicas, phase, stoppedBy: null })
+  if (down) tables.set(deployment, 'people', { reason: reasonOf('starting', born) })
+  resetStarts(tables, deployment)
+  Object.assign(deployment.notes, { shut: false, told: false })
 }
 
 function remove(world: World, deployment: Deployment): void {
@@ -106,7 +130,7 @@ function sleep(world: World, deployment: Deployment): void {
 
 function wake(world: World, deployment: Deployment): void {
   if (deployment.desired !== 'running' || deployment.phase === 'failed' || deployment.desiredReplicas > 0) return
-  setDesired(world, deployment, floorOf(deployment.scaling))
+  setDesired(world, deployment, boundsOf(deployment.scaling, deployment.window).floor)
 }
 
 function scale(world: World, deployment: Deployment, change: Partial<ScalingPolicy>): void {
@@ -120,7 +144,8 @@ function scale(world: World, deployment: Deployment, change: Partial<ScalingPoli
   }
   const stays = deployment.desiredReplicas === 0 && !(maySleep(before) && !maySleep(after))
   world.tables.set(deployment, 'people', { scaling: after })
-  setDesired(world, deployment, stays ? 0 : clamp(deployment.desiredReplicas, after))
+  const bounds = boundsOf(after, deployment.window)
+  setDesired(world, deployment, stays ? 0 : clamp(deployment.desiredReplicas, bounds))
 }
 
 function setDesired(world: World, deployment: Deployment, to: number): void {
@@ -129,6 +154,18 @@ function setDesired(world: World, deployment: Deployment, to: number): void {
   world.tables.set(deployment, 'people', { desiredReplicas: to })
   if (to > 0) deployment.notes.told = false
   world.phaseFollows(deployment, from, 'people')
+}
+
+/** A window of its schedule begins or ends. */
+export function turnWindow({ tables, random }: World, deployment: Deployment): void {
+  const windows: (WindowLimits | null)[] = [
+    null,
+    { action: 'sleep' },
+    { action: 'scale', min: 0, max: 2 },
+    { action: 'scale', min: 2, max: 3 },
+  ]
+  tables.set(deployment, 'calendar', { window: random.pick(windows)! })
+  deployment.notes.told = deployment.notes.told === false ? false : null
 }
 
 function fixed(replicas: number): Partial<ScalingPolicy> {
@@ -146,19 +183,20 @@ function somePolicy({ random }: World): Partial<ScalingPolicy> {
     scaleToZero: random.chance(0.5),
     idleTimeoutSeconds: random.int(5, 25),
     cooldownSeconds: random.int(4, 15),
-    inactiveTimeoutMinutes: random.chance(0.1) ? 2 : 0,
+    inactiveTimeoutMinutes: random.chance(0.2) ? 1 : 0,
   }
 }
 
-function publish({ tables }: World, { id, reason }: Deployment, phase: Phase): void {
-  const before = tables.routes.get(id)
-  tables.publish({
+function firstRoute({ id, phase, reason }: Deployment): Route {
+  return {
     deploymentId: id,
     orgId: 'org',
     name: id,
     modelId: 'model',
     servedName: 'model',
     engine: 'llamacpp',
+    phase,
+    reason,
     replicas: [],
     contextTokens: 0,
     emulated: false,
@@ -166,8 +204,5 @@ function publish({ tables }: World, { id, reason }: Deployment, phase: Phase): v
     created: 0,
     removed: false,
     version: 0,
-    ...before,
-    phase,
-    reason,
-  })
+  }
 }

@@ -1,7 +1,7 @@
 /** Bugs that the world must find: each is the real rules with one of them broken. */
 import type { Action, Plan } from '../../src/deployments/plan.ts'
 import type { ReplicaPatch } from '../../src/deployments/replica.ts'
-import { realRules as real, type Rules } from './rules.ts'
+import { type Rules, realRules as real } from './rules.ts'
 
 const never = Number.MAX_SAFE_INTEGER
 
@@ -35,6 +35,18 @@ const ofThePlan: Record<string, Partial<Rules>> = {
       if (old === undefined) return result
       const patch: ReplicaPatch = { phase: 'draining', drainAt: input.now }
       return { ...result, actions: [...result.actions, { do: 'update', replicaId: old.id, patch }] }
+    },
+  },
+  'lets go of what is silent before another has its place': {
+    plan: (input) => {
+      const silent = input.replicas.find(({ phase, unhealthySince }) => phase === 'ready' && unhealthySince !== null)
+      const result = real.plan(input)
+      if (!silent || input.now - silent.unhealthySince! < input.settings.unresponsiveMs) return result
+      const why = 'It answered no probe.'
+      const exit = { at: silent.unhealthySince!, code: null, signal: null, lastLines: [], why }
+      const patch: ReplicaPatch = { phase: 'deleting', endedAt: exit.at, exit }
+      const others = result.actions.filter((action) => action.do !== 'plan_replica')
+      return { ...result, actions: [...others, { do: 'update', replicaId: silent.id, patch }] }
     },
   },
   'forgets that it was deleted': {
@@ -128,7 +140,8 @@ const ofScaling: Record<string, Partial<Rules>> = {
   },
   'overwrites what people have just asked': { mayWriteDesired: ({ desired }) => desired === 'running' },
   'goes beyond its ceiling': {
-    decide: (input) => real.decide({ ...input, policy: { ...input.policy, maxReplicas: input.policy.maxReplicas + 2 } }),
+    decide: (input) =>
+      real.decide({ ...input, policy: { ...input.policy, maxReplicas: input.policy.maxReplicas + 2 } }),
   },
   'never gives back what a burst needed': {
     decide: (input) => {

@@ -3,7 +3,7 @@
  */
 import { heard, isDrained } from '../../src/access/gateways.ts'
 import { decide } from '../../src/autoscaling/decide.ts'
-import { Demands } from '../../src/autoscaling/demands.ts'
+import type { Demands } from '../../src/autoscaling/demands.ts'
 import { recall, sampleOf } from '../../src/autoscaling/memory.ts'
 import { addSample } from '../../src/autoscaling/window.ts'
 import { lookAgainAt } from '../../src/deployments/look-again.ts'
@@ -40,9 +40,12 @@ export const realRules = {
   /** The sweep reads the rows after it has listed the machines. */
   ownedAtSweep: (listed: readonly string[], now: Tables, _before: ReadonlySet<string>): Set<string> =>
     new Set(listed.filter((id) => now.live.has(id))),
-  /** What the autoscaler writes: nothing when somebody else has changed the number since its look. */
-  mayWriteDesired: (deployment: Deployment, seen: number) =>
-    deployment.desired === 'running' && deployment.desiredReplicas === seen,
+  /** What the autoscaler writes: nothing when number, policy or window have changed since its look. */
+  mayWriteDesired: (deployment: Deployment, seen: Pick<Deployment, 'desiredReplicas' | 'scaling' | 'window'>) =>
+    deployment.desired === 'running' &&
+    deployment.desiredReplicas === seen.desiredReplicas &&
+    deployment.scaling === seen.scaling &&
+    deployment.window === seen.window,
   /** What a turn does after its records: nothing more to the rows. */
   afterRecord: (_tables: Tables, _deployment: Deployment) => {},
   /** When a replica's interval is closed as a person deletes it. */

@@ -1,9 +1,9 @@
 /** Faults cease: within a bounded time everything must be as it was wished, and stay so. */
 import { strict as assert } from 'node:assert'
-import { floorOf, maySleep } from '../../src/deployments/scaling.ts'
+import { boundsOf } from '../../src/deployments/scaling.ts'
 import { check } from './invariants.ts'
 import type { Deployment } from './tables.ts'
-import { lostGateway, settings, type World } from './world.ts'
+import { lostGateway, type World } from './world.ts'
 
 /** Seconds, at one round a second. */
 const roundsMaximum = 500
@@ -46,8 +46,7 @@ function everySecond(world: World, round: number): void {
   for (const machine of provider.machines.values()) {
     if (machine.state === 'dead') continue
     if (world.isBad(machine.id)) provider.kill(machine, world.now)
-    else if (!provider.strays.has(machine.id) || tables.live.has(machine.id))
-      provider.boot(machine, world.now)
+    else if (!provider.strays.has(machine.id) || tables.live.has(machine.id)) provider.boot(machine, world.now)
   }
   for (const deployment of tables.deployments) world.beginTurn(deployment)?.finish()
   world.endTurns()
@@ -80,25 +79,28 @@ function answered({ gateways, tables }: World): string[] {
 }
 
 function problemsOf({ provider }: World, deployment: Deployment): string[] {
-  const { id, phase, desired, desiredReplicas, scaling, rows, why } = deployment
+  const { id, phase, desired, desiredReplicas, scaling, window, rows, why, notes } = deployment
+  const { floor, maySleep } = boundsOf(scaling, window)
   const wanted = { running: restOf(deployment), stopped: 'stopped', deleted: 'deleted' }[desired]
   const wrong: string[] = []
   if (phase !== wanted) wrong.push(`${id} is ${phase} and not ${wanted}: ${why.join(' ')}`)
   const machines = rows.filter((row) => provider.machines.get(row.id)?.state === 'up').length
   const due = wanted === 'serving' ? desiredReplicas : 0
   if (machines !== due || rows.length !== due) wrong.push(`${id} has ${machines} machines of ${due}`)
-  if (wanted === 'asleep' && !maySleep(scaling) && !deployment.notes.told) wrong.push(`${id} sleeps and may not`)
-  if (wanted === 'serving' && (maySleep(scaling) || deployment.notes.told)) wrong.push(`${id} should sleep by now`)
-  if (wanted === 'serving' && desiredReplicas !== floorOf(scaling)) wrong.push(`${id} has too many for no load`)
+  if (wanted === 'asleep' && !maySleep && notes.told === false) wrong.push(`${id} sleeps and may not`)
+  if (wanted === 'serving' && (maySleep || notes.told === true)) wrong.push(`${id} should sleep by now`)
+  if (wanted === 'serving' && desiredReplicas !== floor) wrong.push(`${id} has too many for no load`)
   return wrong
 }
 
 /** What a running deployment comes to rest as. */
 function restOf(deployment: Deployment): string {
-  if (deployment.starts.failed >= settings.brakeAfter) {
-    const left = deployment.revisions.filter((revision) => !revision.failed)
-    assert(left.length <= 1, `${deployment.id} gave up although revision ${left[1]?.number} is left`)
-    return 'failed'
-  }
-  return deployment.desiredReplicas === 0 ? 'asleep' : 'serving'
+  if (deployment.phase !== 'failed') return deployment.desiredReplicas === 0 ? 'asleep' : 'serving'
+  const [target, ...others] = deployment.revisions.filter((revision) => !revision.failed)
+  const worked = others.find((revision) => revision.proven)
+  assert(
+    target?.proven || target?.late || !worked,
+    `${deployment.id} gave up although revision ${worked?.number} is left`,
+  )
+  return 'failed'
 }

@@ -8,8 +8,9 @@ import type { Placement } from '../../src/compute/contract.ts'
 import type { HeldUnits, Wanted } from '../../src/deployments/place.ts'
 import type { ReplicaPatch, ReplicaView } from '../../src/deployments/replica.ts'
 import type { Route } from '../../src/deployments/routes.ts'
-import type { ScalingPolicy } from '../../src/deployments/scaling.ts'
+import type { ScalingPolicy, WindowLimits } from '../../src/deployments/scaling.ts'
 import type { Starts, Wish } from '../../src/deployments/situation.ts'
+import type { StopCause } from '../../src/deployments/stopped.ts'
 import type { Phase, Reason } from '../../src/kernel/phase.ts'
 
 /** A row of `replicas`. */
@@ -28,8 +29,12 @@ export interface Revision {
   number: number
   hardware: Wanted[]
   failed: boolean
+  /** A replica of it was ready once. */
+  proven: boolean
   /** Never becomes ready. */
   bad: boolean
+  /** Made while the deployment was given up. */
+  late: boolean
   /** For the invariants: starts of it that really failed since people last reset the count. */
   failures: number
 }
@@ -45,6 +50,9 @@ interface Facts {
   starts: Starts
   readyReplicas: number
   why: string[]
+  stoppedBy: StopCause | null
+  /** What a window of the schedule says now. */
+  window: WindowLimits | null
 }
 
 /** A row of `deployments`, with its revisions (newest first) and its replicas that are not gone. */
@@ -67,20 +75,24 @@ export interface Notes {
   failures: number
   /** People stopped or deleted it, and said so on its route. */
   shut: boolean
-  /** People told it to sleep, and nobody had to wait since. */
-  told: boolean
+  /** People told it to sleep, and nobody had to wait since; null = that cannot be said. */
+  told: boolean | null
   /** The last turn wanted more replicas than the deployment does. */
   overshoot: boolean
   /** The last turn took a serving replica away although fewer than wanted were left. */
   gap: boolean
   /** The last turn removed a drained replica that could have served again, and was wanted. */
   wasted: boolean
+  /** The last turn gave up although a replica served. */
+  struck: boolean
+  /** The last turn let one go that answers no more, with nothing in its place. */
+  hasty: boolean
 }
 
 /** A row of `gateways`. */
 export type Registered = GatewayReport & { seenAt: Date }
 
-export type Writer = 'people' | 'turn' | 'autoscaler'
+export type Writer = 'people' | 'turn' | 'autoscaler' | 'calendar'
 const writers: Record<keyof Facts, readonly Writer[]> = {
   desired: ['people', 'autoscaler'],
   desiredReplicas: ['people', 'autoscaler'],
@@ -92,6 +104,8 @@ const writers: Record<keyof Facts, readonly Writer[]> = {
   starts: ['turn', 'people'],
   readyReplicas: ['turn'],
   why: ['turn'],
+  stoppedBy: ['people', 'autoscaler'],
+  window: ['calendar'],
 }
 
 export const leaseMs = 90_000
@@ -152,8 +166,9 @@ export class Tables {
       if (deployment.phase === 'queued' || deployment.reason?.code === 'capacity_short') this.wake(deployment, now)
   }
 
-  wishOf({ desired, desiredReplicas, revision, starts }: Deployment): Wish {
-    return { desired, desiredReplicas, revision, starts: { failed: starts.failed, lastAt: starts.lastAt } }
+  wishOf({ desired, desiredReplicas, revision, stoppedBy, starts }: Deployment): Wish {
+    const { failed, lastAt } = starts
+    return { desired, desiredReplicas, revision, stoppedBy, starts: { failed, lastAt } }
   }
 
   insertReplica(deployment: Deployment, revisionId: string, placement: Placement, after: string | null, at: number) {

@@ -6,7 +6,7 @@ import { strict as assert } from 'node:assert'
 import type { Offer } from '../../src/compute/contract.ts'
 import type { Action, Plan } from '../../src/deployments/plan.ts'
 import { sameRoute } from '../../src/deployments/publish.ts'
-import { isCalm, isStaying, type ReplicaView } from '../../src/deployments/replica.ts'
+import { isCalm, isLost, isStaying, type ReplicaPatch, type ReplicaView } from '../../src/deployments/replica.ts'
 import type { PlanInput, Wish } from '../../src/deployments/situation.ts'
 import type { Reply } from './provider.ts'
 import type { Deployment, Revision, Row } from './tables.ts'
@@ -17,6 +17,7 @@ export type Stage = 'record' | 'act' | 'apply' | 'over'
 type Call = Extract<Action, { do: 'create' | 'delete' }>
 
 const born = new Date(0)
+const place = { address: '10.0.0.1', port: 1, key: '', weight: 100 }
 
 export class Turn {
   readonly deployment: Deployment
@@ -149,6 +150,7 @@ export class Turn {
     if (row.drainedAway && sound) this.#drainedNow.push(row)
     this.#saw(row, patch)
     tables.patchReplica(row, patch)
+    if (patch.readyAt !== undefined) revisionOf(this.deployment, row).proven = true
     if (row.phase === 'gone') tables.wakeQueued(now)
   }
 
@@ -157,7 +159,8 @@ export class Turn {
     if (phase === 'ready') saw(drainAt === null ? 'its drain called off' : 'ready')
     if (phase === 'draining') saw('draining')
     if (exit) saw(row.readyAt === null ? 'its start failed' : exit.lastLines.length > 0 ? 'died' : 'lost or silent')
-    else if (phase === 'deleting' && row.phase === 'draining') saw(row.drainedAway ? 'drained' : 'past its drain deadline')
+    else if (phase === 'deleting' && row.phase === 'draining')
+      saw(row.drainedAway ? 'drained' : 'past its drain deadline')
   }
 
   /** Starts that this turn finds to have failed. */
@@ -177,8 +180,9 @@ export class Turn {
   #failRevision(id: string): void {
     const { deployment } = this
     const revision = deployment.revisions.find((one) => one.id === id)!
+    assert(!revision.proven, `${deployment.id} gave revision ${revision.number} up, which had been ready`)
     assert(
-      revision.failures >= settings.rollbackAfter,
+      revision.failures >= settings.rollbackAfter || revision.number !== this.#wish.revision,
       `${deployment.id} gave revision ${revision.number} up after ${revision.failures} failed starts of its own`,
     )
     this.#world.saw('turn: a revision given up')
@@ -219,7 +223,7 @@ export class Turn {
       contextTokens: 0,
       phase,
       reason,
-      replicas: rows.map((row) => ({ id: row.id, phase: row.phase, address: '10.0.0.1', port: 1, key: '' })),
+      replicas: rows.map((row) => ({ ...place, id: row.id, phase: row.phase, silent: row.unhealthySince !== null })),
     })
     const published = tables.routes.get(id) ?? null
     const version = sameRoute(published, route) ? published!.version : tables.publish(route)
@@ -229,18 +233,30 @@ export class Turn {
   /** What the invariants want to know of this turn. */
   #note(before: number, made: Row[]): void {
     const { deployment } = this
-    const { desired, desiredReplicas, phase, notes } = deployment
-    const target = deployment.revisions.find((one) => one.number === deployment.revision)
-    const staying = deployment.rows.filter(isStaying)
-    const rolling = new Set(staying.map((row) => row.revisionId)).size > 1 ? 1 : 0
-    notes.overshoot = staying.length > Math.max(before, desiredReplicas + rolling)
-    const drains = this.#result.actions.some((a) => a.do === 'update' && a.patch.phase === 'draining')
-    const inPlace = made.some((row) => row.after !== null)
+    const { desired, desiredReplicas, phase, notes, rows } = deployment
+    const { now, provider } = this.#world
+    const staying = rows.filter(isStaying)
     const wanted = desired === 'running' && phase !== 'failed' ? desiredReplicas : 0
+    const rolling = new Set(staying.map((row) => row.revisionId)).size > 1 ? 1 : 0
+    const lost = staying.filter((row) => isLost(row, now, settings)).length
+    notes.overshoot = staying.length > Math.max(before, desiredReplicas + rolling + lost)
+    const drains = this.#patches().some((patch) => patch.phase === 'draining')
+    const inPlace = made.some((row) => row.after !== null)
     notes.gap = drains && !inPlace && staying.filter((row) => row.phase === 'ready').length < wanted
+    const target = deployment.revisions.find((one) => one.number === deployment.revision)
     // Those that this turn has only just planned come later than one that is there.
     const coming = staying.filter((row) => row.revisionId === target?.id && !made.includes(row)).length
     notes.wasted = this.#drainedNow.some((row) => row.revisionId === target?.id) && coming < wanted
+    const served = [...rows, ...this.#input.replicas].filter(
+      (one) => one.phase === 'ready' && !isLost(one, now, settings) && provider.machines.get(one.id)?.answers,
+    )
+    notes.struck = phase === 'failed' && served.length > 0
+    const silent = this.#patches().some((patch) => patch.phase === 'deleting' && patch.exit?.why.includes('no probe'))
+    notes.hasty = wanted > 0 && silent && served.length + made.length === 0
+  }
+
+  #patches(): ReplicaPatch[] {
+    return this.#result.actions.flatMap((action) => (action.do === 'update' ? [action.patch] : []))
   }
 
   #act(): void {
@@ -255,9 +271,7 @@ export class Turn {
     }
     if (row.phase !== 'planned') return
     const rejected = provider.faults && provider.up && random.chance(0.02) && !provider.machines.has(row.id)
-    const reply = rejected
-      ? 'rejected'
-      : provider.create(row.id, row.placement.gpuCount, () => this.#world.now)
+    const reply = rejected ? 'rejected' : provider.create(row.id, row.placement.gpuCount, () => this.#world.now)
     this.#world.saw(`create: ${reply}`)
     if (reply !== 'no reply') this.#outcomes.push({ row, reply })
   }
@@ -278,7 +292,10 @@ export class Turn {
     const { deployment } = this
     const { tables, now } = this.#world
     const exit = { at: now, code: null, signal: null, lastLines: [], why: `It was refused: ${reply}.` }
-    tables.patchReplica(row, { phase: 'gone', endedAt: now, goneAt: now, exit })
+    // One that took over a place goes as one that ran does: the place is passed on before it is free.
+    const keepsPlace = row.after !== null && reply !== 'short'
+    const gone = keepsPlace ? { phase: 'deleting' as const } : { phase: 'gone' as const, goneAt: now }
+    tables.patchReplica(row, { ...gone, endedAt: now, exit })
     if (reply === 'short') return
     this.#failed(row)
     if (revisionOf(deployment, row).number !== deployment.revision) return
@@ -307,8 +324,8 @@ function decide(world: World, input: PlanInput): { input: PlanInput; result: Pla
 function load(world: World, deployment: Deployment, watcher: PaperWatcher): PlanInput {
   const { id, desired, desiredReplicas, phase, reason, starts, revisions, rows } = deployment
   const input: PlanInput = {
-    deployment: { id, desired, desiredReplicas, phase, reason, starts },
-    revisions: revisions.map(({ id, number, hardware, failed }) => ({ id, number, hardware, failed })),
+    deployment: { id, desired, desiredReplicas, phase, reason, starts, stopped: stoppedOf(deployment) },
+    revisions: revisions.map((revision) => ({ ...revision })),
     replicas: rows.map((row) => viewOf(world, row, watcher)),
     offers: [],
     now: world.now,
@@ -316,6 +333,10 @@ function load(world: World, deployment: Deployment, watcher: PaperWatcher): Plan
   }
   // A decision that writes into what it was given would be found here; not every time, it takes long.
   return world.random.chance(0.05) ? frozen(input) : input
+}
+
+function stoppedOf({ desired, stoppedBy }: Deployment): PlanInput['deployment']['stopped'] {
+  return desired === 'stopped' ? { by: stoppedBy ?? 'person', until: null, refused: null } : null
 }
 
 /** What a replica's row and what is seen of the replica say together. */

@@ -1,6 +1,7 @@
 /** The watcher of one control process on paper: what turns left behind is looked at, and a turn asked for when it calls for one. */
-import type { Readiness } from '../../src/engines/contract.ts'
+
 import { isCalm, type ReplicaView } from '../../src/deployments/replica.ts'
+import type { Readiness } from '../../src/engines/contract.ts'
 import { settings, type World } from './world.ts'
 
 const heardMs = 10_000

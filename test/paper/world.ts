@@ -6,7 +6,8 @@
 import { strict as assert } from 'node:assert'
 import { type DecideSettings, defaultDecideSettings } from '../../src/autoscaling/state.ts'
 import type { PlanSettings } from '../../src/deployments/situation.ts'
-import type { Reason } from '../../src/kernel/phase.ts'
+import type { StopCause } from '../../src/deployments/stopped.ts'
+import { reasonOf } from '../../src/kernel/phase.ts'
 import { PaperAutoscaler } from './autoscaler.ts'
 import { PaperGateway } from './gateways.ts'
 import { Provider } from './provider.ts'
@@ -153,15 +154,20 @@ export class World {
     return 'removes'
   }
 
+  /** Whoever stops it: the gateways refuse from then on. */
+  stop(deployment: Deployment, stoppedBy: StopCause, writer: Writer): void {
+    const reason = reasonOf('stopping', new Date(this.now))
+    this.tables.set(deployment, writer, { desired: 'stopped', stoppedBy, phase: 'stopping', reason })
+    deployment.notes.shut = true
+    this.tables.publish({ ...this.tables.routes.get(deployment.id)!, phase: 'stopping', reason })
+    this.tables.wake(deployment, this.now)
+  }
+
   /** The phase follows a changed number at once; the reconciler takes it from there. */
   phaseFollows(deployment: Deployment, from: number, writer: Writer): void {
     const { desired, desiredReplicas: to, phase } = deployment
-    if (desired !== 'running' || phase === 'failed') return
-    if (to === 0) this.tables.set(deployment, writer, { phase: 'asleep', reason: reason('asleep') })
-    else if (from === 0) this.tables.set(deployment, writer, { phase: 'waking', reason: reason('waking') })
+    if (desired !== 'running' || phase === 'failed' || (to > 0 && from > 0)) return
+    const next = to === 0 ? 'asleep' : 'waking'
+    this.tables.set(deployment, writer, { phase: next, reason: reasonOf(next, new Date(this.now)) })
   }
-}
-
-function reason(code: Reason['code']): Reason {
-  return { code, message: code, since: '' }
 }
