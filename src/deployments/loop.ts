@@ -9,6 +9,7 @@ import { record } from '../events/store.ts'
 import { Slots } from '../runtime/slots.ts'
 import { claim, type Lease, release, releaseMany, wakeMany } from '../store/leases.ts'
 import { type Busy, lookAtMany } from './batch.ts'
+import { orphansAmong } from './replica.ts'
 import * as store from './store.ts'
 import { type Decided, type TurnWorld, takeTurn, turn } from './turn.ts'
 import { Watcher } from './watch.ts'
@@ -170,8 +171,7 @@ export class DeploymentLoop {
     for (const driver of computes.values()) {
       await driver.sweep?.()
       const ids = await driver.list()
-      const owned = await store.ownedReplicas(db, ids)
-      for (const id of ids.filter((candidate) => !owned.has(candidate))) {
+      for (const id of orphansAmong(ids, await store.ownedReplicas(db, ids))) {
         log.warn({ replica: id, provider: driver.name }, 'removing a replica that nothing owns')
         await driver.delete(id)
         await db.tx((tx) =>

@@ -69,3 +69,8 @@ export function isStaying(replica: Pick<ReplicaView, 'phase'>): boolean {
 export function isCalm(replica: Pick<ReplicaView, 'phase' | 'unhealthySince'>): boolean {
   return (replica.phase === 'ready' || replica.phase === 'draining') && replica.unhealthySince === null
 }
+
+/** Machines at a provider that no row owns. `owned` was read after the list: a row is there before its machine. */
+export function orphansAmong<Id extends string>(listed: readonly Id[], owned: ReadonlySet<string>): Id[] {
+  return listed.filter((id) => !owned.has(id))
+}

@@ -39,10 +39,11 @@ const interrupted: Database = {
 const refuse = (what: string) => async (): Promise<never> => {
   throw new ComputeError('rejected', `The engine ended at once (${what}).`)
 }
+let create: ComputeDriver['create'] = refuse('create')
 const hardware: ComputeDriver = {
   name: 'test',
   offers: async () => [free],
-  create: refuse('create'),
+  create: (order) => create(order),
   observe: refuse('observe'),
   list: async () => [],
   delete: async () => {},
@@ -128,4 +129,20 @@ test('started again while a turn was about to give up: it is tried again', async
   await takeTurns()
   const after = (await store.deploymentById(db, id))!
   assert.deepEqual([after.starts.failed, after.phase === 'failed'], [0, false])
+})
+
+test('a provider that never answers the very first create is asked again', async () => {
+  const id = await make('unanswered')
+  const asked: string[] = []
+  create = async (order) => {
+    if (order.deploymentId === id) asked.push(order.id)
+    throw new ComputeError('unavailable', 'The provider did not answer.')
+  }
+  await takeTurns()
+  const { next_at } = (await store.deploymentById(db, id))!
+  assert.ok(next_at !== null && next_at.getTime() - systemClock.now() < 5_000, `looked at again: ${next_at}`)
+  await db.run('update deployments set next_at = $1 where id = $2', [new Date(systemClock.now()), id])
+  await takeTurns()
+  assert.deepEqual([asked.length, new Set(asked).size], [2, 1])
+  create = refuse('create')
 })

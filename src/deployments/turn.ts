@@ -12,6 +12,7 @@ import type { Log } from '../runtime/log.ts'
 import type { Tx } from '../store/database.ts'
 import { type Lease, release, wake, withLease } from '../store/leases.ts'
 import { act, type Outcome } from './act.ts'
+import { lookAgainAt } from './look-again.ts'
 import { engineKey } from './observe.ts'
 import { hasRoom } from './place.ts'
 import { type Action, type Plan, plan } from './plan.ts'
@@ -30,8 +31,6 @@ export interface TurnWorld extends World {
   /** Tells the watcher how the deployment's replicas are now. */
   follow(deploymentId: string, replicas: Followed[]): void
 }
-
-const takenPauseMs = 100
 
 /** A deployment with what was decided for it. */
 export interface Decided {
@@ -123,9 +122,9 @@ async function recordIntent(
       await release(tx, lease, snapshot.input.now)
       return null
     }
-    // With provider calls ahead the claim is kept until their outcome is applied. When all places were taken by
-    // others meanwhile, the next turn sees it.
-    const nextAt = places && created.length === 0 ? snapshot.input.now + takenPauseMs : result.wakeAt
+    // With provider calls ahead the claim is kept until their outcome is applied, which may never come.
+    const { wakeAt } = result
+    const nextAt = lookAgainAt({ wakeAt, wanted: places, created: created.length, now: snapshot.input.now })
     if (!asks && created.length === 0) await release(tx, lease, nextAt)
     else if (nextAt !== null) await wake(tx, lease.table, lease.id, nextAt)
     return created
