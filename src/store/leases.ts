@@ -89,7 +89,10 @@ export async function release(db: Querier, lease: Lease, nextAt: number | null):
   return changed === 1
 }
 
-/** The same for claims of one table, each with its own `nextAt`. */
+/**
+ * The same for claims of one table, each with its own `nextAt`. Whoever changes many rows locks them by id, and does it
+ * in a transaction (which is repeated): others hold one row and want more.
+ */
 export async function releaseMany(
   db: Querier,
   ends: readonly { lease: Lease; nextAt: number | null }[],
@@ -97,10 +100,15 @@ export async function releaseMany(
   const [first] = ends
   if (first === undefined) return
   await db.run(
-    `update ${first.lease.table} as held
+    `with ended as materialized (
+       select held.id, said.next_at
+       from unnest($1::text[], $2::text[], $3::timestamptz[]) as said (id, token, next_at)
+       join ${first.lease.table} as held on held.id = said.id and held.lease_token = said.token
+       order by held.id for update of held
+     )
+     update ${first.lease.table} as held
      set lease_token = null, lease_until = null, next_at = least(held.next_at, ended.next_at)
-     from unnest($1::text[], $2::text[], $3::timestamptz[]) as ended (id, token, next_at)
-     where held.id = ended.id and held.lease_token = ended.token`,
+     from ended where held.id = ended.id`,
     [
       ends.map(({ lease }) => lease.id),
       ends.map(({ lease }) => lease.token),
@@ -116,5 +124,9 @@ export async function wake(db: Querier, table: LeasedTable, id: string, at: numb
 
 /** The same for many rows. */
 export async function wakeMany(db: Querier, table: LeasedTable, ids: readonly string[], at: number): Promise<void> {
-  await db.run(`update ${table} set next_at = least(next_at, $2) where id = any($1)`, [ids, new Date(at)])
+  await db.run(
+    `with woken as materialized (select id from ${table} where id = any($1) order by id for update)
+     update ${table} as one set next_at = least(next_at, $2) from woken where one.id = woken.id`,
+    [ids, new Date(at)],
+  )
 }
