@@ -76,9 +76,18 @@ async function insert(tx: Tx, made: ReturnType<typeof copy>[]): Promise<void> {
     tx.run(`insert into ${table} select * from jsonb_populate_recordset(null::${table}, $1::jsonb)`, [
       JSON.stringify(rows),
     ])
-  await into('deployments', made.map((one) => one.deployment))
-  await into('revisions', made.map((one) => one.revision))
-  await into('replicas', made.flatMap((one) => one.replicas))
+  await into(
+    'deployments',
+    made.map((one) => one.deployment),
+  )
+  await into(
+    'revisions',
+    made.map((one) => one.revision),
+  )
+  await into(
+    'replicas',
+    made.flatMap((one) => one.replicas),
+  )
   const version = await nextVersion(tx, 'routes')
   const routes = made.map(({ route }) => ({
     deployment_id: route.deploymentId,
