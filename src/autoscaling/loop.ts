@@ -6,9 +6,9 @@
 import { demandReports } from '../access/gateways.ts'
 import type { DeploymentContext } from '../deployments/context.ts'
 import { checkGrowth } from '../deployments/quota.ts'
-import { policyOf, type ScalingPolicy } from '../deployments/scaling.ts'
+import { limitsOf, policyOf, type ScalingPolicy } from '../deployments/scaling.ts'
+import { stopDeployment } from '../deployments/stop-start.ts'
 import * as deployments from '../deployments/store.ts'
-import { record } from '../events/store.ts'
 import { canonical } from '../kernel/canonical.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Log } from '../runtime/log.ts'
@@ -159,6 +159,7 @@ export class Autoscaler {
       capacityPerReplica: this.#capacity(row),
       now,
       settings: this.#context.decideSettings,
+      override: limitsOf(row),
     })
     const { freshSeconds } = this.#context.decideSettings
     const rules = { window: memory.window, inactiveMinutes: policy.inactiveTimeoutMinutes, freshSeconds }
@@ -197,11 +198,15 @@ export class Autoscaler {
 
   async #change(row: ScaledRow, memory: Kept, decision: Decision, now: number): Promise<void> {
     const { db, wake } = this.#context
+    // Whatever comes of it, the next look sees.
+    memory.dueAt = 0
     const at = new Date(now)
     const cause = causeWords[decision.cause] ?? 'load'
     const refusal = await db.tx(async (tx): Promise<string | null> => {
       const locked = await deployments.lockDeployment(tx, row.id)
       if (locked?.desired !== 'running' || locked.desired_replicas !== row.desired_replicas) return null
+      // A window began or ended, or another policy came meanwhile: the next look decides by that.
+      if (canonical(rulesOf(locked)) !== canonical(rulesOf(row))) return null
       const change = { row: locked, to: decision.desired, cause, why: decision.why, at }
       try {
         const held = {
@@ -236,17 +241,8 @@ export class Autoscaler {
     if (now - quietSince < policy.inactiveTimeoutMinutes * 60_000) return false
     await this.#context.db.tx(async (tx) => {
       const locked = await deployments.lockDeployment(tx, row.id)
-      if (locked?.desired !== 'running') return
-      const at = new Date(now)
-      await deployments.setDesired(tx, row.id, 'stopped', at)
-      await deployments.touch(tx, row.id, at)
-      await record(tx, {
-        orgId: row.org_id,
-        deploymentId: row.id,
-        type: 'deployment.stop_asked',
-        data: { by: 'inactive_timeout' },
-        at,
-      })
+      if (locked?.desired !== 'running' || canonical(rulesOf(locked)) !== canonical(rulesOf(row))) return
+      await stopDeployment(tx, locked, { cause: 'inactive_timeout', by: 'inactive_timeout' }, new Date(now))
     })
     this.#context.wake()
     return true
@@ -257,4 +253,9 @@ export class Autoscaler {
 function countedText(state: object): string {
   const { lookedAt: _moment, ...counted } = state as Partial<ScalingState>
   return canonical(counted)
+}
+
+/** What a decision is bound by and others write. */
+function rulesOf(row: Pick<ScaledRow, 'scaling' | 'spec' | 'calendar'>): object {
+  return { policy: policyOf(row), limits: limitsOf(row) }
 }

@@ -80,12 +80,13 @@ export class Rows {
   }
 }
 
-/** Spec, policy and calendar change together with the moment of the last change. */
+/** What is not compared changes together with the moment of the last change. */
 function isSame(a: ScaledRow, b: ScaledRow): boolean {
   return (
     a.updated_at.getTime() === b.updated_at.getTime() &&
     a.desired_replicas === b.desired_replicas &&
     a.ready_replicas === b.ready_replicas &&
-    a.replica_ids.join() === b.replica_ids.join()
+    a.replica_ids.join() === b.replica_ids.join() &&
+    JSON.stringify([a.scaling, a.calendar]) === JSON.stringify([b.scaling, b.calendar])
   )
 }

@@ -89,12 +89,14 @@ export interface ScaledRow
   /** The autoscaler's state; {} before its first look. */
   autoscaler: object
   updated_at: Date
+  /** What the calendar says of it. */
+  calendar: DeploymentRow['calendar']
   /** Those that may hold requests. */
   replica_ids: string[]
 }
 
-const scaledColumns = `d.id, d.org_id, d.spec, d.scaling, d.desired_replicas, d.ready_replicas, d.autoscaler, d.updated_at,
-  coalesce((select array_agg(r.id order by r.id) from replicas r
+const scaledColumns = `d.id, d.org_id, d.spec, d.scaling, d.desired_replicas, d.ready_replicas, d.autoscaler, d.calendar,
+  d.updated_at, coalesce((select array_agg(r.id order by r.id) from replicas r
             where r.deployment_id = d.id and r.phase in ('ready', 'draining')), '{}') as replica_ids`
 const runs = `d.desired = 'running' and d.phase <> 'failed'`
 

@@ -13,7 +13,7 @@ const actDeadlineMs = 60_000
 
 export type Outcome =
   | { replicaId: string; result: 'started' }
-  | { replicaId: string; result: 'refused'; short: boolean; why: string }
+  | { replicaId: string; result: 'refused'; row: store.ReplicaRow; short: boolean; why: string }
 
 /** Calls the providers, all at once, each with a deadline. */
 export async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[]): Promise<Outcome[]> {
@@ -28,9 +28,9 @@ export async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[
 }
 
 async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
+  const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
+  if (!row) return null
   try {
-    const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
-    if (!row) return null
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
     await within(world, driver.create(makeOrder(world, snapshot, row)))
@@ -45,6 +45,7 @@ async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): 
     return {
       replicaId,
       result: 'refused',
+      row,
       short: error instanceof ComputeError && error.meaning === 'capacity_short',
       why: (error as Error).message,
     }

@@ -11,7 +11,7 @@ export interface RouteReplica {
   port: number
   /** Bearer key that the engine demands. */
   key: string
-  /** `draining`: finish what is there, send nothing new. */
+  /** `draining`: it goes, or does not answer its probes: finish what is there, send nothing new. */
   state: 'ready' | 'draining'
   /** Share of traffic of this replica's revision, 0 … 100. */
   weight: number

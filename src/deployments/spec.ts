@@ -3,12 +3,13 @@ import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.t
 import { Fault } from '../kernel/fault.ts'
 import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
+import type { CalendarWish } from './calendar-change.ts'
 import type { Wanted } from './place.ts'
 import { checkCeiling } from './prices.ts'
 import type { ScalingPolicy } from './scaling.ts'
 
 /** A create request in our own words. Absent = default. */
-export interface DeploymentWish {
+export interface DeploymentWish extends CalendarWish {
   name: string
   modelId: string
   /** With count and region: the one choice; absent when there is a list. */

@@ -132,7 +132,13 @@ async function recordIntent(
 }
 
 function wishOf(row: store.DeploymentRow): Wish {
-  return { desired: row.desired, desiredReplicas: row.desired_replicas, revision: row.revision, starts: row.starts }
+  return {
+    desired: row.desired,
+    desiredReplicas: row.desired_replicas,
+    revision: row.revision,
+    stoppedBy: row.stopped_by,
+    starts: row.starts,
+  }
 }
 
 async function recordRollback(
@@ -158,14 +164,18 @@ async function recordUpdate(
   await store.patchReplica(tx, action.replicaId, action.patch)
   const base = { orgId: deployment.org_id, deploymentId: deployment.id, at }
   const { phase, exit } = action.patch
-  if (phase === 'ready') {
-    const start_ms = at.getTime() - before.created_at.getTime()
+  // A drain that is called off is no start.
+  if (phase === 'ready' && action.patch.readyAt !== undefined) {
+    await store.proveRevision(tx, before.revision_id)
+    const start_ms = Math.max(0, at.getTime() - before.created_at.getTime())
     await record(tx, {
       ...base,
       type: 'replica.ready',
       data: { replica_id: before.id, start_ms, phases: action.patch.startPhases ?? before.start_phases },
     })
   }
+  if (phase === 'ready' && action.patch.drainAt === null)
+    await record(tx, { ...base, type: 'replica.drain_called_off', data: { replica_id: before.id } })
   if (phase === 'draining') await record(tx, { ...base, type: 'replica.draining', data: { replica_id: before.id } })
   if (phase === 'gone') {
     await record(tx, { ...base, type: 'replica.gone', data: { replica_id: before.id } })
@@ -303,9 +313,11 @@ function routeFor(
     replicas: replicas.map((r) => ({
       id: r.id,
       phase: r.phase,
+      silent: r.unhealthy_since !== null,
       address: r.address,
       port: r.port,
       key: engineKey(world.seal, r.id),
+      weight: snapshot.revisions.find(({ id }) => id === r.revision_id)?.weight ?? 100,
     })),
   })
 }
@@ -337,10 +349,14 @@ async function applyRefusal(
   at: Date,
 ): Promise<void> {
   const { deployment } = snapshot
+  const { row, why } = outcome
   const ms = at.getTime()
-  const exit = { at: ms, code: null, signal: null, lastLines: [], why: outcome.why }
-  await store.patchReplica(tx, outcome.replicaId, { phase: 'gone', endedAt: ms, goneAt: ms, exit })
-  const data = { replica_id: outcome.replicaId, why: outcome.why }
+  const exit = { at: ms, code: null, signal: null, lastLines: [], why }
+  // One that took over a place goes as one that ran does: the place is passed on before it is free.
+  const keepsPlace = row.after_replica !== null && !outcome.short
+  const gone = keepsPlace ? { phase: 'deleting' as const } : { phase: 'gone' as const, goneAt: ms }
+  await store.patchReplica(tx, row.id, { ...gone, endedAt: ms, exit })
+  const data = { replica_id: row.id, why }
   await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'replica.refused', data, at })
-  if (!outcome.short) await store.countFailedStart(tx, deployment.id, { at: ms, why: outcome.why })
+  if (!outcome.short) await store.countFailedStart(tx, deployment.id, { revisionId: row.revision_id, at: ms, why })
 }

@@ -1,5 +1,6 @@
 /** What one attempt means: an answer for the client and its settlement, a reason to try elsewhere, or a Fault. */
 import type { Route } from '../deployments/routes.ts'
+import type { InferenceRoute } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import { never } from '../kernel/never.ts'
 import { beginStream, sendPlain, shownModel, streamEnd } from './answer.ts'
@@ -24,6 +25,8 @@ export interface Again {
   fault: Fault
 }
 
+/** Routes whose streams end with a finish reason and `[DONE]`. */
+const saysWhenComplete: ReadonlySet<InferenceRoute> = new Set(['chat/completions', 'completions'])
 /** Largest event of a stream. */
 const eventMaximumBytes = 8 * 1024 * 1024
 const retryAfterSeconds = 2
@@ -94,6 +97,13 @@ export class Sending implements StreamBegin {
     const exchange = this.#exchange
     exchange.bytesOut += rest.length + streamEnd.length
     const usage = this.#usageSoFar()
+    if (stream.errorText === null && !stream.complete && saysWhenComplete.has(exchange.meant.route)) {
+      // It closed in good order in the middle of its answer. For the client that is no end.
+      exchange.response.write(rest, 'latin1')
+      const fault = lost('its stream ended without a reason')
+      this.#settle({ status: fault.status, code: fault.code, usage })
+      throw fault
+    }
     // The engine's own error event has passed already.
     if (stream.errorText === null) this.#settle({ status: 200, code: null, usage })
     else this.#settle({ status: 500, code: 'engine_failed', usage })

@@ -78,7 +78,7 @@ export const settings = {
   'liveness.unresponsive_seconds': setting(
     count(1, 3600),
     30,
-    'A ready engine that answers no probe this long is replaced.',
+    'A ready engine that answers no probe gets nothing new; after this long another takes its place.',
   ),
   'drain.deadline_seconds': setting(
     count(0, 86_400),
@@ -114,6 +114,12 @@ export const settings = {
     z.coerce.number().min(0).max(86_400),
     60,
     'Shortest idle timeout of a scaling policy.',
+  ),
+  'schedule.windows_maximum': setting(count(1, 1000), 20, 'Most windows of one schedule.'),
+  'lease.warning_seconds': setting(
+    count(0, 2_592_000),
+    3600,
+    'So long before the end of a lease (expires_at) the event deployment.expiring tells of it.',
   ),
   'quota.gpus': setting(count(0, 100_000), 8, 'GPUs an organisation may hold unless the operator sets another number.'),
   replicas_maximum: setting(count(1, 1000), 10, 'Most replicas of one deployment.'),

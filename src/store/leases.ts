@@ -32,22 +32,28 @@ export interface ClaimOptions {
   limit: number
 }
 
-/** Claims due rows: those with a dead holder first, then by due time. Rows that others are claiming are passed over. */
+/** Claims due rows, in this order: those with a dead holder, then by due time, the older row first. Rows that others are claiming are passed over. */
 export async function claim(db: Querier, { table, owner, now, leaseMs, limit }: ClaimOptions): Promise<Lease[]> {
   const token = `${owner}.${randomToken(12)}`
-  const rows = await db.query<{ id: string }>(
+  const rows = await db.query<{ id: string; heldUntil: Date | null; dueAt: Date | null }>(
     `with due as (
-       select id from ${table}
+       select id, lease_until, next_at from ${table}
        where (lease_until is null and next_at <= $1) or lease_until <= $1
-       order by lease_until nulls last, next_at
+       order by lease_until nulls last, next_at, id
        limit $2
        for update skip locked
      )
      update ${table} as claimed
      set lease_token = $3, lease_until = $4, next_at = case when claimed.next_at > $1 then claimed.next_at end
      from due where claimed.id = due.id
-     returning claimed.id`,
+     returning claimed.id, due.lease_until as "heldUntil", due.next_at as "dueAt"`,
     [new Date(now), limit, token, new Date(now + leaseMs)],
+  )
+  const time = (at: Date | null) => at?.getTime() ?? Number.POSITIVE_INFINITY
+  const sooner = (a: number, b: number) => (a === b ? 0 : a - b)
+  rows.sort(
+    (a, b) =>
+      sooner(time(a.heldUntil), time(b.heldUntil)) || sooner(time(a.dueAt), time(b.dueAt)) || (a.id < b.id ? -1 : 1),
   )
   return rows.map(({ id }) => ({ table, id, token }))
 }

@@ -11,6 +11,7 @@ export function step(world: World): string {
     boot: 14,
     crash: 3,
     hang: 1,
+    heal: 1,
     wish: 4,
     time: 14,
     capacity: 1,
@@ -22,7 +23,7 @@ export function step(world: World): string {
   const machine = random.pick([...world.machines.values()].filter((m) => m.state !== 'dead'))
   switch (event) {
     case 'turn': {
-      const due = world.deployments.filter((d) => d.wakeAt !== null && d.wakeAt <= world.now)
+      const due = world.deployments.filter((d) => world.isDue(d))
       const next = random.pick(due)
       if (next) world.turn(next, random.chance(0.05) ? random.pick(['record', 'act'] as const)! : null)
       break
@@ -36,6 +37,9 @@ export function step(world: World): string {
       break
     case 'hang':
       if (machine) machine.answers = false
+      break
+    case 'heal':
+      if (machine?.state === 'up') machine.answers = true
       break
     case 'wish':
       wish(world, deployment)
@@ -99,12 +103,15 @@ function checkDeployment(world: World, deployment: Deployment): void {
   const staying = live.filter(isStaying)
   if (deployment.phase === 'deleted') assert.equal(live.length, 0, `${deployment.id} is deleted but has replicas`)
   assert(!deployment.overshoot, `${deployment.id} starts more than it wants`)
+  assert(!deployment.struck, `${deployment.id} gave up although a replica serves`)
+  assert(!deployment.hasty, `${deployment.id} let one go that may come back, with nothing in its place`)
   assert(!deployment.gap, `${deployment.id} rolls with a gap`)
   const looked = deployment.wakeAt === null || deployment.wakeAt > world.now
   if (!looked) return
   if (deployment.desired === 'running' && deployment.phase !== 'failed')
     assert(
-      staying.length <= deployment.desiredReplicas + (deployment.phase === 'rolling' ? 1 : 0),
+      staying.filter((row) => !world.isLost(row)).length <=
+        deployment.desiredReplicas + (deployment.phase === 'rolling' ? 1 : 0),
       `${deployment.id} has ${staying.length} of ${deployment.desiredReplicas} wanted`,
     )
   if (deployment.phase === 'failed') assert.equal(staying.length, 0, `${deployment.id} failed but keeps replicas`)
@@ -115,15 +122,21 @@ function checkDeployment(world: World, deployment: Deployment): void {
     )
   if (live.length > 0 || deployment.phase === 'queued')
     assert(deployment.wakeAt !== null, `${deployment.id} would never be looked at again`)
-  if (deployment.starts.failed >= settings.brakeAfter && deployment.desired === 'running')
+  const serves = staying.some((row) => row.phase === 'ready' && !world.isLost(row))
+  if (deployment.starts.failed >= settings.brakeAfter && deployment.desired === 'running' && !serves)
     assert.equal(deployment.phase, 'failed')
+  assert(deployment.phase !== 'failed' || deployment.starts.failed >= settings.brakeAfter, 'failed for no reason')
 }
 
 /** What a running deployment comes to rest as. */
 function restOf(deployment: Deployment): string {
-  if (deployment.starts.failed >= settings.brakeAfter) {
-    const left = deployment.revisions.filter((revision) => !revision.failed)
-    assert(left.length <= 1, `${deployment.id} gave up although revision ${left[1]?.number} is left`)
+  if (deployment.phase === 'failed') {
+    const [target, ...others] = deployment.revisions.filter((revision) => !revision.failed)
+    const worked = others.find((revision) => revision.proven)
+    assert(
+      target?.proven || target?.late || !worked,
+      `${deployment.id} gave up although revision ${worked?.number} is left`,
+    )
     return 'failed'
   }
   return deployment.desiredReplicas === 0 ? 'asleep' : 'serving'

@@ -60,6 +60,20 @@ const planted: Record<string, typeof plan> = {
       : []
     return { ...result, actions: [...result.actions, ...drain] }
   },
+  'lets go of what is silent before another has its place': (input) => {
+    const silent = input.replicas.find(({ phase, unhealthySince }) => phase === 'ready' && unhealthySince !== null)
+    const result = plan(input)
+    if (!silent || input.now - silent.unhealthySince! < input.settings.unresponsiveMs) return result
+    const exit = { at: silent.unhealthySince!, code: null, signal: null, lastLines: [], why: 'It is silent.' }
+    const patch = { phase: 'deleting' as const, endedAt: exit.at, exit }
+    return {
+      ...result,
+      actions: [
+        ...result.actions.filter((a) => a.do !== 'plan_replica'),
+        { do: 'update', replicaId: silent.id, patch },
+      ],
+    }
+  },
   'forgets that it was deleted': (input) =>
     input.deployment.desired === 'deleted'
       ? plan({ ...input, deployment: { ...input.deployment, desired: 'running' } })

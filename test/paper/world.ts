@@ -4,8 +4,9 @@
  */
 import type { Observation, Offer, Placement } from '../../src/compute/contract.ts'
 import type { plan as realPlan } from '../../src/deployments/plan.ts'
-import { isStaying, type ReplicaView } from '../../src/deployments/replica.ts'
+import { isLost, isStaying, type ReplicaView } from '../../src/deployments/replica.ts'
 import { noStarts, type PlanSettings, type Starts } from '../../src/deployments/situation.ts'
+import { callsForTurn } from '../../src/deployments/watch.ts'
 import type { Readiness } from '../../src/engines/contract.ts'
 import type { Phase, Reason } from '../../src/kernel/phase.ts'
 import { Random } from './random.ts'
@@ -34,7 +35,10 @@ export interface Deployment {
     number: number
     hardware: { gpuType: string; gpuCount: number; region: null }[]
     failed: boolean
+    proven: boolean
     bad: boolean
+    /** Made while the deployment was given up. */
+    late: boolean
   }[]
   wakeAt: number | null
   ready: number
@@ -43,6 +47,10 @@ export interface Deployment {
   overshoot: boolean
   /** The last turn took a serving replica away although fewer than wanted were left. */
   gap: boolean
+  /** The last turn gave up although a replica served. */
+  struck: boolean
+  /** The last turn let one go that answers no more, with nothing in its place. */
+  hasty: boolean
 }
 
 export const settings: PlanSettings = {
@@ -94,6 +102,8 @@ export class World {
       why: [],
       overshoot: false,
       gap: false,
+      struck: false,
+      hasty: false,
     }
     this.addRevision(deployment, this.random.chance(0.15))
     this.deployments.push(deployment)
@@ -104,14 +114,27 @@ export class World {
   addRevision(deployment: Deployment, bad: boolean): void {
     const hardware = [{ gpuType: 'h100', gpuCount: this.random.int(1, 2), region: null }]
     const number = (deployment.revisions[0]?.number ?? 0) + 1
-    deployment.revisions = [{ id: this.id('rev'), number, hardware, failed: false, bad }, ...deployment.revisions]
-    deployment.starts = noStarts
+    const late = deployment.phase === 'failed'
+    const revision = { id: this.id('rev'), number, hardware, failed: false, proven: false, bad, late }
+    deployment.revisions = [revision, ...deployment.revisions]
+    if (deployment.phase !== 'failed') deployment.starts = noStarts
     deployment.wakeAt = this.now
   }
 
   isBad(row: Row): boolean {
     const deployment = this.deployments.find((d) => d.id === row.deploymentId)!
     return deployment.revisions.find((r) => r.id === row.revisionId)!.bad
+  }
+
+  /** Its time has come, or the watcher asks for a turn. */
+  isDue(deployment: Deployment): boolean {
+    if (deployment.wakeAt !== null && deployment.wakeAt <= this.now) return true
+    return this.live(deployment).some((row) => callsForTurn(this.view(row), this.now, settings))
+  }
+
+  /** It answers no more; its successor may be on its way. */
+  isLost(row: Row): boolean {
+    return isLost(row, this.now, settings)
   }
 
   live(deployment: Deployment): Row[] {
@@ -142,9 +165,13 @@ export class World {
     }
     const result = this.plan(input)
     const before = rows.filter(isStaying).length
+    const lost = new Set(rows.filter((row) => this.isLost(row)).map(({ id }) => id))
     const created: Row[] = []
     for (const action of result.actions) {
-      if (action.do === 'update') Object.assign(this.rows.get(action.replicaId)!, action.patch)
+      if (action.do === 'update') {
+        const row = Object.assign(this.rows.get(action.replicaId)!, action.patch)
+        if (action.patch.readyAt !== undefined) deployment.revisions.find((r) => r.id === row.revisionId)!.proven = true
+      }
       if (action.do === 'plan_replica')
         created.push(this.addRow(deployment, action.revisionId, action.placement, action.after))
       if (action.do === 'fail_revision') deployment.revisions.find((r) => r.id === action.revisionId)!.failed = true
@@ -160,11 +187,23 @@ export class World {
     })
     const staying = this.live(deployment).filter(isStaying)
     const rolling = new Set(staying.map((row) => row.revisionId)).size > 1 ? 1 : 0
-    deployment.overshoot = staying.length > Math.max(before, deployment.desiredReplicas + rolling)
+    const spare = staying.filter((row) => this.isLost(row)).length
+    deployment.overshoot = staying.length > Math.max(before, deployment.desiredReplicas + rolling + spare)
     const drains = result.actions.some((a) => a.do === 'update' && a.patch.phase === 'draining')
     const inPlace = created.some((row) => row.after !== null)
     const wanted = deployment.desired === 'running' && phase !== 'failed' ? deployment.desiredReplicas : 0
     deployment.gap = drains && !inPlace && staying.filter((row) => row.phase === 'ready').length < wanted
+    const answers = (row: Row) => row.phase === 'ready' && this.machines.get(row.id)?.answers === true
+    const kept = rows.filter((row) => answers(row) && !this.isLost(row))
+    deployment.struck = phase === 'failed' && kept.length > 0
+    const silent = result.actions.filter(
+      (a) =>
+        a.do === 'update' &&
+        a.patch.phase === 'deleting' &&
+        lost.has(a.replicaId) &&
+        this.machines.get(a.replicaId)?.state === 'up',
+    )
+    deployment.hasty = wanted > 0 && silent.length > 0 && kept.length + created.length === 0
     if (dieAfter === 'record') {
       this.restart(deployment)
       return

@@ -2,6 +2,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type ComputeDriver, ComputeError, type Observation, type Offer } from '../../compute/contract.ts'
+import type { EngineDriver, Readiness } from '../../engines/contract.ts'
 import type { Clock } from '../../runtime/clock.ts'
 
 /** Moves when it is told to. */
@@ -48,6 +49,8 @@ export class Machines implements ComputeDriver {
   next: 'ready' | 'loading' | 'crash' | 'rejected' = 'ready'
   /** What happens meanwhile, once, when a turn gets there. */
   readonly meanwhile = new Map<Moment, () => Promise<unknown>>()
+  /** False: nobody knows what runs. */
+  reachable = true
   /** Every create that was acknowledged. */
   created = 0
   readonly #clock: Clock
@@ -122,6 +125,14 @@ export class Machines implements ComputeDriver {
     if (machine.server === null) await this.#listen(machine)
   }
 
+  /** What an engine driver makes of the engine's answer. */
+  heard(id: string, engine: Pick<EngineDriver, 'readiness'>): Readiness | null {
+    const machine = this.all.get(id)
+    if (machine === undefined || machine.exit !== null) return null
+    if (machine.engine === 'silent') return engine.readiness(null, '')
+    return engine.readiness(machine.health.status, machine.health.body)
+  }
+
   kill(id: string, lastLine: string): void {
     const machine = this.all.get(id)!
     machine.server?.close()
@@ -138,6 +149,7 @@ export class Machines implements ComputeDriver {
     const once = this.meanwhile.get(moment)
     this.meanwhile.delete(moment)
     await once?.()
+    if (!this.reachable && moment !== 'record') throw new ComputeError('unavailable', 'The provider does not answer.')
   }
 
   #listen(machine: Machine): Promise<void> {
