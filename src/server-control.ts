@@ -11,7 +11,7 @@ import { Deployments } from './deployments/commands.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
 import { Schedules } from './deployments/schedules.ts'
-import { availableEngines } from './engines/registry.ts'
+import { enginesOf } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
 import { loadCatalogue } from './models/catalogue.ts'
 import { loadHardware } from './models/hardware.ts'
@@ -35,8 +35,12 @@ runPart<ControlSetup>(async (setup, tell) => {
     seal,
     log,
     computes: computeDrivers(config, setup, log),
-    engines: availableEngines(),
-    models: loadCatalogue({ allowPaths: config['models.allow_paths'], starterStandsIn: config.fleet === 'emulated' }),
+    engines: enginesOf(config.fleet),
+    models: loadCatalogue({
+      allowPaths: config['models.allow_paths'],
+      starterStandsIn: config.fleet === 'emulated',
+      simulated: config.fleet === 'simulated',
+    }),
     hardware: loadHardware(config['compute.prices']),
   }
   const access = new Access(db, seal, clock)

@@ -207,6 +207,7 @@ const deployment: Explanation['deployment'] = {
   hourly_cost_max_usd: 4.41,
   cost_usd: 0.0031,
   emulated: true,
+  simulated: false,
   served_by: null,
   expires_at: null,
   schedule: null,

@@ -33,9 +33,9 @@ export const settings = {
   host: setting(text, '127.0.0.1', 'Address to listen on.'),
   data: setting(text, join(homeFolder(), '.paddock'), 'Data folder; only its owner can enter it.'),
   fleet: setting(
-    z.enum(['local', 'emulated']),
+    z.enum(['local', 'emulated', 'simulated']),
     'local',
-    'Hardware: what this machine has, or every GPU type as slots on it.',
+    'Hardware: what this machine has, every GPU type as slots on it, or every type made up, without any engine.',
   ),
   keep_engines: setting(flag, false, 'Leave engines running at shutdown, for the next start to adopt.'),
   public_url: setting(z.string(), '', 'Address under which clients reach this server; default: http://host:port.'),
@@ -56,6 +56,11 @@ export const settings = {
     'Engines end by themselves when nobody renewed them this long.',
   ),
   'compute.local.stop_grace_seconds': setting(count(0, 600), 10, 'Seconds between SIGTERM and SIGKILL for an engine.'),
+  'compute.simulated.script': setting(
+    z.string(),
+    '',
+    'Simulated fleet: JSON file that says what hardware there is and what goes wrong with it.',
+  ),
   'compute.prices': setting(prices, {}, 'USD per unit-hour by GPU type; overrides the catalogue.'),
   'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
   'start.deadline_seconds': setting(count(1, 86_400), 600, 'A start that takes longer counts as failed.'),

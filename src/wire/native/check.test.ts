@@ -65,7 +65,7 @@ const cases: [string, unknown, string][] = [
   [
     'an engine that nobody knows',
     { ...good, engine: { type: 'tgi' } },
-    'invalid_request: engine.type: must be one of auto, llamacpp, llama-server, vllm, sglang; seen: "tgi".',
+    'invalid_request: engine.type: must be one of auto, llamacpp, llama-server, vllm, sglang, simulated; seen: "tgi".',
   ],
   [
     'an engine that is a text',

@@ -78,6 +78,7 @@ test('a deployment, field by field', () => {
     hourly_cost_max_usd: 4.41,
     cost_usd: 0.001225,
     emulated: true,
+    simulated: false,
     served_by: 'paddock/starter',
     expires_at: '1970-01-02T00:00:00.000Z',
     preset: 'speed',

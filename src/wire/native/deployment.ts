@@ -15,7 +15,7 @@ import {
 } from './schedule.ts'
 import { nativeStatus, nativeStatuses } from './status.ts'
 
-export const engineTypes = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang'] as const
+export const engineTypes = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang', 'simulated'] as const
 type NamedEngine = Exclude<(typeof engineTypes)[number], 'auto'>
 
 const engineWish = z.strictObject({
@@ -132,6 +132,7 @@ export const deployment = z
     hourly_cost_max_usd: usd.meta({ description: 'The most that an hour can cost with these settings.' }),
     cost_usd: usd.meta({ description: 'Cost so far, in US dollars.' }),
     emulated: z.boolean().meta({ description: 'true: this machine stands in for the named hardware or model.' }),
+    simulated: z.boolean().meta({ description: 'true: nothing computes; the answers are made up.' }),
     served_by: orNull(z.string()).meta({ description: 'The model that really answers, when it is another one.' }),
     expires_at: orNull(instant).meta({ description: 'The end of its lease; null: none.' }),
     schedule: orNull(scheduleSummary),
@@ -267,6 +268,7 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     hourly_cost_max_usd: usdNumber(view.hourlyCostMax),
     cost_usd: usdNumber(view.cost),
     emulated: view.emulated,
+    simulated: view.spec.engine.type === 'simulated',
     served_by: view.servedBy,
     expires_at: iso(view.expiresAt),
     schedule: renderSummary(view.schedule),
