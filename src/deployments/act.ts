@@ -29,7 +29,8 @@ export async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[
 
 async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
   const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
-  if (!row) return null
+  // A turn that stood still for long must not make anew what others have made, or removed, since.
+  if (row?.phase !== 'planned') return null
   try {
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
