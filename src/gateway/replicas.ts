@@ -6,7 +6,6 @@
  */
 import { Pool } from 'undici'
 import type { Route, RouteReplica, RouteTable } from '../deployments/routes.ts'
-import type { EngineType } from '../engines/contract.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
 import type { Log } from '../runtime/log.ts'
@@ -226,7 +225,8 @@ export class Replicas {
   }
 
   #engineOf(link: Link): EngineDialect | null {
-    const type: EngineType | undefined = this.#routes.byId(link.deploymentId)?.engine
+    const route = this.#routes.byId(link.deploymentId)
+    const type = route?.replicas.find(({ id }) => id === link.id)?.engine ?? route?.engine
     return (type && this.#engines.get(type)) ?? null
   }
 }
