@@ -5,22 +5,28 @@ import type { EventData } from '../events/catalogue.ts'
 import { record } from '../events/store.ts'
 import { canonical } from '../kernel/canonical.ts'
 import { Fault } from '../kernel/fault.ts'
-import { reasonOf } from '../kernel/phase.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
+import type { CalendarWish } from './calendar-change.ts'
+import { keepCalendar } from './calendar-keep.ts'
+import { setStoppedBy } from './calendar-store.ts'
 import { changeDeployment, type Write } from './change.ts'
 import { allowed, type DeploymentContext } from './context.ts'
 import { checkCeiling } from './prices.ts'
-import { checkGrowth, checkQuota } from './quota.ts'
+import { checkGrowth } from './quota.ts'
 import { checkRoom } from './room.ts'
 import { floorOf, policyOf } from './scaling.ts'
 import { freeOffers } from './snapshot.ts'
 import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
+import { bringBack, stopDeployment } from './stop-start.ts'
 import * as store from './store.ts'
 
 /** A part of the spec; absent = as before. `undefined` = the default again. */
 export type SpecChange = Partial<
-  Omit<DeploymentWish, 'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast'>
+  Omit<
+    DeploymentWish,
+    'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast' | 'preset' | keyof CalendarWish
+  >
 >
 
 export interface RevisionView {
@@ -42,15 +48,19 @@ export class Lifecycle {
   /** Frees the hardware and ends billing; `start` brings it back. Works while it is still starting. Idempotent. */
   async stop(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
     await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
-      if (row.desired === 'stopped') return
-      await store.setDesired(tx, row.id, 'stopped', at)
-      await event(tx, row, 'deployment.stop_asked', { by: principal.keyId }, at)
-      const route = await store.routeOf(tx, row.id)
-      if (route) await store.publishRoute(tx, { ...route, phase: 'stopping', reason: reasonOf('stopping', at) })
+      const by = principal.keyId
+      if (row.desired === 'running') return stopDeployment(tx, row, { cause: 'person', by }, at)
+      if (row.stopped_by === null || row.stopped_by === 'person') return
+      // Its schedule would have started it again; now a person has said it.
+      await setStoppedBy(tx, row.id, 'person')
+      await event(tx, row, 'deployment.stop_asked', { by }, at)
     })
   }
 
-  /** Brings a stopped or failed deployment back; a running one is left as it is. `failFast`: as at a create. */
+  /**
+   * Brings a stopped or failed deployment back; a running one is left as it is. `failFast`: as at a create. Throws Fault
+   * `conflict` when its lease is over.
+   */
   async start(
     principal: Principal,
     idOrName: string,
@@ -58,40 +68,47 @@ export class Lifecycle {
     { failFast = false }: { failFast?: boolean } = {},
   ): Promise<void> {
     const offers = failFast ? await freeOffers(this.#context) : []
-    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, locked, at) => {
+      // What the calendar had to do before this comes before it: it must not undo the start afterwards.
+      const { row } = await keepCalendar(this.#context, tx, locked, at)
       if (row.desired === 'running' && row.phase !== 'failed') return
       if (failFast) checkRoom(row.spec, floorOf(policyOf(row)), offers, this.#context.hardware)
-      await this.#bringBack(tx, row, at)
+      await bringBack(this.#context, tx, row, at)
       await event(tx, row, 'deployment.start_asked', { by: principal.keyId }, at)
     })
   }
 
   /** New replicas of the same spec, rolled in without a gap where there is room. A stopped one is started. */
   async restart(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
-    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, locked, at) => {
+      const { row } = await keepCalendar(this.#context, tx, locked, at)
       const revision = await this.#addRevision(tx, row, row.spec, at)
-      if (row.desired === 'stopped' || row.phase === 'failed') await this.#bringBack(tx, row, at)
+      if (row.desired === 'stopped' || row.phase === 'failed') await bringBack(this.#context, tx, row, at)
       await event(tx, row, 'deployment.restart_asked', { by: principal.keyId, revision }, at)
     })
   }
 
-  /** Another spec = another revision, rolled to. Nothing changed = nothing done. Throws as `create` does. */
+  /**
+   * Another spec = another revision, rolled to. Nothing changed = nothing done. `alongside` is written before it and
+   * returns what it changed. Returns the names of all that changed. Throws as `create` does.
+   */
   async change(
     principal: Principal,
     idOrName: string,
-    change: SpecChange,
+    change: SpecChange | ((row: store.DeploymentRow) => SpecChange),
     once: Once | null = null,
-    alongside?: Write,
-  ): Promise<void> {
-    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
-      await alongside?.(tx, row, at)
+    alongside?: Write<string[]>,
+  ): Promise<string[]> {
+    return changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+      const others = (await alongside?.(tx, row, at)) ?? []
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
-      const { spec } = makeSpec(changedWish(after, change), this.#context)
+      const { spec } = makeSpec(changedWish(after, change instanceof Function ? change(row) : change), this.#context)
       const changed = changedFields(row.spec, spec)
-      if (changed.length === 0) return
+      if (changed.length === 0) return others
       await this.#checkGrowth(tx, after, spec)
       const revision = await this.#addRevision(tx, row, spec, at)
       await event(tx, row, 'deployment.changed', { revision, by: principal.keyId, changed }, at)
+      return [...others, ...changed]
     })
   }
 
@@ -128,16 +145,6 @@ export class Lifecycle {
     }))
   }
 
-  /** What does not run holds nothing of the quota: it is checked as if it were new. */
-  async #bringBack(tx: Tx, row: store.DeploymentRow, at: Date): Promise<void> {
-    const replicas = floorOf(policyOf(row))
-    const desiredReplicas = Math.max(replicas, row.desired_replicas)
-    const asked = { id: row.id, spec: row.spec, scaling: policyOf(row), desiredReplicas }
-    await checkQuota(tx, row.org_id, asked, this.#context)
-    await store.setDesired(tx, row.id, 'running', at)
-    await store.resetStarts(tx, row.id, replicas)
-  }
-
   async #checkGrowth(tx: Tx, row: store.DeploymentRow, spec: DeploymentSpec): Promise<void> {
     if (row.desired !== 'running') return
     const before = { id: row.id, spec: row.spec, scaling: policyOf(row), desiredReplicas: row.desired_replicas }
@@ -149,7 +156,8 @@ export class Lifecycle {
     const number = (newest?.number ?? 0) + 1
     await store.insertRevision(tx, { id: newId('rev', this.#context.clock), deployment_id: row.id, number, spec }, at)
     await store.setRevision(tx, row.id, number, spec, at)
-    await store.resetStarts(tx, row.id, 0)
+    // What was given up stays down until somebody starts it, however its settings change.
+    if (row.phase !== 'failed') await store.resetStarts(tx, row.id, 0)
     return number
   }
 }

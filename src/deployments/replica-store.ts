@@ -37,7 +37,11 @@ type Db = Database | Tx
 /** Units held by replicas that are not gone, by hardware. */
 export async function heldUnits(db: Db): Promise<HeldUnits[]> {
   const rows = await db.query<Omit<HeldUnits, 'units'> & { units: string }>(
-    `select provider, gpu_type as "gpuType", region, sum(gpu_count) as units from replicas where phase <> 'gone' group by 1, 2, 3`,
+    `select provider, gpu_type as "gpuType", region, sum(gpu_count) as units from replicas where phase <> 'gone'
+       -- a successor and the one whose place it waits for hold it once
+       and (after_replica is null or not exists
+         (select 1 from replicas as before where before.id = replicas.after_replica and before.phase <> 'gone'))
+     group by 1, 2, 3`,
   )
   return rows.map((row) => ({ ...row, units: Number(row.units) }))
 }
@@ -55,6 +59,15 @@ export async function liveReplicasOf(db: Db, deploymentId: string): Promise<Repl
   const rows = await db.query<ReplicaRow>(
     `select ${replicaColumns} from replicas where deployment_id = $1 and phase <> 'gone' order by created_at, id`,
     [deploymentId],
+  )
+  return rows
+}
+
+/** The same of many, each deployment's oldest first. */
+export async function liveReplicasOfMany(db: Db, deploymentIds: readonly string[]): Promise<ReplicaRow[]> {
+  const rows = await db.query<ReplicaRow>(
+    `select ${replicaColumns} from replicas where deployment_id = any($1) and phase <> 'gone' order by created_at, id`,
+    [deploymentIds],
   )
   return rows
 }
@@ -80,7 +93,9 @@ export interface CostRow {
 export async function servingIntervals(db: Db, deploymentIds: readonly string[]): Promise<CostRow[]> {
   const rows = await db.query<CostRow>(
     `select deployment_id, price_micro_usd_per_unit_hour as price, gpu_count as units,
-       (extract(epoch from ready_at) * 1000)::bigint as from_ms, (extract(epoch from ended_at) * 1000)::bigint as to_ms
+       (extract(epoch from ready_at) * 1000)::bigint as from_ms,
+       -- when it answers again the silence counts, else it ended where that began
+       (extract(epoch from coalesce(ended_at, unhealthy_since)) * 1000)::bigint as to_ms
      from replicas where deployment_id = any($1) and ready_at is not null`,
     [deploymentIds],
   )

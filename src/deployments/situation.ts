@@ -4,6 +4,7 @@ import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import type { Wanted } from './place.ts'
 import type { ReplicaView } from './replica.ts'
+import type { StopCause, Stopped } from './stopped.ts'
 
 export interface PlanSettings {
   startDeadlineMs: number
@@ -34,6 +35,8 @@ export interface PlanInput {
     phase: Phase
     reason: Reason | null
     starts: Starts
+    /** Why it is stopped; null = it is not. */
+    stopped?: Stopped | null
   }
   /** Newest first; the first that has not failed is the one that should run. */
   revisions: {
@@ -44,6 +47,8 @@ export interface PlanInput {
     /** What an hour of all replicas may cost; absent, null = no ceiling. */
     ceiling?: MicroUsd | null
     failed: boolean
+    /** A replica of it was ready: that others do not start is no reason to give it up. */
+    proven: boolean
   }[]
   /** All that are not gone. */
   replicas: ReplicaView[]
@@ -59,7 +64,7 @@ export interface Situation {
   /** After what was observed, without the gone ones. */
   replicas: ReplicaView[]
   starts: Starts
-  /** Too many failed starts in a row: it stays down until somebody starts it again. */
+  /** Too many failed starts in a row and nothing that serves: it stays down until somebody starts it again. */
   braked: boolean
   /** No new start before this moment, ms since epoch. */
   retryAt: number
@@ -71,6 +76,7 @@ export interface Wish {
   desiredReplicas: number
   /** Number of the revision that should run. */
   revision: number
+  stoppedBy: StopCause | null
   /** People reset them. */
   starts: Pick<Starts, 'failed' | 'lastAt'>
 }
@@ -80,6 +86,7 @@ export function sameWish(planned: Wish, now: Wish): boolean {
   return (
     planned.desired === now.desired &&
     planned.desiredReplicas === now.desiredReplicas &&
+    planned.stoppedBy === now.stoppedBy &&
     planned.revision === now.revision &&
     planned.starts.failed === now.starts.failed &&
     planned.starts.lastAt === now.starts.lastAt

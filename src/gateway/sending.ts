@@ -26,6 +26,8 @@ export interface Again {
   fault: Fault
 }
 
+/** Routes whose streams end with a finish reason and `[DONE]`. */
+const saysWhenComplete: ReadonlySet<InferenceRoute> = new Set(['chat/completions', 'completions'])
 /** Largest event of a stream. */
 const eventMaximumBytes = 8 * 1024 * 1024
 const retryAfterSeconds = 2
@@ -98,6 +100,13 @@ export class Sending implements StreamBegin {
     const exchange = this.#exchange
     exchange.bytesOut += rest.length + streamEnd.length
     const usage = this.#usageSoFar()
+    if (stream.errorText === null && !stream.complete && saysWhenComplete.has(exchange.meant.route)) {
+      // It closed in good order in the middle of its answer. For the client that is no end.
+      exchange.response.write(rest, 'latin1')
+      const fault = lost('its stream ended without a reason')
+      this.#settle({ status: fault.status, code: fault.code, usage })
+      throw fault
+    }
     // The engine's own error event has passed already.
     if (stream.errorText !== null) this.#settle({ status: 500, code: 'engine_failed', usage })
     else if (exchange.gone) return this.#settle({ status: 499, code: 'client_closed', usage })

@@ -4,6 +4,7 @@ import { createDeployment, type DeploymentShape, deployment, type engineTypes, r
 import { instant, iso, orNull, plainText } from './fields.ts'
 import { hardwareFrom, shownWanted, usdFrom, wantedFrom } from './hardware.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
+import { type CalendarShape, calendarFields, calendarFrom } from './schedule.ts'
 
 const { model_id, gpu_type, gpu_count, hardware, max_hourly_usd, replicas, engine, inactive_timeout_minutes } =
   createDeployment.shape
@@ -37,6 +38,7 @@ export const changeDeployment = z
     engine: changeEngine.optional(),
     scaling: changeScaling.optional(),
     inactive_timeout_minutes,
+    ...calendarFields,
   })
   .meta({
     id: 'ChangeDeployment',
@@ -63,6 +65,7 @@ export interface ChangeShape {
     }
   }
   scaling: Partial<ScalingShape>
+  calendar: CalendarShape
   replicas?: number
 }
 
@@ -77,7 +80,7 @@ const engineWord = {
 
 export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape {
   const { replicas: fixed, engine: asked, scaling, inactive_timeout_minutes: minutes, ...rest } = body
-  const { hardware: list, max_hourly_usd: ceiling, ...spec } = rest
+  const { hardware: list, max_hourly_usd: ceiling, schedule, expires_at, ...spec } = rest
   return {
     spec: {
       ...renamed(spec, specWord),
@@ -89,6 +92,7 @@ export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape
       ...(minutes === undefined ? {} : { inactiveTimeoutMinutes: minutes }),
       ...(scaling === undefined ? {} : scalingFrom(scaling)),
     },
+    calendar: calendarFrom({ schedule, expires_at }),
     ...(fixed === undefined ? {} : { replicas: fixed }),
   }
 }
