@@ -23,9 +23,10 @@ export const frameMaximumBytes = headerBytes + lineMaximumBytes
 /** Writes the frame to `into` at `at`; gives the position behind it. Throws when the line is too long or has no room. */
 export function writeFrame(into: Buffer, at: number, kind: Kind, text: string): number {
   const start = at + headerBytes
-  const bytes = Buffer.byteLength(text)
-  if (bytes + 1 > lineMaximumBytes || start + 1 + bytes > into.length)
-    throw new Error(`a line of ${bytes} bytes has no room in the journal`)
+  const room = Math.min(lineMaximumBytes, into.length - start) - 1
+  // Counting is not free, and hardly ever needed: no character has more than three bytes.
+  if (text.length * 3 > room && Buffer.byteLength(text) > room)
+    throw new Error(`a line of ${text.length} characters has no room in the journal`)
   into[start] = kindBytes[kind]
   const end = start + 1 + into.write(text, start + 1)
   into.writeUInt32LE(end - start, at)
@@ -44,14 +45,16 @@ export interface Read {
 /**
  * Every whole frame of `bytes`. Frames are appended one after the other, so what is no frame is damage when nothing more
  * comes (`final`: the last bytes of a file that nobody writes any more) or when more follows than a frame can have;
- * else it may become a frame, and reading stops before it.
+ * else it may become a frame, and reading stops before it. Lines of the kind `without` are passed over.
  */
-export function readFrames(bytes: Buffer, final: boolean): Read {
+export function readFrames(bytes: Buffer, final: boolean, without: Kind | null = null): Read {
   const read: Read = { lines: [], consumed: 0, damaged: 0 }
   while (read.consumed < bytes.length) {
     const end = frameEnd(bytes, read.consumed)
     if (end !== -1) {
-      read.lines.push(lineAt(bytes, read.consumed, end))
+      const kind = kinds.get(bytes[read.consumed + headerBytes]!)!
+      if (kind !== without)
+        read.lines.push({ kind, text: bytes.toString('utf8', read.consumed + headerBytes + 1, end) })
       read.consumed = end
       continue
     }
@@ -78,9 +81,4 @@ function frameEnd(bytes: Buffer, at: number): number {
 function nextFrame(bytes: Buffer, from: number, until: number): number {
   for (let at = from; at < until; at++) if (frameEnd(bytes, at) !== -1) return at
   return until
-}
-
-function lineAt(bytes: Buffer, at: number, end: number): Line {
-  const start = at + headerBytes
-  return { kind: kinds.get(bytes[start]!)!, text: bytes.toString('utf8', start + 1, end) }
 }

@@ -16,7 +16,7 @@ import type { SettledRequest } from '../request.ts'
 import { bytesBelow, type Disk, realDisk } from './disk.ts'
 import { makePlace, type Place, removePlace, segmentPath } from './folder.ts'
 import type { Line } from './frame.ts'
-import { encodeRequest, journalHead } from './record.ts'
+import { encodeBeginning, encodeEnd, journalHead } from './record.ts'
 import { Segment } from './segment.ts'
 
 export interface JournalOptions {
@@ -39,10 +39,14 @@ export interface JournalOptions {
 /** A request that was begun; given back when it settles. */
 export class Opened implements Rostered {
   slot = -1
+  /** What its line begins with, whatever becomes of it. */
+  readonly beginning: string
+  /** What it settles as if this process dies. */
   readonly line: string
 
-  constructor(line: string) {
-    this.line = line
+  constructor(draft: SettledRequest) {
+    this.beginning = encodeBeginning(draft)
+    this.line = this.beginning + encodeEnd(draft)
   }
 }
 
@@ -104,15 +108,15 @@ export class Journal {
    */
   open(draft: SettledRequest): Opened | null {
     if (this.#problem !== null) return this.#withoutRoom()
-    const opened = new Opened(encodeRequest(draft))
+    const opened = new Opened(draft)
     if (!this.#append('open', opened.line)) return this.#withoutRoom()
     this.#opened.add(opened)
     return opened
   }
 
-  /** `opened` null: it was never begun, or is not counted. */
+  /** `opened`: what `open` gave for this very request; null = it was never begun, or is not counted. */
   settle(opened: Opened | null, request: SettledRequest): void {
-    const line = encodeRequest(request)
+    const line = (opened === null ? encodeBeginning(request) : opened.beginning) + encodeEnd(request)
     if (opened !== null) this.#opened.remove(opened)
     if (this.#append('close', line)) return
     if (opened !== null) this.#waiting.push(line)

@@ -6,20 +6,25 @@
 import { isCharged } from '../../kernel/charge.ts'
 import type { SettledRequest } from '../request.ts'
 
-/** In the file, and in the ledger with its type there. New ones go to the end; else `journalHead` changes. */
+/**
+ * In the file, and in the ledger with its type there: first what is known when a request begins, then how it ended. New
+ * ones go to the end; else `journalHead` changes.
+ */
 export const columns = [
   ['request_id', 'text'],
   ['received_at', 'ms'],
-  ['settled_at', 'ms'],
   ['org_id', 'text'],
   ['key_id', 'text'],
   ['deployment_id', 'text'],
-  ['replica_id', 'text'],
   ['model', 'text'],
   ['adapter', 'text'],
   ['asked_model', 'text'],
   ['route', 'text'],
   ['stream', 'boolean'],
+  ['bytes_in', 'bigint'],
+  ['client_request_id', 'text'],
+  ['settled_at', 'ms'],
+  ['replica_id', 'text'],
   ['status', 'integer'],
   ['code', 'text'],
   ['charged', 'boolean'],
@@ -31,9 +36,7 @@ export const columns = [
   ['queue_ms', 'integer'],
   ['ttft_ms', 'integer'],
   ['total_ms', 'integer'],
-  ['bytes_in', 'bigint'],
   ['bytes_out', 'bigint'],
-  ['client_request_id', 'text'],
 ] as const satisfies [string, 'text' | 'ms' | 'boolean' | 'integer' | 'bigint'][]
 
 /** First line of a segment: what is in it is in this form. */
@@ -42,18 +45,30 @@ export const journalHead = JSON.stringify({ journal: 1 })
 /** Of the model's name as the client wrote it. */
 const askedModelMaximumChars = 200
 
-/** The line; ASCII or not, never with a character that Postgres cannot store. */
+/** The line, never with a character that Postgres cannot store. */
 export function encodeRequest(request: SettledRequest): string {
-  const { usage, timings, bytes, receivedAt } = request
+  return encodeBeginning(request) + encodeEnd(request)
+}
+
+/** The part of the line that does not change between the beginning of a request and its end. */
+export function encodeBeginning(request: SettledRequest): string {
   return (
-    `[${text(request.requestId)},${whole(receivedAt)},${whole(receivedAt + Math.max(0, timings.total))},` +
-    `${text(request.orgId)},${text(request.keyId)},${text(request.deploymentId)},${text(request.replicaId)},` +
-    `${text(request.modelId)},${text(request.adapter)},${text(request.model)},"${request.route}",${request.stream},` +
-    `${request.status},${text(request.code)},${isCharged(request.status)},` +
-    `${usage?.promptTokens ?? 0},${usage?.cachedTokens ?? 0},${usage?.completionTokens ?? 0},` +
-    `${usage?.reasoningTokens ?? 0},${usage?.estimated ?? false},` +
-    `${whole(timings.queue)},${timings.ttft === null ? null : whole(timings.ttft)},${whole(timings.total)},` +
-    `${bytes.in},${bytes.out},${text(request.clientRequestId)}]`
+    `[${text(request.requestId)},${whole(request.receivedAt)},${text(request.orgId)},${text(request.keyId)},` +
+    `${text(request.deploymentId)},${text(request.modelId)},${text(request.adapter)},${text(request.model)},` +
+    `"${request.route}",${request.stream},${request.bytes.in},${text(request.clientRequestId)},`
+  )
+}
+
+/** The rest of the line. */
+export function encodeEnd({ receivedAt, replicaId, status, code, usage, timings, bytes }: SettledRequest): string {
+  const { queue, ttft, total } = timings
+  const tokens =
+    usage === null
+      ? '0,0,0,0,false'
+      : `${usage.promptTokens},${usage.cachedTokens ?? 0},${usage.completionTokens},${usage.reasoningTokens ?? 0},${usage.estimated === true}`
+  return (
+    `${whole(receivedAt + Math.max(0, total))},${text(replicaId)},${status},${code === null ? 'null' : `"${code}"`},` +
+    `${isCharged(status)},${tokens},${whole(queue)},${ttft === null ? 'null' : whole(ttft)},${whole(total)},${bytes.out}]`
   )
 }
 

@@ -143,7 +143,8 @@ export class Shipper {
       const segment = basename(path)
       if (segment < reading.segment) continue
       const from = segment === reading.segment ? reading.at : 0
-      for await (const piece of readSegment(path, from, dead || path !== newest)) {
+      const without = reading.begun === null ? 'open' : null
+      for await (const piece of readSegment(path, from, dead || path !== newest, without)) {
         if (signal?.aborted) return
         this.#check(path, piece)
         if (reading.begun !== null) note(reading.begun, piece)
