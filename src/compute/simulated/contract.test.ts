@@ -59,9 +59,10 @@ computeContract('simulated, in this process', async () => {
   }
 })
 
+// Each with a port of its own.
 computeContract('simulated, behind its door', async (): Promise<ComputeHarness> => {
   const folder = mkdtempSync(join(tmpdir(), 'paddock-simulated-'))
-  const served = await serveSimulation({ ...options, folder })
+  const served = await serveSimulation({ ...options, script: { ...options.script, ports: 'each' }, folder })
   const driver: ComputeDriver = new RemoteSimulatedCompute(folder)
   return {
     driver,
