@@ -50,6 +50,8 @@ runPart<ControlSetup>(async (setup, tell) => {
     cooldownMinimumSeconds: config['autoscaling.cooldown_minimum_seconds'],
     idleTimeoutMinimumSeconds: config['autoscaling.idle_timeout_minimum_seconds'],
     quotaGpus: config['quota.gpus'],
+    holdMaxSeconds: config['hold.max_seconds'],
+    startExpectedSeconds: config['start.expected_seconds'],
     wake: () => loop.wake(),
   }
   const app = makeApi({

@@ -77,7 +77,14 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
   }
   const access = new Access(db, seal, systemClock)
   await access.ensureOperator(operator)
-  const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
+  const limits = {
+    replicasMaximum: 10,
+    cooldownMinimumSeconds: 120,
+    idleTimeoutMinimumSeconds: 60,
+    quotaGpus: 8,
+    holdMaxSeconds: 300,
+    startExpectedSeconds: 60,
+  }
   const context: DeploymentContext = { ...parts, ...limits, wake: own.wake ?? (() => {}) }
   const options: ApiOptions = {
     ...parts,

@@ -1,7 +1,7 @@
 /** Use cases of scaling: the policy, waking and putting to sleep by hand, what was decided and why. */
 import type { Once } from '../access/once.ts'
 import type { Principal } from '../access/permissions.ts'
-import { changeDeployment } from '../deployments/change.ts'
+import { changeDeployment, type Write } from '../deployments/change.ts'
 import type { Page } from '../deployments/commands.ts'
 import { allowed, type DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle, type SpecChange } from '../deployments/lifecycle.ts'
@@ -46,6 +46,8 @@ export interface DeploymentChange {
   scaling: Partial<ScalingPolicy>
   /** Exactly that many, autoscaling off. */
   replicas?: number
+  /** The roll may leave nobody to answer for longer than requests are held. */
+  allowDowntime?: boolean
 }
 
 export class Scaling {
@@ -87,15 +89,16 @@ export class Scaling {
     change: DeploymentChange,
     once: Once | null = null,
   ): Promise<void> {
-    const { spec, scaling, replicas } = change
+    const { spec, scaling, replicas, allowDowntime } = change
     if (replicas !== undefined && Object.keys(scaling).some((key) => key !== 'inactiveTimeoutMinutes'))
       throw new Fault('invalid_request', 'replicas is exactly that many; a change of scaling goes without it.')
-    await this.#lifecycle.change(principal, idOrName, spec, once, async (tx, row, at) => {
+    const alongside: Write = async (tx, row, at) => {
       const { autoscalingEnabled, minReplicas, maxReplicas } = fixedScaling(replicas ?? 1)
       const fixed = replicas === undefined ? {} : { autoscalingEnabled, minReplicas, maxReplicas }
       const policy = changeScaling(policyOf(row), { ...fixed, ...scaling }, this.#context)
       await this.#changePolicy(tx, { row, policy, by: principal.keyId, at })
-    })
+    }
+    await this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime })
   }
 
   async #changePolicy(

@@ -33,6 +33,8 @@ const context = {
   hardware: loadHardware({}),
   replicasMaximum: 10,
   quotaGpus: 8,
+  holdMaxSeconds: 300,
+  startExpectedSeconds: 60,
   cooldownMinimumSeconds: 1,
   idleTimeoutMinimumSeconds: 1,
   wake: () => {},

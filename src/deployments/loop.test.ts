@@ -40,7 +40,14 @@ const parts = {
   hardware: loadHardware({ cpu: '3.6' }),
 }
 const loop = new DeploymentLoop({ ...parts, settings: quickSettings, stopGraceSeconds: 1 }, 'test')
-const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
+const limits = {
+  replicasMaximum: 10,
+  cooldownMinimumSeconds: 120,
+  idleTimeoutMinimumSeconds: 60,
+  quotaGpus: 8,
+  holdMaxSeconds: 300,
+  startExpectedSeconds: 60,
+}
 const context = { ...parts, ...limits, wake: () => loop.wake() }
 const deployments = new Deployments(context)
 const stop = new AbortController()

@@ -73,7 +73,14 @@ const world: TurnWorld = {
   recall: () => null,
   follow: () => {},
 }
-const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
+const limits = {
+  replicasMaximum: 10,
+  cooldownMinimumSeconds: 120,
+  idleTimeoutMinimumSeconds: 60,
+  quotaGpus: 8,
+  holdMaxSeconds: 300,
+  startExpectedSeconds: 60,
+}
 const context = { ...world, ...limits, db, wake: () => {} }
 const [deployments, lifecycle, scaling] = [new Deployments(context), new Lifecycle(context), new Scaling(context)]
 const access = new Access(db, seal, systemClock)

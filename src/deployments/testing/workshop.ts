@@ -82,7 +82,14 @@ export async function openWorkshop(slots: number, settings: Partial<PlanSettings
   const clock = new HandClock()
   const machines = new Machines(slots, clock)
   const world = makeWorld(db, clock, machines, settings)
-  const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
+  const limits = {
+    replicasMaximum: 10,
+    cooldownMinimumSeconds: 120,
+    idleTimeoutMinimumSeconds: 60,
+    quotaGpus: 8,
+    holdMaxSeconds: 300,
+    startExpectedSeconds: 60,
+  }
   const context = { ...world, ...limits, db, wake: () => {} }
   const access = new Access(db, world.seal, clock)
   await access.ensureOperator('sk_operator_of_the_test')
