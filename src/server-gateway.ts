@@ -4,7 +4,7 @@ import { Keyring } from './access/keyring.ts'
 import { keyringSince, markUsed } from './access/store.ts'
 import { RouteTable } from './deployments/routes.ts'
 import { routesSince } from './deployments/store.ts'
-import { availableEngines } from './engines/registry.ts'
+import { enginesOf } from './engines/registry.ts'
 import type { SettledRequest } from './gateway/exchange.ts'
 import { startGateway } from './gateway/server.ts'
 import { loadSnapshot, saveSnapshot } from './gateway/snapshot.ts'
@@ -31,7 +31,7 @@ runPart<GatewaySetup>(async (setup, tell) => {
     host: setup.config.host,
     port: setup.port,
     tables,
-    engines: availableEngines(),
+    engines: enginesOf(setup.config.fleet),
     control: { socketPath: setup.controlSocketPath },
     settings: setup.config,
     clock,

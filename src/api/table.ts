@@ -5,11 +5,13 @@ import { deploymentEndpoints } from './deployments.ts'
 import type { Endpoint } from './endpoint.ts'
 import { lifecycleEndpoints } from './lifecycle.ts'
 import { scalingEndpoints } from './scaling.ts'
+import { scheduleEndpoints } from './schedules.ts'
 
 export const endpoints: readonly Endpoint[] = [
   ...deploymentEndpoints,
   ...lifecycleEndpoints,
   ...scalingEndpoints,
+  ...scheduleEndpoints,
   ...catalogueEndpoints,
   ...accountEndpoints,
 ]

@@ -1,6 +1,7 @@
 /** Use cases of scaling: the policy, waking and putting to sleep by hand, what was decided and why. */
 import type { Once } from '../access/once.ts'
 import type { Principal } from '../access/permissions.ts'
+import { type CalendarWish, changeCalendar, makeCalendar } from '../deployments/calendar-change.ts'
 import { changeDeployment, type Write } from '../deployments/change.ts'
 import type { Page } from '../deployments/commands.ts'
 import { allowed, type DeploymentContext } from '../deployments/context.ts'
@@ -9,16 +10,18 @@ import { checkCeiling } from '../deployments/prices.ts'
 import { checkGrowth } from '../deployments/quota.ts'
 import { checkRoom } from '../deployments/room.ts'
 import {
+  boundsOf,
   changeScaling,
   clamp,
   fixedScaling,
   floorOf,
+  limitsOf,
   maySleep,
   policyOf,
   type ScalingPolicy,
 } from '../deployments/scaling.ts'
 import { freeOffers } from '../deployments/snapshot.ts'
-import type { DeploymentRow } from '../deployments/store.ts'
+import { type DeploymentRow, deploymentById } from '../deployments/store.ts'
 import { record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Tx } from '../store/database.ts'
@@ -40,10 +43,11 @@ export interface DecisionView {
   why: string
 }
 
-/** What may change at once: the spec (rolled to), the policy, or just how many there are to be. */
+/** What may change at once: the spec (rolled to), the policy, lease and schedule, or just how many there are to be. */
 export interface DeploymentChange {
   spec: SpecChange
   scaling: Partial<ScalingPolicy>
+  calendar?: CalendarWish
   /** Exactly that many, autoscaling off. */
   replicas?: number
   /** The roll may leave nobody to answer for longer than requests are held. */
@@ -92,11 +96,13 @@ export class Scaling {
     const { spec, scaling, replicas, allowDowntime } = change
     if (replicas !== undefined && Object.keys(scaling).some((key) => key !== 'inactiveTimeoutMinutes'))
       throw new Fault('invalid_request', 'replicas is exactly that many; a change of scaling goes without it.')
+    const made = makeCalendar(change.calendar ?? {}, this.#context, this.#context.clock.now())
     const alongside: Write = async (tx, row, at) => {
       const { autoscalingEnabled, minReplicas, maxReplicas } = fixedScaling(replicas ?? 1)
       const fixed = replicas === undefined ? {} : { autoscalingEnabled, minReplicas, maxReplicas }
       const policy = changeScaling(policyOf(row), { ...fixed, ...scaling }, this.#context)
       await this.#changePolicy(tx, { row, policy, by: principal.keyId, at })
+      await changeCalendar(this.#context, tx, (await deploymentById(tx, row.id))!, made, { by: principal.keyId, at })
     }
     await this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime })
   }
@@ -109,7 +115,8 @@ export class Scaling {
     const keys = Object.keys(policy) as (keyof ScalingPolicy)[]
     const changed = keys.filter((key) => policy[key] !== before[key])
     if (changed.length === 0) return
-    const to = stays(row, before, policy) ? 0 : clamp(row.desired_replicas, policy)
+    const bounds = boundsOf(policy, limitsOf(row))
+    const to = stays(row, before, policy) ? 0 : clamp(row.desired_replicas, bounds)
     if (row.desired === 'running') {
       const held = { id: row.id, spec: row.spec, scaling: before, desiredReplicas: row.desired_replicas }
       await checkGrowth(tx, row.org_id, held, { ...held, scaling: policy, desiredReplicas: to }, this.#context)
@@ -117,7 +124,7 @@ export class Scaling {
     await savePolicy(tx, row.id, policy)
     const data = { by, changed }
     await record(tx, { orgId: row.org_id, deploymentId: row.id, type: 'deployment.scaling_changed', data, at })
-    const why = `The limits are ${floorOf(policy)} to ${policy.maxReplicas} now.`
+    const why = `The limits are ${bounds.floor} to ${bounds.ceiling} now.`
     await setDesiredReplicas(tx, { row, to, cause: 'limits', why, at })
   }
 
@@ -135,7 +142,7 @@ export class Scaling {
     await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       refuseUnlessRunning(row)
       if (row.desired_replicas > 0) return
-      const to = floorOf(policyOf(row))
+      const to = boundsOf(policyOf(row), limitsOf(row)).floor
       if (failFast) checkRoom(row.spec, to, offers, this.#context.hardware)
       const held = { id: row.id, spec: row.spec, scaling: policyOf(row), desiredReplicas: 0 }
       await checkGrowth(tx, row.org_id, held, { ...held, desiredReplicas: to }, this.#context)

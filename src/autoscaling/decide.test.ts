@@ -136,7 +136,7 @@ test('a jump of the clock puts nobody to sleep and takes nothing away', () => {
   }
 })
 
-test('the schedule: limits at once, sleep once quiet, stop at once and no waking', () => {
+test('the schedule: limits at once, sleep once quiet, and a request wakes it', () => {
   const drive = new Drive({ minReplicas: 1, maxReplicas: 4 }, 1)
   drive.override = { action: 'scale', min: 6, max: 8 }
   assert.deepEqual([drive.report().desired, drive.changes.at(-1)?.cause], [6, 'schedule'])
@@ -147,12 +147,6 @@ test('the schedule: limits at once, sleep once quiet, stop at once and no waking
   assert.deepEqual([drive.report().desired, drive.changes.at(-1)?.cause], [0, 'schedule'])
   drive.now += 2000
   assert.deepEqual([drive.report({ held: 1 }).desired, drive.changes.at(-1)?.cause], [1, 'wake'])
-  drive.override = { action: 'stop' }
-  assert.equal(drive.report({ inFlight: 3 }).desired, 0)
-  drive.now += 2000
-  assert.equal(drive.report({ rejected: 3 }).desired, 0)
-  drive.override = null
-  assert.equal(drive.report({ rejected: 0 }).desired, 1)
 })
 
 test('a window of the schedule with a floor keeps it awake; a sleep window ends in the floor', () => {

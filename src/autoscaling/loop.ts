@@ -6,9 +6,9 @@
 import { demandReports } from '../access/gateways.ts'
 import type { DeploymentContext } from '../deployments/context.ts'
 import { checkGrowth } from '../deployments/quota.ts'
-import { policyOf, type ScalingPolicy } from '../deployments/scaling.ts'
+import { limitsOf, policyOf, type ScalingPolicy } from '../deployments/scaling.ts'
+import { stopDeployment } from '../deployments/stop-start.ts'
 import * as deployments from '../deployments/store.ts'
-import { record } from '../events/store.ts'
 import { canonical } from '../kernel/canonical.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Log } from '../runtime/log.ts'
@@ -115,6 +115,7 @@ export class Autoscaler {
       capacityPerReplica: this.#capacity(row),
       now,
       settings: this.#context.decideSettings,
+      override: limitsOf(row),
     })
     if (decision.desired === row.desired_replicas) await this.#keep(row, memory, decision)
     else await this.#change(row, memory, decision, now)
@@ -154,6 +155,8 @@ export class Autoscaler {
     const refusal = await db.tx(async (tx): Promise<string | null> => {
       const locked = await deployments.lockDeployment(tx, row.id)
       if (locked?.desired !== 'running' || locked.desired_replicas !== row.desired_replicas) return null
+      // A window began or ended, or another policy came meanwhile: the next look decides by that.
+      if (canonical(rulesOf(locked)) !== canonical(rulesOf(row))) return null
       const change = { row: locked, to: decision.desired, cause, why: decision.why, at }
       try {
         const held = {
@@ -187,19 +190,15 @@ export class Autoscaler {
     if (now - quietSince < policy.inactiveTimeoutMinutes * 60_000) return false
     await this.#context.db.tx(async (tx) => {
       const locked = await deployments.lockDeployment(tx, row.id)
-      if (locked?.desired !== 'running') return
-      const at = new Date(now)
-      await deployments.setDesired(tx, row.id, 'stopped', at)
-      await deployments.touch(tx, row.id, at)
-      await record(tx, {
-        orgId: row.org_id,
-        deploymentId: row.id,
-        type: 'deployment.stop_asked',
-        data: { by: 'inactive_timeout' },
-        at,
-      })
+      if (locked?.desired !== 'running' || canonical(rulesOf(locked)) !== canonical(rulesOf(row))) return
+      await stopDeployment(tx, locked, { cause: 'inactive_timeout', by: 'inactive_timeout' }, new Date(now))
     })
     this.#context.wake()
     return true
   }
+}
+
+/** What a decision is bound by and others write. */
+function rulesOf(row: Pick<ScaledRow, 'scaling' | 'spec' | 'calendar'>): object {
+  return { policy: policyOf(row), limits: limitsOf(row) }
 }

@@ -88,6 +88,8 @@ export interface ScaledRow
   extends Pick<DeploymentRow, 'id' | 'org_id' | 'spec' | 'scaling' | 'desired_replicas' | 'ready_replicas'> {
   /** The autoscaler's state; {} before its first look. */
   autoscaler: object
+  /** What the calendar says of it. */
+  calendar: DeploymentRow['calendar']
   /** Those that may hold requests. */
   replica_ids: string[]
 }
@@ -95,7 +97,7 @@ export interface ScaledRow
 /** Every deployment that is to run and has not failed. */
 export async function scaledRows(db: Database): Promise<ScaledRow[]> {
   return db.query<ScaledRow>(
-    `select d.id, d.org_id, d.spec, d.scaling, d.desired_replicas, d.ready_replicas, d.autoscaler,
+    `select d.id, d.org_id, d.spec, d.scaling, d.desired_replicas, d.ready_replicas, d.autoscaler, d.calendar,
        coalesce((select array_agg(r.id) from replicas r where r.deployment_id = d.id and r.phase in ('ready', 'draining')), '{}') as replica_ids
      from deployments d where d.desired = 'running' and d.phase <> 'failed'`,
   )

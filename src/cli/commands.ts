@@ -7,7 +7,7 @@ import type { Doors, GlobalOptions } from './doors.ts'
 import { addLifecycle } from './lifecycle-commands.ts'
 import type { Screen } from './screen.ts'
 
-const engines = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang']
+const engines = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang', 'simulated']
 const roles = ['owner', 'admin', 'developer', 'billing', 'viewer', 'scoped']
 
 export function addCommands(program: Command, screen: Screen, doors: Doors, setStatus: (status: number) => void): void {
@@ -47,8 +47,8 @@ function addServe(
     .addOption(
       new Option(
         '--fleet <fleet>',
-        'hardware to offer: what this machine has, or every GPU type as slots on it',
-      ).choices(['local', 'emulated']),
+        'hardware to offer: what this machine has, every GPU type as slots on it, or made up',
+      ).choices(['local', 'emulated', 'simulated']),
     )
     .option('--config <file>', 'settings as YAML or JSON')
     .option('--public-url <url>', 'address under which clients reach this server')
@@ -65,6 +65,7 @@ function addServe(
     ['paddock serve', 'on http://127.0.0.1:8080, data in ~/.paddock'],
     ['paddock serve --port 9000 --data ./data', 'somewhere else'],
     ['paddock serve --fleet emulated', 'with slots for every GPU type, for trying out'],
+    ['paddock serve --fleet simulated', 'with made-up hardware and engines, see docs/operate/simulated.md'],
   ])
 }
 

@@ -27,9 +27,15 @@ export function paintPhase(paint: Paint, phase: Phase, text: string = phase): st
   return paint(colourOf[phase], text)
 }
 
+type Marks = Pick<Deployment, 'emulated' | 'simulated'>
+
 /** "2 × h100 (emulated)" or "cpu". */
-export function hardwareText(d: Pick<Deployment, 'gpu_type' | 'gpu_count' | 'emulated'>): string {
-  return d.emulated ? `${unitsText(d)} (emulated)` : unitsText(d)
+export function hardwareText(d: Pick<Deployment, 'gpu_type' | 'gpu_count'> & Marks): string {
+  return unitsText(d) + markText(d)
+}
+
+function markText({ emulated, simulated }: Marks): string {
+  return simulated ? ' (simulated)' : emulated ? ' (emulated)' : ''
 }
 
 function unitsText(d: Pick<Deployment, 'gpu_type' | 'gpu_count'>): string {
@@ -37,10 +43,10 @@ function unitsText(d: Pick<Deployment, 'gpu_type' | 'gpu_count'>): string {
 }
 
 /** What its replicas run on; while there are none, what was asked for first. */
-export function hardwareNow(d: Pick<Deployment, 'gpu_type' | 'gpu_count' | 'emulated' | 'runs_on'>): string {
+export function hardwareNow(d: Pick<Deployment, 'gpu_type' | 'gpu_count' | 'runs_on'> & Marks): string {
   const units = [...new Set(d.runs_on.map(unitsText))]
   const text = units.length === 0 ? unitsText(d) : units.join(' + ')
-  return d.emulated ? `${text} (emulated)` : text
+  return text + markText(d)
 }
 
 /** "1 × mi300x in tor1, 2 replicas", or what it waits for. */
@@ -51,7 +57,7 @@ function hardwareLines(d: Deployment): [string, string][] {
   })
   const runs = d.runs_on.map((one) => {
     const many = one.replicas === 1 ? '' : `, ${one.replicas} replicas`
-    return `${hardwareText(one)} in ${one.region}${many}`
+    return `${hardwareText({ ...one, simulated: d.simulated })} in ${one.region}${many}`
   })
   const isList = wished.length > 1 || d.max_hourly_usd !== null
   const ceiling = d.max_hourly_usd === null ? '' : `; at most ${usdShown(d.max_hourly_usd)}/hour`

@@ -5,6 +5,7 @@ import { spread } from '../kernel/spread.ts'
 import { isAnswering, isLost, isStaying, type ReplicaPatch, type ReplicaView } from './replica.ts'
 import type { Lack } from './roll.ts'
 import type { PlanInput, PlanSettings, Situation } from './situation.ts'
+import { stoppedBecause, stoppingBecause } from './stopped.ts'
 
 interface Verdict {
   phase: Phase
@@ -64,7 +65,7 @@ function name(situation: Situation, { ready, silent, lack }: Seen): Named {
   const { deployment, now } = input
   if (deployment.desired === 'deleted')
     return replicas.length === 0 ? ['deleted', 'deleted'] : ['stopping', 'stopping', 'It is being torn down.']
-  if (deployment.desired === 'stopped') return replicas.length === 0 ? ['stopped', 'stopped'] : ['stopping', 'stopping']
+  if (deployment.desired === 'stopped') return atRest(situation)
   if (braked) return ['failed', 'crash_loop', `${starts.failed} starts in a row failed; last: ${starts.why}`]
   if (deployment.desiredReplicas === 0) return ['asleep', 'asleep']
   if (isRolling(situation)) return ['rolling', 'rolling', rollingMessage(situation, lack)]
@@ -81,6 +82,13 @@ function name(situation: Situation, { ready, silent, lack }: Seen): Named {
 }
 
 const lackCode = { hardware: 'capacity_short', spare: 'capacity_short', ceiling: 'price_ceiling' } as const
+
+/** Nobody to answer any more, or soon; whoever stopped it is named. */
+function atRest({ input, replicas }: Situation): Named {
+  const stopped = input.deployment.stopped ?? { by: 'person', until: null, refused: null }
+  if (replicas.length > 0) return ['stopping', 'stopping', stoppingBecause(stopped.by)]
+  return ['stopped', ...stoppedBecause(stopped)]
+}
 
 /** Some replicas serve, others are wanted. */
 function partly(situation: Situation, now: Seen & { starting: number }): Named {

@@ -6,23 +6,26 @@ import type { EventData } from '../events/catalogue.ts'
 import { record } from '../events/store.ts'
 import { canonical } from '../kernel/canonical.ts'
 import { Fault } from '../kernel/fault.ts'
-import { reasonOf } from '../kernel/phase.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
+import type { CalendarWish } from './calendar-change.ts'
+import { keepCalendar } from './calendar-keep.ts'
+import { setStoppedBy } from './calendar-store.ts'
 import { changeDeployment, type Write } from './change.ts'
 import { allowed, type DeploymentContext } from './context.ts'
 import { checkDowntime } from './downtime.ts'
 import { checkCeiling, choicesOf } from './prices.ts'
-import { checkGrowth, checkQuota } from './quota.ts'
+import { checkGrowth } from './quota.ts'
 import { checkRoom } from './room.ts'
 import { floorOf, policyOf } from './scaling.ts'
 import { freeOffers } from './snapshot.ts'
 import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
+import { bringBack, stopDeployment } from './stop-start.ts'
 import * as store from './store.ts'
 
 /** A part of the spec; absent = as before. `undefined` = the default again. */
 export type SpecChange = Partial<
-  Omit<DeploymentWish, 'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast'>
+  Omit<DeploymentWish, 'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast' | keyof CalendarWish>
 >
 
 /** How a change is rolled. */
@@ -52,15 +55,19 @@ export class Lifecycle {
   /** Frees the hardware and ends billing; `start` brings it back. Works while it is still starting. Idempotent. */
   async stop(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
     await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
-      if (row.desired === 'stopped') return
-      await store.setDesired(tx, row.id, 'stopped', at)
-      await event(tx, row, 'deployment.stop_asked', { by: principal.keyId }, at)
-      const route = await store.routeOf(tx, row.id)
-      if (route) await store.publishRoute(tx, { ...route, phase: 'stopping', reason: reasonOf('stopping', at) })
+      const by = principal.keyId
+      if (row.desired === 'running') return stopDeployment(tx, row, { cause: 'person', by }, at)
+      if (row.stopped_by === null || row.stopped_by === 'person') return
+      // Its schedule would have started it again; now a person has said it.
+      await setStoppedBy(tx, row.id, 'person')
+      await event(tx, row, 'deployment.stop_asked', { by }, at)
     })
   }
 
-  /** Brings a stopped or failed deployment back; a running one is left as it is. `failFast`: as at a create. */
+  /**
+   * Brings a stopped or failed deployment back; a running one is left as it is. `failFast`: as at a create. Throws Fault
+   * `conflict` when its lease is over.
+   */
   async start(
     principal: Principal,
     idOrName: string,
@@ -68,10 +75,12 @@ export class Lifecycle {
     { failFast = false }: { failFast?: boolean } = {},
   ): Promise<void> {
     const offers = failFast ? await freeOffers(this.#context) : []
-    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, locked, at) => {
+      // What the calendar had to do before this comes before it: it must not undo the start afterwards.
+      const { row } = await keepCalendar(this.#context, tx, locked, at)
       if (row.desired === 'running' && row.phase !== 'failed') return
       if (failFast) checkRoom(row.spec, floorOf(policyOf(row)), offers, this.#context.hardware)
-      await this.#bringBack(tx, row, at)
+      await bringBack(this.#context, tx, row, at)
       await event(tx, row, 'deployment.start_asked', { by: principal.keyId }, at)
     })
   }
@@ -84,9 +93,10 @@ export class Lifecycle {
     options: RollOptions = {},
   ): Promise<void> {
     const free = await freeOffers(this.#context)
-    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, locked, at) => {
+      const { row } = await keepCalendar(this.#context, tx, locked, at)
       const revision = await this.#addRevision(tx, row, { spec: row.spec, renew: true, free, ...options }, at)
-      if (row.desired === 'stopped' || row.phase === 'failed') await this.#bringBack(tx, row, at)
+      if (row.desired === 'stopped' || row.phase === 'failed') await bringBack(this.#context, tx, row, at)
       await event(tx, row, 'deployment.restart_asked', { by: principal.keyId, revision }, at)
     })
   }
@@ -110,7 +120,7 @@ export class Lifecycle {
         return
       }
       await this.#checkGrowth(tx, after, spec)
-      const revision = await this.#addRevision(tx, row, { spec, free, ...options }, at)
+      const revision = await this.#addRevision(tx, after, { spec, free, ...options }, at)
       await event(tx, row, 'deployment.changed', { revision, by: principal.keyId, changed }, at)
     })
   }
@@ -155,16 +165,6 @@ export class Lifecycle {
       failedWhy: r.failed_why,
       createdAt: r.created_at,
     }))
-  }
-
-  /** What does not run holds nothing of the quota: it is checked as if it were new. */
-  async #bringBack(tx: Tx, row: store.DeploymentRow, at: Date): Promise<void> {
-    const replicas = floorOf(policyOf(row))
-    const desiredReplicas = Math.max(replicas, row.desired_replicas)
-    const asked = { id: row.id, spec: row.spec, scaling: policyOf(row), desiredReplicas }
-    await checkQuota(tx, row.org_id, asked, this.#context)
-    await store.setDesired(tx, row.id, 'running', at)
-    await store.resetStarts(tx, row.id, replicas)
   }
 
   async #checkGrowth(tx: Tx, row: store.DeploymentRow, spec: DeploymentSpec): Promise<void> {

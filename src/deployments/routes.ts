@@ -39,6 +39,11 @@ export interface Route {
   version: number
 }
 
+/** Its engines compute nothing. */
+export function isSimulated(route: Route): boolean {
+  return route.engine === 'simulated'
+}
+
 export class RouteTable {
   readonly #byId = new Map<string, Route>()
   readonly #byName = new Map<string, Route>()

@@ -4,6 +4,7 @@ import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import type { Wanted } from './place.ts'
 import type { ReplicaView } from './replica.ts'
+import type { StopCause, Stopped } from './stopped.ts'
 
 export interface PlanSettings {
   startDeadlineMs: number
@@ -34,6 +35,8 @@ export interface PlanInput {
     phase: Phase
     reason: Reason | null
     starts: Starts
+    /** Why it is stopped; null = it is not. */
+    stopped?: Stopped | null
   }
   /** Newest first; the first that has not failed is the one that should run. */
   revisions: {
@@ -75,6 +78,7 @@ export interface Wish {
   desiredReplicas: number
   /** Number of the revision that should run. */
   revision: number
+  stoppedBy: StopCause | null
   /** People reset them. */
   starts: Pick<Starts, 'failed' | 'lastAt'>
 }
@@ -84,6 +88,7 @@ export function sameWish(planned: Wish, now: Wish): boolean {
   return (
     planned.desired === now.desired &&
     planned.desiredReplicas === now.desiredReplicas &&
+    planned.stoppedBy === now.stoppedBy &&
     planned.revision === now.revision &&
     planned.starts.failed === now.starts.failed &&
     planned.starts.lastAt === now.starts.lastAt

@@ -10,6 +10,7 @@ import { isCalm, type ReplicaView } from './replica.ts'
 import type { Route } from './routes.ts'
 import { floorOf, policyOf } from './scaling.ts'
 import type { PlanInput, PlanSettings } from './situation.ts'
+import type { Stopped } from './stopped.ts'
 import * as store from './store.ts'
 
 export interface World extends ObserveWorld {
@@ -72,6 +73,7 @@ function planInput(
       phase: deployment.phase,
       reason: deployment.reason,
       starts: deployment.starts,
+      stopped: stoppedOf(deployment),
     },
     revisions: revisions.map(({ id, number, spec, failed, proven, in_place: inPlace }) => {
       const choices = choicesOf(spec, floorOf(policyOf(deployment)), world.hardware)
@@ -83,6 +85,11 @@ function planInput(
     now: world.clock.now(),
     settings: world.settings,
   }
+}
+
+function stoppedOf({ desired, stopped_by, calendar }: store.DeploymentRow): Stopped | null {
+  if (desired !== 'stopped') return null
+  return { by: stopped_by ?? 'person', until: calendar?.nextAt ?? null, refused: calendar?.refused ?? null }
 }
 
 /** The engine type of a revision's replicas. */

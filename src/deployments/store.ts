@@ -3,11 +3,14 @@ import type { Placement } from '../compute/contract.ts'
 import { type Phase, type Reason, reasonOf } from '../kernel/phase.ts'
 import type { Database, Tx } from '../store/database.ts'
 import { nextVersion, notify } from '../store/tables.ts'
+import type { Calendar } from './calendar.ts'
 import { json } from './replica-store.ts'
 import type { Route } from './routes.ts'
 import type { ScalingPolicy } from './scaling.ts'
+import type { Schedule } from './schedule.ts'
 import type { Starts } from './situation.ts'
 import type { DeploymentSpec } from './spec.ts'
+import type { StopCause } from './stopped.ts'
 
 export * from './replica-store.ts'
 
@@ -31,6 +34,16 @@ export interface DeploymentRow {
   updated_at: Date
   deleted_at: Date | null
   next_at: Date | null
+  /** The end of the lease. */
+  expires_at: Date | null
+  schedule: Schedule | null
+  /** What the calendar said at its last look. */
+  calendar: Calendar | null
+  calendar_at: Date | null
+  /** null = it is not stopped, or a person did before this was noted. */
+  stopped_by: StopCause | null
+  /** The preset that was applied last. */
+  preset: string | null
 }
 
 export interface RevisionRow {
@@ -55,14 +68,26 @@ export async function insertDeployment(
   tx: Tx,
   row: Pick<
     DeploymentRow,
-    'id' | 'org_id' | 'name' | 'spec' | 'scaling' | 'desired_replicas' | 'reason' | 'emulated' | 'starts'
+    | 'id'
+    | 'org_id'
+    | 'name'
+    | 'spec'
+    | 'scaling'
+    | 'desired_replicas'
+    | 'reason'
+    | 'emulated'
+    | 'starts'
+    | 'expires_at'
+    | 'schedule'
+    | 'preset'
   >,
   at: Date,
 ): Promise<boolean> {
   const rows = await tx.query(
     `insert into deployments (id, org_id, name, spec, desired, desired_replicas, revision, phase, reason, ready_replicas,
-                              starts, plan_why, emulated, created_at, updated_at, next_at, scaling)
-     values ($1, $2, $3, $4, 'running', $5, 1, 'starting', $6, 0, $7, '[]', $8, $9, $9, $9, $10)
+                              starts, plan_why, emulated, created_at, updated_at, next_at, scaling, expires_at, schedule,
+                              preset)
+     values ($1, $2, $3, $4, 'running', $5, 1, 'starting', $6, 0, $7, '[]', $8, $9, $9, $9, $10, $11, $12, $13)
      on conflict (org_id, name) where deleted_at is null do nothing returning id`,
     [
       row.id,
@@ -75,6 +100,9 @@ export async function insertDeployment(
       row.emulated,
       at,
       json(row.scaling),
+      row.expires_at,
+      row.schedule === null ? null : json(row.schedule),
+      row.preset,
     ],
   )
   return rows.length > 0
@@ -95,7 +123,7 @@ export async function insertRevision(
 }
 
 const deploymentColumns = `id, org_id, name, spec, scaling, desired, desired_replicas, revision, phase, reason, ready_replicas, starts,
-  plan_why, emulated, created_at, updated_at, deleted_at, next_at`
+  plan_why, emulated, created_at, updated_at, deleted_at, next_at, expires_at, schedule, calendar, calendar_at, stopped_by, preset`
 
 /** By id (deleted ones too) or by name among the live ones, in one org only. */
 export async function deploymentOf(db: Db, orgId: string, idOrName: string): Promise<DeploymentRow | null> {
@@ -320,15 +348,24 @@ export async function lockDeployment(tx: Tx, id: string): Promise<DeploymentRow 
   return rows[0] ?? null
 }
 
-export async function setDesired(tx: Tx, id: string, desired: 'running' | 'stopped', at: Date): Promise<void> {
-  // Phase and reason follow the wish at once; the reconciler takes it from there.
+/** Phase and reason follow the wish at once; the reconciler takes it from there. */
+export async function setStopped(tx: Tx, id: string, cause: StopCause, reason: Reason, at: Date): Promise<void> {
   await tx.query(
-    `update deployments set desired = $2, updated_at = $3, phase = case
-       when $2 = 'stopped' then 'stopping' when phase in ('stopping', 'stopped', 'failed') then 'starting' else phase end,
-       reason = case when $2 = 'stopped' then $4::jsonb
-         when phase in ('stopping', 'stopped', 'failed') then $5::jsonb else reason end
+    `update deployments set desired = 'stopped', stopped_by = $2, phase = 'stopping', reason = $3, updated_at = $4
      where id = $1`,
-    [id, desired, at, json(reasonOf('stopping', at)), json(reasonOf('starting', at))],
+    [id, cause, json(reason), at],
+  )
+}
+
+/** A lease is looked at again: started within its last hour, it is warned of then. */
+export async function setRunning(tx: Tx, id: string, at: Date): Promise<void> {
+  await tx.query(
+    `update deployments set desired = 'running', stopped_by = null, updated_at = $2,
+       phase = case when phase in ('stopping', 'stopped', 'failed') then 'starting' else phase end,
+       reason = case when phase in ('stopping', 'stopped', 'failed') then $3::jsonb else reason end,
+       calendar_at = case when expires_at is null then calendar_at else least(calendar_at, $2) end
+     where id = $1`,
+    [id, at, json(reasonOf('starting', at))],
   )
 }
 

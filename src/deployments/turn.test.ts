@@ -1,4 +1,5 @@
 /** What people do while a turn looks around: it wins. On the real database; the hardware is asked, and never used. */
+
 import { strict as assert } from 'node:assert'
 import { after, test } from 'node:test'
 import { Access } from '../access/commands.ts'
@@ -18,6 +19,7 @@ import { testDatabase } from '../store/testing.ts'
 import { Deployments } from './commands.ts'
 import { Lifecycle } from './lifecycle.ts'
 import * as store from './store.ts'
+import { testLimits } from './testing/limits.ts'
 import { type TurnWorld, turn } from './turn.ts'
 
 const db = await testDatabase()
@@ -73,15 +75,7 @@ const world: TurnWorld = {
   recall: () => null,
   follow: () => {},
 }
-const limits = {
-  replicasMaximum: 10,
-  cooldownMinimumSeconds: 120,
-  idleTimeoutMinimumSeconds: 60,
-  quotaGpus: 8,
-  holdMaxSeconds: 300,
-  startExpectedSeconds: 60,
-}
-const context = { ...world, ...limits, db, wake: () => {} }
+const context = { ...world, ...testLimits, db, wake: () => {} }
 const [deployments, lifecycle, scaling] = [new Deployments(context), new Lifecycle(context), new Scaling(context)]
 const access = new Access(db, seal, systemClock)
 await access.ensureOperator('sk_operator_of_the_test')

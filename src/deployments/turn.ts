@@ -132,7 +132,13 @@ async function recordIntent(
 }
 
 function wishOf(row: store.DeploymentRow): Wish {
-  return { desired: row.desired, desiredReplicas: row.desired_replicas, revision: row.revision, starts: row.starts }
+  return {
+    desired: row.desired,
+    desiredReplicas: row.desired_replicas,
+    revision: row.revision,
+    stoppedBy: row.stopped_by,
+    starts: row.starts,
+  }
 }
 
 async function recordRollback(

@@ -41,6 +41,7 @@ export const eventCatalogue = {
   'deployment.changed': event('The settings were changed, as a new revision.', { revision: count, by, changed: names }),
   'deployment.stop_asked': event('A deployment was told to stop.', { by }),
   'deployment.start_asked': event('A stopped or failed deployment was told to start.', { by }),
+  'deployment.start_refused': event('Its schedule would start it again, and cannot yet.', { why: text }),
   'deployment.restart_asked': event('Its replicas are to be replaced by new ones.', { by, revision: count }),
   'deployment.scaling_changed': event('The scaling policy was changed.', { by, changed: names }),
   'deployment.scaled': event('The wanted number of replicas changed.', {
@@ -49,6 +50,21 @@ export const eventCatalogue = {
     cause: text,
     why: text,
   }),
+  'deployment.schedule_changed': event('It was given another schedule, or none.', { by, windows: count }),
+  'deployment.schedule_turned': event('A window of its schedule began or ended; `says` is what holds from now on.', {
+    says: z.enum(['scale', 'sleep', 'stop', 'nothing']),
+    window: count.nullable(),
+    min_replicas: count.optional(),
+    max_replicas: count.optional(),
+    until: text.nullable(),
+  }),
+  'deployment.lease_changed': event('It was given another end of its lease, or none.', {
+    by,
+    expires_at: text.nullable(),
+  }),
+  'deployment.expiring': event('Its lease will end soon.', { expires_at: text }),
+  'deployment.expired': event('Its lease has ended: it is stopped, and stays so.', { expires_at: text }),
+  'deployment.preset_applied': event('A preset was applied.', { by, preset: text, changed: names }),
   'revision.failed': event('A revision did not start and gave way to the one before it.', {
     revision: count,
     why: text,

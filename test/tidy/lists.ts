@@ -15,7 +15,7 @@ export const packages: PackageList = {
   'swagger-ui-dist': ['src/api/'],
   undici: ['src/gateway/', 'src/compute/', 'src/runtime/', 'src/cli/'],
   yaml: ['src/runtime/'],
-  zod: ['src/wire/', 'src/api/', 'src/runtime/', 'src/events/'],
+  zod: ['src/wire/', 'src/api/', 'src/runtime/', 'src/events/', 'src/compute/simulated/'],
 }
 
 /** Who may go around a door of runtime/, and why. */

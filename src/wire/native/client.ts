@@ -9,6 +9,7 @@ import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
 import type { ListOf } from './fields.ts'
 import type { ChangeDeployment, Restart, Revision, Rollback } from './revision.ts'
 import type { ChangeScaling, Decision, Scaling } from './scaling.ts'
+import type { ChangeSchedule, Schedule } from './schedule.ts'
 
 export interface ClientOptions {
   /** Address of the server, e.g. `http://127.0.0.1:8080`. */
@@ -120,6 +121,15 @@ export class NativeClient {
   }
   listDecisions(idOrName: string, query: Page = {}): Promise<ListOf<Decision>> {
     return this.#json('GET', deploymentPath(idOrName, '/scaling/decisions'), { query })
+  }
+  getSchedule(idOrName: string): Promise<Schedule> {
+    return this.#json('GET', deploymentPath(idOrName, '/schedule'))
+  }
+  putSchedule(idOrName: string, body: ChangeSchedule): Promise<Schedule> {
+    return this.#json('PUT', deploymentPath(idOrName, '/schedule'), { body })
+  }
+  deleteSchedule(idOrName: string): Promise<Schedule> {
+    return this.#json('DELETE', deploymentPath(idOrName, '/schedule'))
   }
   explainDeployment(idOrName: string): Promise<Explanation> {
     return this.#json('GET', deploymentPath(idOrName, '/explain'))

@@ -5,9 +5,17 @@ import { answering, type Phase, phases, type Reason } from '../../kernel/phase.t
 import { deploymentName, instant, iso, orNull, plainText, usd } from './fields.ts'
 import { hardwareChoices, hardwareFrom, renderHardware, runsOn, shownChoice, usdCeiling, usdFrom } from './hardware.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
+import {
+  type ActiveShape,
+  type CalendarShape,
+  calendarFields,
+  calendarFrom,
+  renderSummary,
+  scheduleSummary,
+} from './schedule.ts'
 import { nativeStatus, nativeStatuses } from './status.ts'
 
-export const engineTypes = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang'] as const
+export const engineTypes = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang', 'simulated'] as const
 type NamedEngine = Exclude<(typeof engineTypes)[number], 'auto'>
 
 const engineWish = z.strictObject({
@@ -52,6 +60,7 @@ export const createDeployment = z
     engine: engineWish.optional(),
     scaling: changeScaling.optional(),
     inactive_timeout_minutes: changeScaling.shape.inactive_timeout_minutes,
+    ...calendarFields,
     fail_fast: z.boolean().optional().meta({
       description: '`true`: 503, and nothing is created, unless all replicas that are wanted at first can start now.',
     }),
@@ -123,7 +132,11 @@ export const deployment = z
     hourly_cost_max_usd: usd.meta({ description: 'The most that an hour can cost with these settings.' }),
     cost_usd: usd.meta({ description: 'Cost so far, in US dollars.' }),
     emulated: z.boolean().meta({ description: 'true: this machine stands in for the named hardware or model.' }),
+    simulated: z.boolean().meta({ description: 'true: nothing computes; the answers are made up.' }),
     served_by: orNull(z.string()).meta({ description: 'The model that really answers, when it is another one.' }),
+    expires_at: orNull(instant).meta({ description: 'The end of its lease; null: none.' }),
+    schedule: orNull(scheduleSummary),
+    preset: orNull(z.string()).meta({ description: 'The preset that was applied last.' }),
     created_at: instant,
     updated_at: instant,
     deleted_at: orNull(instant),
@@ -132,7 +145,7 @@ export const deployment = z
 export type Deployment = z.output<typeof deployment>
 
 /** A create request in our own words; absent stays absent. */
-export interface DeploymentWishShape {
+export interface DeploymentWishShape extends CalendarShape {
   name: string
   modelId: string
   gpuType?: string
@@ -158,9 +171,10 @@ export interface DeploymentWishShape {
 
 export function wishFrom(body: z.output<typeof createDeployment>): DeploymentWishShape {
   const { model_id, gpu_type, gpu_count, hardware, max_hourly_usd, ...rest } = body
-  const { engine: asked, scaling: asWished, inactive_timeout_minutes, fail_fast, ...same } = rest
+  const { engine: asked, scaling: asWished, inactive_timeout_minutes, fail_fast, schedule, expires_at, ...same } = rest
   return {
     ...same,
+    ...calendarFrom({ schedule, expires_at }),
     modelId: model_id,
     ...(gpu_type === undefined ? {} : { gpuType: gpu_type }),
     ...(gpu_count === undefined ? {} : { gpuCount: gpu_count }),
@@ -221,6 +235,9 @@ export interface DeploymentShape {
   cost: MicroUsd
   emulated: boolean
   servedBy: string | null
+  expiresAt: Date | null
+  preset: string | null
+  schedule: { windows: number; active: ActiveShape | null; nextChangeAt: Date | null } | null
   createdAt: Date
   updatedAt: Date
   deletedAt: Date | null
@@ -251,7 +268,11 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     hourly_cost_max_usd: usdNumber(view.hourlyCostMax),
     cost_usd: usdNumber(view.cost),
     emulated: view.emulated,
+    simulated: view.spec.engine.type === 'simulated',
     served_by: view.servedBy,
+    expires_at: iso(view.expiresAt),
+    schedule: renderSummary(view.schedule),
+    preset: view.preset,
     created_at: iso(view.createdAt),
     updated_at: iso(view.updatedAt),
     deleted_at: iso(view.deletedAt),

@@ -4,6 +4,7 @@ import { createDeployment, type DeploymentShape, deployment, type engineTypes, r
 import { instant, iso, orNull, plainText } from './fields.ts'
 import { hardwareFrom, shownWanted, usdFrom, wantedFrom } from './hardware.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
+import { type CalendarShape, calendarFields, calendarFrom } from './schedule.ts'
 
 const { model_id, gpu_type, gpu_count, hardware, max_hourly_usd, replicas, engine, inactive_timeout_minutes } =
   createDeployment.shape
@@ -43,6 +44,7 @@ export const changeDeployment = z
     scaling: changeScaling.optional(),
     inactive_timeout_minutes,
     allow_downtime: allowDowntime,
+    ...calendarFields,
   })
   .meta({
     id: 'ChangeDeployment',
@@ -69,6 +71,7 @@ export interface ChangeShape {
     }
   }
   scaling: Partial<ScalingShape>
+  calendar: CalendarShape
   replicas?: number
   allowDowntime?: boolean
 }
@@ -84,7 +87,7 @@ const engineWord = {
 
 export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape {
   const { replicas: fixed, engine: asked, scaling, inactive_timeout_minutes: minutes, ...rest } = body
-  const { hardware: list, max_hourly_usd: ceiling, allow_downtime, ...spec } = rest
+  const { hardware: list, max_hourly_usd: ceiling, allow_downtime, schedule, expires_at, ...spec } = rest
   return {
     spec: {
       ...renamed(spec, specWord),
@@ -96,6 +99,7 @@ export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape
       ...(minutes === undefined ? {} : { inactiveTimeoutMinutes: minutes }),
       ...(scaling === undefined ? {} : scalingFrom(scaling)),
     },
+    calendar: calendarFrom({ schedule, expires_at }),
     ...(fixed === undefined ? {} : { replicas: fixed }),
     ...(allow_downtime === undefined ? {} : { allowDowntime: allow_downtime }),
   }
