@@ -66,13 +66,15 @@ test('changed again while it rolls: the newest wins, and the oldest serves until
   const [first] = routed(await workshop.untilSo(id, isServing))
   machines.next = 'loading'
   await change(id, 2)
-  const second = (await workshop.untilSo(id, () => machines.all.size === 2)).replicas[0]!
+  const begun = await workshop.untilSo(id, () => machines.all.size === 2)
+  const second = begun.replicas.find((one) => one.id !== first)!
   await change(id, 3)
-  const third = await workshop.untilSo(id, () => !machines.all.has(second.id) && machines.all.size === 2)
-  assert.deepEqual(routed(third), [first])
-  await machines.say(third.replicas[0]!.id, 'ready')
+  const both = await workshop.untilSo(id, () => !machines.all.has(second.id) && machines.all.size === 2)
+  assert.deepEqual(routed(both), [first])
+  const third = [...machines.all.keys()].find((one) => one !== first)!
+  await machines.say(third, 'ready')
   const rolled = await workshop.untilSo(id, isRolled(3))
-  assert.deepEqual(routed(rolled), [third.replicas[0]!.id])
+  assert.deepEqual(routed(rolled), [third])
   assert.ok(rolled.replicas.every((one) => one.id !== second.id || one.ready_at === null))
 })
 
@@ -214,7 +216,11 @@ test('in place and changed once more: the place goes from one to the next; chang
   await change(id, 2)
   await workshop.untilSo(id, ({ replicas }) => replicas.some((one) => one.phase === 'starting' && one.id !== first))
   await change(id, 3)
-  await workshop.untilSo(id, (seen) => seen.replicas[0]!.phase === 'starting' && seen.replicas.length === 3)
+  await workshop.untilSo(
+    id,
+    ({ replicas }) =>
+      replicas.length === 3 && replicas.some((one) => one.phase === 'starting' && machines.all.has(one.id)),
+  )
   machines.next = 'ready'
   await machines.say([...machines.all.keys()][0]!, 'ready')
   const third = await workshop.untilSo(id, isRolled(3))
