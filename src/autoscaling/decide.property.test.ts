@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { defaultScaling, type ScalingPolicy, type WindowLimits } from '../deployments/scaling.ts'
+import { boundsOf, defaultScaling, type ScalingPolicy, type WindowLimits } from '../deployments/scaling.ts'
 import { decide } from './decide.ts'
 import { Drive, sampleAt } from './drive.fixture.ts'
 import { waitingIn } from './look.ts'
@@ -141,6 +141,16 @@ always('demand at zero wakes at once', (before, decision, { window, now }) => {
   assert.ok(decision.desired >= 1)
   assert.equal(decision.cause, 'wake')
 })
+
+always(
+  'one start however many ask: until the first replica answers there are no more than the floor',
+  (before, decision, drive) => {
+    if (decision.state.readySince !== null || decision.desired <= before.desired) return
+    const { policy, override } = drive
+    assert.ok(['wake', 'limits', 'schedule'].includes(decision.cause), decision.cause)
+    assert.equal(decision.desired, boundsOf(policy, override).floor)
+  },
+)
 
 always('a step down comes no sooner than the cooldown after any change', (before, decision, { policy, now }) => {
   if (decision.cause !== 'load' || decision.desired >= before.desired || before.changedAt === null) return

@@ -50,6 +50,7 @@ function onlyMore(facts: Facts, sample: Sample): Decision {
 function look(facts: Facts, sample: Sample): Decision {
   const { policy, now } = facts.input
   if (!policy.autoscalingEnabled) return sameAs(facts, 'limits', `Autoscaling is off: exactly ${facts.state.desired}.`)
+  if (facts.state.readySince === null) return untilFirst(facts)
   const due = lookDue(facts.state, facts.everySeconds, now)
   if (!due) return sameAs(facts, 'steady', 'Between two looks.')
   const looked: Facts = { ...facts, state: due }
@@ -64,6 +65,15 @@ function look(facts: Facts, sample: Sample): Decision {
   }
 }
 
+/**
+ * Nothing has answered since it woke or was made: one start, however many ask. What is held meanwhile says how long the
+ * start takes, not how many it needs; the first that answers shows that.
+ */
+function untilFirst(facts: Facts): Decision {
+  const state = { ...forget(facts.state), lookedAt: facts.input.now }
+  return sameAs({ ...facts, state }, 'steady', 'Its first replica is starting: the load is seen when that answers.')
+}
+
 /** What changes by itself: the schedule's word, and since when it answers. */
 function follow(before: ScalingState, input: DecideInput, ready: boolean): ScalingState {
   const { now, settings } = input
@@ -72,7 +82,10 @@ function follow(before: ScalingState, input: DecideInput, ready: boolean): Scali
   // Clock set back: a moment in the future would hold things up until then.
   const readySince = before.desired === 0 || !ready ? before.readySince : Math.min(before.readySince ?? now, now)
   const panic = Math.min(before.panicUntil ?? 0, now + settings.windowSeconds * 1000)
-  return { ...before, override, sleepAsked, readySince, panicUntil: panic > now ? panic : null }
+  // The first that answers after a wait: the looks begin here.
+  const waited = before.readySince === null && readySince !== null && before.lookedAt !== null
+  const begun = waited ? { lookedAt: now, startingAt: now } : {}
+  return { ...before, ...begun, override, sleepAsked, readySince, panicUntil: panic > now ? panic : null }
 }
 
 /** A window that says sleep asks at its beginning and takes it back at its end; one that says awake takes it back too. */

@@ -225,3 +225,21 @@ test('inactive for its minutes while asleep it is stopped as well; a timeout tha
   await pass(30)
   assert.equal((await deployments.get(operator, kept)).desired, 'running')
 })
+
+test('five hundred held for one that sleeps: one start until it answers, whatever the policy and the ceiling', async () => {
+  for (const policy of ['target', 'slo', 'steps']) {
+    const id = await make(`burst-${policy}`, { policy, maxReplicas: 8, scaleToZero: true, idleTimeoutSeconds: 5 })
+    await pass(9)
+    assert.equal(await desired(id), 0)
+    await db.run('update deployments set ready_replicas = 0 where id = $1', [id])
+    await pass(20, { [id]: { ...quiet, held: 500, arrivals: 500, lastAt: now, ttftMsP90: 60_000 } })
+    const { items } = await scaling.decisions(operator, id, { limit: 10 })
+    assert.deepEqual(
+      items.map((one) => [one.from, one.to, one.cause]),
+      [
+        [0, 1, 'request'],
+        [1, 0, 'idle'],
+      ],
+    )
+  }
+})
