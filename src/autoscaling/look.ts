@@ -84,11 +84,11 @@ export function calmLook(facts: Facts): Decision {
     return sameAs(counted, 'steady', `Look ${looksDown} of ${looksInARow} at which ${state.desired - 1} would do.`)
   const until = calm.calmSince + input.policy.cooldownSeconds * 1000
   const seconds = Math.ceil((until - input.now) / 1000)
-  if (seconds > 0)
-    return {
-      ...sameAs(counted, 'cooldown-held', `${state.desired - 1} would do; cooldown for ${seconds} s more.`),
-      holdUntil: until,
-    }
+  if (seconds > 0) {
+    const held = sameAs(counted, 'cooldown-held', `${state.desired - 1} would do; cooldown for ${seconds} s more.`)
+    // It may fall asleep before.
+    return { ...held, holdUntil: held.holdUntil === null ? until : Math.min(until, held.holdUntil) }
+  }
   return step(
     counted,
     state.desired - 1,

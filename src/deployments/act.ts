@@ -29,8 +29,8 @@ export async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[
 
 async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
   const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
-  // Gone meanwhile, or given to another revision: the next turn sees it.
-  if (!row || !snapshot.revisions.some(({ id }) => id === row.revision_id)) return null
+  // A turn that stood still for long must not make anew what others have made, or removed, or given to another revision.
+  if (row?.phase !== 'planned' || !snapshot.revisions.some(({ id }) => id === row.revision_id)) return null
   try {
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)

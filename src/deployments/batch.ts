@@ -35,6 +35,6 @@ export async function lookAtMany(world: TurnWorld, leases: readonly Lease[]): Pr
     world.follow(lease.id, followed(decided))
     quiet.push({ lease, nextAt: decided.result.wakeAt })
   }
-  await releaseMany(world.db, quiet)
+  if (quiet.length > 0) await world.db.tx((tx) => releaseMany(tx, quiet))
   return busy
 }

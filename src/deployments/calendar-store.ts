@@ -27,12 +27,12 @@ export async function nextCalendarAt(db: Database): Promise<number | null> {
 }
 
 export async function saveCalendar(tx: Tx, id: string, calendar: Calendar, wakeAt: number | null): Promise<void> {
-  await tx.query('update deployments set calendar = $2, calendar_looked_at = $3, calendar_at = $4 where id = $1', [
-    id,
-    json(calendar),
-    new Date(calendar.lookedAt),
-    wakeAt === null ? null : new Date(wakeAt),
-  ])
+  // Whoever follows what changes finds it by `updated_at`.
+  await tx.query(
+    `update deployments set calendar = $2, calendar_looked_at = $3, calendar_at = $4,
+       updated_at = greatest(updated_at, $3) where id = $1`,
+    [id, json(calendar), new Date(calendar.lookedAt), wakeAt === null ? null : new Date(wakeAt)],
+  )
 }
 
 /** What stumbled is looked at again later, so that it does not keep the others waiting. */

@@ -38,7 +38,7 @@ export class DeploymentLoop {
 
   constructor(world: Omit<TurnWorld, 'recall' | 'follow'>, owner: string) {
     this.#watcher = new Watcher(world, async (ids) => {
-      await wakeMany(world.db, 'deployments', ids, world.clock.now())
+      await world.db.tx((tx) => wakeMany(tx, 'deployments', ids, world.clock.now()))
       this.wake()
     })
     const watcher = this.#watcher
@@ -106,10 +106,8 @@ export class DeploymentLoop {
       for (const one of await lookAtMany(this.#world, leases)) this.#take(one, decidedAt)
     } catch (error) {
       const nextAt = this.#world.clock.now() + errorPauseMs
-      await releaseMany(
-        this.#world.db,
-        leases.map((lease) => ({ lease, nextAt })),
-      ).catch(() => {})
+      const ends = leases.map((lease) => ({ lease, nextAt }))
+      await this.#world.db.tx((tx) => releaseMany(tx, ends)).catch(() => {})
       throw error
     }
   }

@@ -24,8 +24,14 @@ export function leave(situation: Situation, why: string[]): Map<string, ReplicaP
   const { input, replicas } = situation
   const { now, deployment, settings } = input
   const patches = new Map<string, ReplicaPatch>()
+  let again = missingOf(situation)
   for (const replica of replicas) {
     if (replica.phase !== 'draining') continue
+    // Wanted again: it serves sooner than any other, also when nothing is left on it.
+    if (again > 0 && canServeAgain(situation, replica)) {
+      again -= 1
+      continue
+    }
     const overdue = replica.drainAt !== null && now - replica.drainAt >= settings.drainDeadlineMs
     if (!replica.drained && !overdue && deployment.desired !== 'deleted') continue
     patches.set(replica.id, { phase: 'deleting', endedAt: replica.endedAt ?? now })
@@ -57,6 +63,12 @@ function stayingOf(situation: Situation, leaving?: ReadonlyMap<string, ReplicaPa
   const all = situation.replicas.filter((r) => isStaying(r) && !leaving?.has(r.id))
   const lost = all.filter((r) => isLost(r, now, settings))
   return { lost, good: all.filter((r) => !lost.includes(r)) }
+}
+
+/** Replicas of the revision that should run which are wanted and not there. */
+function missingOf(situation: Situation): number {
+  const { good } = stayingOf(situation)
+  return wantedReplicas(situation) - good.filter((r) => r.revisionId === situation.target?.id).length
 }
 
 /** Staying replicas beyond what is wanted: old revisions that were taken over, then not yet ready ones, then the youngest. */
@@ -145,6 +157,11 @@ function planned({ target }: Situation, placement: Placement, after: string | nu
   return { do: 'plan_replica', revisionId: target!.id, placement, after }
 }
 
+function canServeAgain({ target }: Situation, replica: ReplicaView): boolean {
+  const alive = replica.seen?.state === 'running' && replica.unhealthySince === null
+  return replica.phase === 'draining' && alive && replica.revisionId === target?.id
+}
+
 /** Replicas that were draining serve again: nothing starts faster. */
 function callOffDrains(
   situation: Situation,
@@ -155,8 +172,7 @@ function callOffDrains(
   const patches = new Map<string, ReplicaPatch>()
   for (const replica of situation.replicas) {
     if (patches.size >= missing) break
-    const alive = replica.phase === 'draining' && replica.seen?.state === 'running' && replica.unhealthySince === null
-    if (!alive || leaving.has(replica.id) || replica.revisionId !== situation.target?.id) continue
+    if (leaving.has(replica.id) || !canServeAgain(situation, replica)) continue
     patches.set(replica.id, { phase: 'ready', drainAt: null })
     why.push(`${replica.id} is wanted again: its drain is called off.`)
   }

@@ -46,7 +46,7 @@ const hotFirstMs = 10
 const hotLongestMs = 1_000
 /** An engine that is ready is probed this often; more rarely in a large fleet, so that this many per second are enough. */
 const probeEveryMs = 5_000
-const probesPerSecond = 2_000
+const probesPerSecond = 1_000
 const looksAtOnce = 256
 const errorPauseMs = 500
 
@@ -240,7 +240,7 @@ export class Watcher {
   #probeEveryMs(): number {
     const { unresponsiveMs } = this.#world.settings
     const usual = Math.min(probeEveryMs, unresponsiveMs / 6)
-    return Math.min(unresponsiveMs / 3, Math.max(usual, (this.#calm.size * 1000) / probesPerSecond))
+    return Math.min(unresponsiveMs / 2, Math.max(usual, (this.#calm.size * 1000) / probesPerSecond))
   }
 }
 

@@ -10,7 +10,8 @@ import { trouble } from './script.ts'
 
 /** Paths of the door begin so; everything else on the port is for engines. */
 export const doorPath = '/simulated/'
-const bodyBytesMaximum = 1024 * 1024
+/** Enough to ask about a hundred thousand machines. */
+const bodyBytesMaximum = 4 * 1024 * 1024
 
 /** Where the door is and what opens it, as written in the data folder. */
 export interface DoorAddress {
@@ -23,6 +24,7 @@ export interface Calls {
   offers: []
   place: [order: Order]
   observe: [id: ReplicaId]
+  observeAll: [ids: ReplicaId[]]
   list: []
   delete: [id: ReplicaId, options: { graceSeconds?: number }]
   logs: [id: ReplicaId, lines: number]
@@ -78,6 +80,7 @@ export class Door {
       offers: () => compute.offers(),
       place: (order) => compute.place(order),
       observe: (id) => compute.observe(id),
+      observeAll: async (ids) => [...(await compute.observeAll(ids))],
       list: () => compute.list(),
       delete: (id, options) => compute.delete(id, options),
       logs: (id, lines) => compute.logs(id, lines),

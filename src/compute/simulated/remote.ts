@@ -48,6 +48,10 @@ export class RemoteSimulatedCompute implements ComputeDriver {
     return this.#call('observe', id)
   }
 
+  async observeAll(ids: readonly ReplicaId[]): Promise<Map<ReplicaId, Observation>> {
+    return new Map(await this.#call('observeAll', [...ids]))
+  }
+
   list(): Promise<ReplicaId[]> {
     return this.#call('list')
   }
