@@ -16,7 +16,7 @@ export async function changed({ principal, param, parts }: Ask): Promise<z.outpu
 }
 
 /** What a changed spec can be refused for. */
-const specFaults: FaultCode[] = [
+export const specFaults: FaultCode[] = [
   'quota_exceeded',
   'model_not_supported',
   'model_path_not_allowed',

@@ -25,7 +25,10 @@ import * as store from './store.ts'
 
 /** A part of the spec; absent = as before. `undefined` = the default again. */
 export type SpecChange = Partial<
-  Omit<DeploymentWish, 'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast' | keyof CalendarWish>
+  Omit<
+    DeploymentWish,
+    'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast' | 'preset' | keyof CalendarWish
+  >
 >
 
 /** How a change is rolled. */
@@ -101,27 +104,31 @@ export class Lifecycle {
     })
   }
 
-  /** Another spec = another revision, rolled to. Nothing changed = nothing done. Throws as `create` does. */
+  /**
+   * Another spec = another revision, rolled to. Nothing changed = nothing done. `alongside` is written before it and
+   * returns what it changed. Returns the names of all that changed. Throws as `create` does.
+   */
   async change(
     principal: Principal,
     idOrName: string,
-    change: SpecChange,
+    change: SpecChange | ((row: store.DeploymentRow) => SpecChange),
     once: Once | null = null,
-    { alongside, ...options }: RollOptions & { alongside?: Write } = {},
-  ): Promise<void> {
+    { alongside, ...options }: RollOptions & { alongside?: Write<string[]> } = {},
+  ): Promise<string[]> {
     const free = await freeOffers(this.#context)
-    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
-      await alongside?.(tx, row, at)
+    return changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+      const others = (await alongside?.(tx, row, at)) ?? []
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
-      const { spec } = makeSpec(changedWish(after, change), this.#context)
+      const { spec } = makeSpec(changedWish(after, change instanceof Function ? change(row) : change), this.#context)
       const changed = changedFields(row.spec, spec)
       if (changed.length === 0) {
         if (options.allowDowntime) await store.allowInPlace(tx, row.id, row.revision)
-        return
+        return others
       }
       await this.#checkGrowth(tx, after, spec)
       const revision = await this.#addRevision(tx, after, { spec, free, ...options }, at)
       await event(tx, row, 'deployment.changed', { revision, by: principal.keyId, changed }, at)
+      return [...others, ...changed]
     })
   }
 

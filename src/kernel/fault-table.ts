@@ -52,6 +52,11 @@ export const faultTable = {
   ),
   idempotency_conflict: meaning(409, 'Use a new Idempotency-Key for a different request.'),
   quota_exceeded: meaning(409, 'Use fewer GPUs, stop another deployment, or ask the operator to raise the quota.'),
+  hardware_absent: meaning(
+    409,
+    'Send keep_hardware: true to keep the hardware as it is, or choose another preset or hardware.',
+    'Presets name h100 and mi300x; offer them, or let people keep their hardware.',
+  ),
   body_too_large: meaning(413, 'Send a smaller body.', 'gateway.max_body_bytes sets the limit.'),
   unsupported_media_type: meaning(415, 'Send Content-Type: application/json.'),
   // 422: valid, but impossible here

@@ -26,7 +26,7 @@ const changeEngine = z.strictObject({
   additional_args: engineParts.additional_args,
 })
 
-const allowDowntime = z.boolean().optional().meta({
+export const allowDowntime = z.boolean().optional().meta({
   description:
     '`true`: where there is no spare hardware the new revision may take the place of the old one, even if its start is expected to take longer than requests are held. Without it that is refused with 409.',
 })
