@@ -17,7 +17,7 @@ export type Stage = 'record' | 'act' | 'apply' | 'over'
 type Call = Extract<Action, { do: 'create' | 'delete' }>
 
 const born = new Date(0)
-const place = { address: '10.0.0.1', port: 1, key: '', weight: 100 }
+const place = { address: '10.0.0.1', port: 1, key: '', weight: 100, modelId: 'model', engine: 'llamacpp' as const }
 
 export class Turn {
   readonly deployment: Deployment
