@@ -16,7 +16,7 @@ describe('a fleet in trouble', () => {
   let phantoms: string[] = []
 
   before(async () => {
-    fleet = await startFleet(place, { ports: 'each', units: { h100: 4, mi300x: 6 } })
+    fleet = await startFleet(place, { units: { h100: 4, mi300x: 6 } })
     // They are swept away while everything else goes on.
     await fleet.trouble({ what: 'phantom', count: 3, gpu_type: 'mi325x' })
     phantoms = await fleet.machines()

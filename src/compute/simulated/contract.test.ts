@@ -21,7 +21,7 @@ const flagsOf: Record<Behaviour, string[]> = {
 }
 const options = {
   clock: systemClock,
-  script: makeScript({ units: { h100: 3 }, start: { hardware_seconds: 0.02, files_seconds: 0.02 } }),
+  script: makeScript({ ports: 'shared', units: { h100: 3 }, start: { hardware_seconds: 0.02, files_seconds: 0.02 } }),
   types: [{ slug: 'h100', gpusPerUnit: 1, regions: ['nyc2'] }],
 }
 

@@ -33,8 +33,8 @@ export interface SimulatedOptions {
   /** Where the engines listen. */
   place: () => { address: string; port: number }
   /** Absent: what is known is lost with this process. */
-  /** Absent: all engines listen at one place. */
-  doorways?: Doorways
+  /** null: all engines listen at one place, or none does. */
+  doorways: () => Doorways | null
   journal?: Journal
   kept?: Kept | null
 }
@@ -259,8 +259,8 @@ export class SimulatedCompute implements ComputeDriver {
   }
 
   async #openDoorway(machine: Machine): Promise<void> {
-    const { doorways, journal } = this.#options
-    if (doorways === undefined) return
+    const doorways = this.#options.doorways()
+    if (doorways === null) return
     const before = machine.port ?? 0
     machine.port = null
     const port = await doorways.open(machine.id, before).catch(() => null)
@@ -268,7 +268,7 @@ export class SimulatedCompute implements ComputeDriver {
     // Somebody has its port: it can be reached no more.
     if (port === null) return this.#end(machine, this.#clock.now(), null)
     machine.port = port
-    journal?.keep(machine)
+    this.#options.journal?.keep(machine)
   }
 
   #end(machine: Machine, at: number, how: { code: number; lines: string[] } | null): void {
@@ -284,7 +284,7 @@ export class SimulatedCompute implements ComputeDriver {
     machine.exit = exitOf(machine, this.#room)
     this.#capacity.giveBack(machine.placement)
     this.#room.close(machine.engine!.launch)
-    this.#options.doorways?.close(machine.id)
+    this.#options.doorways()?.close(machine.id)
     this.#options.journal?.keep(machine)
   }
 
@@ -300,7 +300,7 @@ export class SimulatedCompute implements ComputeDriver {
     this.#machines.delete(machine.id)
     if (machine.exit === null) this.#capacity.giveBack(machine.placement)
     if (machine.engine !== null) this.#room.close(machine.engine.launch)
-    this.#options.doorways?.close(machine.id)
+    this.#options.doorways()?.close(machine.id)
     this.#options.journal?.drop(machine.id)
   }
 
