@@ -55,14 +55,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   )
   const context = {
     ...parts,
-    replicasMaximum: config.replicas_maximum,
-    cooldownMinimumSeconds: config['autoscaling.cooldown_minimum_seconds'],
-    idleTimeoutMinimumSeconds: config['autoscaling.idle_timeout_minimum_seconds'],
-    scheduleWindowsMaximum: config['schedule.windows_maximum'],
-    leaseWarningSeconds: config['lease.warning_seconds'],
-    quotaGpus: config['quota.gpus'],
-    holdMaxSeconds: config['hold.max_seconds'],
-    startExpectedSeconds: config['start.expected_seconds'],
+    ...limitsOf(config),
     wake: () => loop.wake(),
   }
   const app = makeApi({
@@ -98,6 +91,19 @@ runPart<ControlSetup>(async (setup, tell) => {
     },
   }
 })
+
+function limitsOf(config: Config) {
+  return {
+    replicasMaximum: config.replicas_maximum,
+    cooldownMinimumSeconds: config['autoscaling.cooldown_minimum_seconds'],
+    idleTimeoutMinimumSeconds: config['autoscaling.idle_timeout_minimum_seconds'],
+    scheduleWindowsMaximum: config['schedule.windows_maximum'],
+    leaseWarningSeconds: config['lease.warning_seconds'],
+    quotaGpus: config['quota.gpus'],
+    holdMaxSeconds: config['hold.max_seconds'],
+    startExpectedSeconds: config['start.expected_seconds'],
+  }
+}
 
 function decideSettings(config: Config): DecideSettings {
   return {
