@@ -16,10 +16,10 @@ export const presetEndpoints = [
       'As if its fields were sent: they take the place of what was there; what it does not name stays, and what is sent afterwards wins. Other hardware makes a new revision and rolls to it.',
     body: applyPreset,
     answer: appliedPreset,
-    faults: [...specFaults, 'hardware_absent'],
+    faults: [...specFaults, 'hardware_absent', 'downtime_not_allowed'],
     run: async (ask) => {
-      const { preset: name, keep_hardware: keepHardware = false } = ask.body
-      const wish = { preset: name, keepHardware }
+      const { preset: name, keep_hardware: keepHardware = false, allow_downtime: allowDowntime = false } = ask.body
+      const wish = { preset: name, keepHardware, allowDowntime }
       const names = await ask.parts.scaling.applyPreset(ask.principal, ask.param('id'), wish, ask.once)
       return { ...(await changed(ask)), changed: changedNames(names) }
     },

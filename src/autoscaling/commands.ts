@@ -2,7 +2,7 @@
 import type { Once } from '../access/once.ts'
 import type { Principal } from '../access/permissions.ts'
 import { type CalendarWish, changeCalendar, makeCalendar } from '../deployments/calendar-change.ts'
-import { changeDeployment } from '../deployments/change.ts'
+import { changeDeployment, type Write } from '../deployments/change.ts'
 import type { Page } from '../deployments/commands.ts'
 import { allowed, type DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle, type SpecChange } from '../deployments/lifecycle.ts'
@@ -51,6 +51,8 @@ export interface DeploymentChange {
   calendar?: CalendarWish
   /** Exactly that many, autoscaling off. */
   replicas?: number
+  /** The roll may leave nobody to answer for longer than requests are held. */
+  allowDowntime?: boolean
 }
 
 export class Scaling {
@@ -92,18 +94,19 @@ export class Scaling {
     change: DeploymentChange,
     once: Once | null = null,
   ): Promise<void> {
-    const { spec, scaling, replicas } = change
+    const { spec, scaling, replicas, allowDowntime } = change
     if (replicas !== undefined && Object.keys(scaling).some((key) => key !== 'inactiveTimeoutMinutes'))
       throw new Fault('invalid_request', 'replicas is exactly that many; a change of scaling goes without it.')
     const made = makeCalendar(change.calendar ?? {}, this.#context, this.#context.clock.now())
-    await this.#lifecycle.change(principal, idOrName, spec, once, async (tx, row, at) => {
+    const alongside: Write<string[]> = async (tx, row, at) => {
       const { autoscalingEnabled, minReplicas, maxReplicas } = fixedScaling(replicas ?? 1)
       const fixed = replicas === undefined ? {} : { autoscalingEnabled, minReplicas, maxReplicas }
       const policy = changeScaling(policyOf(row), { ...fixed, ...scaling }, this.#context)
       const changed = await this.#changePolicy(tx, { row, policy, by: principal.keyId, at })
       await changeCalendar(this.#context, tx, (await deploymentById(tx, row.id))!, made, { by: principal.keyId, at })
       return changed
-    })
+    }
+    await this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime })
   }
 
   /**
@@ -113,13 +116,13 @@ export class Scaling {
   async applyPreset(
     principal: Principal,
     idOrName: string,
-    { preset, keepHardware }: { preset: PresetName; keepHardware: boolean },
+    { preset, keepHardware, allowDowntime }: { preset: PresetName; keepHardware: boolean; allowDowntime?: boolean },
     once: Once | null = null,
   ): Promise<string[]> {
     const { hardware } = this.#context
     const offers = keepHardware ? [] : await freeOffers(this.#context)
     const spec = (row: DeploymentRow) => (keepHardware ? {} : presetHardware(preset, row.spec, hardware))
-    return this.#lifecycle.change(principal, idOrName, spec, once, async (tx, row, at) => {
+    const alongside: Write<string[]> = async (tx, row, at) => {
       const by = principal.keyId
       if (spec(row).hardware !== undefined) checkPresetHardware(preset, offers, hardware)
       const before = policyOf(row)
@@ -129,7 +132,8 @@ export class Scaling {
       const data = { by, preset, changed: [...changed, ...Object.keys(spec(row))] }
       await record(tx, { orgId: row.org_id, deploymentId: row.id, type: 'deployment.preset_applied', data, at })
       return changed
-    })
+    }
+    return this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime })
   }
 
   async #changePolicy(

@@ -98,8 +98,11 @@ function rank(replica: ReplicaView): number {
   return isAnswering(replica) ? 3 : 2
 }
 
-/** What keeps wanted replicas from being started: none is free, or another would cost more than the ceiling. */
-export type Lack = 'hardware' | 'ceiling' | null
+/**
+ * What keeps wanted replicas from being started: none is free, another would cost more than the ceiling, or a roll needs a
+ * spare place because nobody would answer meanwhile.
+ */
+export type Lack = 'hardware' | 'ceiling' | 'spare' | null
 
 export interface Arrival {
   actions: Action[]
@@ -142,7 +145,9 @@ export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>,
   const replaced = replaceInPlace(situation, leaving, lost.slice(0, short), why)
   if (placements.length === 0 && replaced.length === 0 && rolling) {
     const made = inPlace(situation, leaving, good, why)
-    return { ...given, actions: [...inherited, ...(made ?? [])], lack: made === null ? 'hardware' : null, asked: true }
+    return Array.isArray(made)
+      ? { ...given, actions: [...inherited, ...made], asked: true }
+      : { ...given, lack: made, asked: true }
   }
   const lack = replaced.length < short ? 'hardware' : null
   return { ...given, actions: [...actions, ...replaced], lack, asked: true }
@@ -218,18 +223,20 @@ function replaceInPlace(
     })
 }
 
-/** One at a time: an old replica drains, and the new one waits for its hardware. Null when that hardware does not suit. */
+/** One at a time: an old replica drains, and the new one waits for its hardware. Or why that cannot be. */
 function inPlace(
   situation: Situation,
   leaving: Map<string, ReplicaPatch>,
   staying: ReplicaView[],
   why: string[],
-): Action[] | null {
+): Action[] | 'hardware' | 'spare' {
   const { target } = situation
   if (staying.some((r) => r.revisionId === target!.id && r.phase !== 'ready')) return []
   const old = staying.filter((r) => r.revisionId !== target!.id && suits(situation, r))
   const victim = old.sort(leastUsefulFirst)[0]
-  if (!victim) return null
+  if (!victim) return 'hardware'
+  const others = staying.some((one) => one !== victim && isAnswering(one))
+  if (target!.inPlace === false && isAnswering(victim) && !others) return 'spare'
   why.push(`There is no spare hardware: ${victim.id} makes room for its successor.`)
   leaving.set(victim.id, farewell(situation, victim))
   return [planned(situation, victim.placement, victim.id)]

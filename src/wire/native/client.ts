@@ -8,7 +8,7 @@ import type { CreateDeployment, Deployment, Starting } from './deployment.ts'
 import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
 import type { ListOf } from './fields.ts'
 import type { AppliedPreset, ApplyPreset, Preset } from './presets.ts'
-import type { ChangeDeployment, Revision, Rollback } from './revision.ts'
+import type { ChangeDeployment, Restart, Revision, Rollback } from './revision.ts'
 import type { ChangeScaling, Decision, Scaling } from './scaling.ts'
 import type { ChangeSchedule, Schedule } from './schedule.ts'
 
@@ -98,8 +98,8 @@ export class NativeClient {
   startDeployment(idOrName: string, body: Starting = {}, creating: Creating = {}): Promise<Deployment> {
     return this.#json('POST', deploymentPath(idOrName, '/start'), { body, ...creating })
   }
-  restartDeployment(idOrName: string, creating: Creating = {}): Promise<Deployment> {
-    return this.#json('POST', deploymentPath(idOrName, '/restart'), creating)
+  restartDeployment(idOrName: string, body: Restart = {}, creating: Creating = {}): Promise<Deployment> {
+    return this.#json('POST', deploymentPath(idOrName, '/restart'), { body, ...creating })
   }
   wakeDeployment(idOrName: string, body: Starting = {}, creating: Creating = {}): Promise<Deployment> {
     return this.#json('POST', deploymentPath(idOrName, '/wake'), { body, ...creating })
