@@ -113,6 +113,7 @@ function planSettings(config: Config) {
       load: config['start.load_deadline_seconds'] * 1000,
       warmup: config['start.warmup_deadline_seconds'] * 1000,
     },
+    coldStartTargetSeconds: config['start.cold_start_target_seconds'],
     brakeAfter: config['start.brake_after'],
     rollbackAfter: config['start.rollback_after'],
     backoffMs: config['start.backoff_seconds'] * 1000,

@@ -37,6 +37,7 @@ test('created without a word about replicas: 1 to 2; with a number: exactly that
     cooldown_seconds: 300,
     target_concurrency: null,
     inactive_timeout_minutes: 0,
+    cold_start_target_seconds: null,
     desired_replicas: 1,
     ready_replicas: 0,
   })

@@ -11,6 +11,8 @@ export interface PlanSettings {
   startDeadlineMs: number
   /** Of each part; files: without progress. Absent = only the whole start has one. */
   phaseDeadlineMs?: Partial<Record<StartPhase, number>>
+  /** Of deployments that have no target of their own; absent, 0 = none. */
+  coldStartTargetSeconds?: number
   brakeAfter: number
   /** Failed starts after which a new revision gives way to the one before it. */
   rollbackAfter: number

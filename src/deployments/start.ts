@@ -71,7 +71,7 @@ export function overdueWhy(replica: ReplicaView, now: number, settings: PlanSett
   const limit = settings.phaseDeadlineMs?.[current]
   const since = Math.max(known[current] ?? replica.createdAt, current === 'files' ? (progress?.at ?? 0) : 0)
   // What cannot be asked may be further than was seen.
-  const isKnown = replica.phase === 'planned' || replica.seen !== null
+  const isKnown = replica.seen !== null
   if (isKnown && limit !== undefined && now - since >= limit) return tooLong[current](secondsText(limit))
   if (now - (replica.startedAt ?? replica.createdAt) - cameOn < settings.startDeadlineMs) return null
   const took = durationsOf(known, now)
