@@ -158,6 +158,7 @@ test('an engine that falls silent is told, and so is one that answers again', as
   const before = probes
   await until(clock, 'more probes', 5_000, () => probes > before + 2)
   assert.equal(told.length, 1, 'how long it may be silent is the plan’s to say')
+  assert.equal(watcher.recall('rep_a')?.state, 'not_ready', 'so that no turn waits for one that says nothing')
   health = 200
   await tells('the recovery', 2)
 })
