@@ -164,6 +164,8 @@ export class Watcher {
         this.#world.log.error({ replica: one.view.id, error: (error as Error).stack }, 'the watcher stumbled')
       } finally {
         one.busy = false
+        // Not before: who is busy is passed over, and the next look would come a second later.
+        if (!isCalm(one.view)) this.#wakeHot()
       }
     })
   }
@@ -178,7 +180,6 @@ export class Watcher {
     one.probedAt = now
     one.view = { ...one.view, seen, probe }
     this.#judge(one, now)
-    this.#wakeHot()
   }
 
   /** A provider that is slow to answer is asked again when it has. */
