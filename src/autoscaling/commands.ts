@@ -5,6 +5,7 @@ import { changeDeployment } from '../deployments/change.ts'
 import type { Page } from '../deployments/commands.ts'
 import { allowed, type DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle, type SpecChange } from '../deployments/lifecycle.ts'
+import { freeOffers } from '../deployments/offers.ts'
 import { checkCeiling } from '../deployments/prices.ts'
 import { checkGrowth } from '../deployments/quota.ts'
 import { checkRoom } from '../deployments/room.ts'
@@ -17,7 +18,6 @@ import {
   policyOf,
   type ScalingPolicy,
 } from '../deployments/scaling.ts'
-import { freeOffers } from '../deployments/snapshot.ts'
 import type { DeploymentRow } from '../deployments/store.ts'
 import { record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'

@@ -3,8 +3,9 @@ import { usdText } from '../kernel/money.ts'
 import { type Phase, type Reason, type ReasonCode, reasonOf } from '../kernel/phase.ts'
 import { spread } from '../kernel/spread.ts'
 import { isStaying, type ReplicaPatch, type ReplicaView } from './replica.ts'
-import type { Lack } from './roll.ts'
 import type { PlanInput, PlanSettings, Situation } from './situation.ts'
+import type { Lack } from './take.ts'
+import { type Waiting, waitingText } from './waiting.ts'
 
 interface Verdict {
   phase: Phase
@@ -27,18 +28,21 @@ const look = {
   draining: 250,
   deleting: 1_000,
   short: 5_000,
+  shortPerPlace: 100,
+  shortSlow: 60_000,
 }
 
 interface Next {
   leaving: Map<string, ReplicaPatch>
   lack: Lack
+  waiting: Waiting | null
 }
 
 export function judge(situation: Situation, next: Next): Verdict {
   const { input } = situation
   const staying = situation.replicas.filter((r) => !next.leaving.has(r.id))
   const readyReplicas = staying.filter((r) => r.phase === 'ready').length
-  const [phase, code, message] = name(situation, readyReplicas, next.lack)
+  const [phase, code, message] = name(situation, readyReplicas, next)
   const reason = code === null ? null : makeReason(situation, code, message)
   return {
     phase,
@@ -51,7 +55,7 @@ export function judge(situation: Situation, next: Next): Verdict {
 
 type Named = [phase: Phase, code: ReasonCode | null, message?: string]
 
-function name(situation: Situation, ready: number, lack: Lack): Named {
+function name(situation: Situation, ready: number, next: Next): Named {
   const { input, replicas, starts, braked, retryAt } = situation
   const { deployment, now } = input
   if (deployment.desired === 'deleted')
@@ -62,45 +66,38 @@ function name(situation: Situation, ready: number, lack: Lack): Named {
   const rolling = replicas.some(
     (r) => isStaying(r) && (r.revisionId !== situation.target?.id || (r.after !== null && r.phase !== 'ready')),
   )
-  if (rolling) return ['rolling', 'rolling', rollingMessage(situation, lack)]
+  const lacking = next.lack === null ? null : { code: lackCode[next.lack], message: lackMessage(situation, next) }
+  const takes = `Revision ${situation.target?.number} takes over.`
+  if (rolling) return ['rolling', 'rolling', lacking === null ? takes : `${takes} ${lacking.message}`]
   if (ready >= deployment.desiredReplicas) return ['serving', null]
   const starting = replicas.filter((r) => r.phase === 'planned' || r.phase === 'starting').length
-  if (ready > 0) return partly(situation, { ready, starting, lack })
+  if (ready > 0) return partly(situation, { ready, starting, lacking })
   if (now < retryAt) return ['starting', 'start_failed', `The last start failed (${starts.why}) and is tried again.`]
-  if (lack !== null && starting === 0) return ['queued', lackCode[lack], lackMessage(situation, lack)]
+  if (lacking !== null && starting === 0) return ['queued', lacking.code, lacking.message]
   if (deployment.phase === 'asleep' || deployment.phase === 'waking') return ['waking', 'waking']
-  const more = deployment.desiredReplicas - starting
-  const also = lack === null || more <= 0 ? '' : ` ${count(more)} more: ${lackMessage(situation, lack)}`
+  const also = lacking === null ? '' : ` More are wanted. ${lacking.message}`
   return ['starting', 'starting', `${starting > 1 ? `${starting} replicas are` : 'A replica is'} starting.${also}`]
 }
 
 const lackCode = { hardware: 'capacity_short', ceiling: 'price_ceiling' } as const
 
 /** Some replicas serve, others are wanted. */
-function partly(situation: Situation, now: { ready: number; starting: number; lack: Lack }): Named {
-  const { input, starts, retryAt } = situation
-  const have = `${now.ready} of ${input.deployment.desiredReplicas} replicas are ready`
+function partly(
+  { input, starts, retryAt }: Situation,
+  now: { ready: number; starting: number; lacking: { code: ReasonCode; message: string } | null },
+): Named {
+  const { ready, starting, lacking } = now
+  const have = `${ready} of ${input.deployment.desiredReplicas} replicas are ready`
   if (input.now < retryAt) return ['degraded', 'start_failed', `${have}; the last start failed: ${starts.why}`]
-  if (now.lack === null) return ['scaling', 'scaling', `${have}; the others are starting.`]
-  const lacking = lackMessage(situation, now.lack)
-  if (now.starting > 0) return ['scaling', 'scaling', `${have}, ${now.starting} starting. ${lacking}`]
-  return ['serving', lackCode[now.lack], `${have}. ${lacking}`]
+  if (lacking === null) return ['scaling', 'scaling', `${have}; the others are starting.`]
+  if (starting > 0) return ['scaling', 'scaling', `${have}, ${starting} starting. ${lacking.message}`]
+  return ['serving', lacking.code, `${have}. ${lacking.message}`]
 }
 
-function rollingMessage(situation: Situation, lack: Lack): string {
-  const takes = `Revision ${situation.target?.number} takes over.`
-  return lack === null ? takes : `${takes} ${lackMessage(situation, lack)}`
-}
-
-function lackMessage({ target }: Situation, lack: NonNullable<Lack>): string {
+function lackMessage({ target, input }: Situation, { lack, waiting }: Next): string {
   if (lack === 'ceiling')
     return `Another replica would cost more than max_hourly_usd allows ($${usdText(target?.ceiling ?? 0n)} an hour).`
-  const wanted = target?.hardware.map((h) => `${h.gpuCount} × ${h.gpuType}`).join(' or ') ?? 'hardware'
-  return `Waiting for ${wanted}: none is free. It starts as soon as something frees; fewer replicas or comparable hardware may start sooner.`
-}
-
-function count(replicas: number): string {
-  return replicas === 1 ? '1 replica' : `${replicas} replicas`
+  return waiting === null ? 'There is no free hardware.' : waitingText(waiting, input.deployment.desiredReplicas)
 }
 
 /** `since` stays when the code stays. Retry-After follows from what is known. */
@@ -128,7 +125,7 @@ function wakeAt({ input, replicas, retryAt, braked }: Situation, next: Next): nu
     if (phase === 'draining') at.push(now + Math.min(look.draining, settings.drainDeadlineMs))
     if (phase === 'deleting') at.push(now + look.deleting)
   }
-  if (next.lack === 'hardware') at.push(now + look.short)
+  if (next.lack === 'hardware') at.push(now + shortLookMs(next.waiting))
   if (!braked && input.deployment.desired === 'running' && retryAt > now) at.push(retryAt)
   return at.length === 0 ? null : Math.min(...at)
 }
@@ -137,4 +134,9 @@ function wakeAt({ input, replicas, retryAt, braked }: Situation, next: Next): nu
 function readyPauseMs({ id, unhealthySince }: ReplicaView, { unresponsiveMs }: PlanSettings): number {
   if (unhealthySince !== null) return Math.min(look.unhealthy, unresponsiveMs)
   return look.ready * (0.75 + spread(id) / 2)
+}
+
+/** Whoever is far from its turn looks less often; when something frees, those who may take it are woken. */
+function shortLookMs(waiting: Waiting | null): number {
+  return Math.min(look.shortSlow, look.short + look.shortPerPlace * ((waiting?.position ?? 1) - 1))
 }

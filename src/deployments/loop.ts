@@ -7,6 +7,7 @@
 import { defaultOrgId } from '../access/keyring.ts'
 import { record } from '../events/store.ts'
 import { claim, type Lease, release, wakeMany } from '../store/leases.ts'
+import { stall } from './queue-store.ts'
 import * as store from './store.ts'
 import { type TurnWorld, turn } from './turn.ts'
 import { Watcher } from './watch.ts'
@@ -87,6 +88,8 @@ export class DeploymentLoop {
     try {
       await turn(this.#world, lease)
     } catch (error) {
+      // Hardware that it waits for is not kept for one that cannot take it.
+      await stall(this.#world.db, lease.id).catch(() => {})
       await release(this.#world.db, lease, this.#world.clock.now() + errorPauseMs).catch(() => {})
       throw error
     }

@@ -10,6 +10,7 @@ import { judge } from './judge.ts'
 import type { ReplicaPatch } from './replica.ts'
 import { arrive, leave } from './roll.ts'
 import { noStarts, type PlanInput, type PlanSettings, type Situation, type Starts } from './situation.ts'
+import type { Waiting } from './waiting.ts'
 
 export type Action =
   /** `after`: the replica whose hardware it takes over; null = free hardware. */
@@ -28,6 +29,10 @@ export interface Plan {
   /** When to look again at the latest, ms since epoch; null = only when something changes. */
   wakeAt: number | null
   why: string[]
+  /** What it waits for; null = for nothing. */
+  waiting: Waiting | null
+  /** Other deployments for which hardware is free. */
+  nudge: string[]
 }
 
 export function plan(input: PlanInput): Plan {
@@ -44,13 +49,14 @@ export function plan(input: PlanInput): Plan {
     target: targetRevision(input, rollback?.revisionId),
     replicas: advances.map((a) => a.replica).filter((r) => r.phase !== 'gone'),
     starts,
+    lost: advances.filter((a, at) => input.replicas[at]!.phase === 'ready' && a.patch?.exit !== undefined).length,
     braked: deployment.desired === 'running' && starts.failed >= settings.brakeAfter,
     retryAt: starts.failed === 0 ? 0 : starts.lastAt + backoffMs(starts.failed, settings),
   }
   const leaving = leave(situation, why)
   const arriving = arrive(situation, leaving, why)
   const patches = mergePatches(advances, new Map([...leaving, ...arriving.patches]))
-  const verdict = judge(situation, { leaving, lack: arriving.lack })
+  const verdict = judge(situation, { leaving, lack: arriving.lack, waiting: arriving.waiting })
   return {
     actions: [
       ...(rollback ? [rollback] : []),
@@ -61,6 +67,8 @@ export function plan(input: PlanInput): Plan {
     ...verdict,
     starts,
     why: [...why, ...verdict.why],
+    waiting: arriving.waiting,
+    nudge: arriving.nudge,
   }
 }
 

@@ -3,11 +3,10 @@
  * the new one is ready, old ones drain. Without a spare place the roll goes in place: an old replica makes room, and the
  * new one has its hardware reserved from the start, so that nobody else takes it meanwhile.
  */
-import { place } from './place.ts'
 import type { Action } from './plan.ts'
-import { affordable } from './prices.ts'
 import { isStaying, type ReplicaPatch, type ReplicaView } from './replica.ts'
 import type { Situation } from './situation.ts'
+import { type Taking, take } from './take.ts'
 
 /** Replicas beyond the wanted number while a roll is under way. */
 const surge = 1
@@ -59,17 +58,13 @@ function rank(replica: ReplicaView): number {
   return replica.phase === 'planned' ? 0 : replica.phase === 'starting' ? 1 : 2
 }
 
-/** What keeps wanted replicas from being started: none is free, or another would cost more than the ceiling. */
-export type Lack = 'hardware' | 'ceiling' | null
-
-export interface Arrival {
+export interface Arrival extends Omit<Taking, 'placements'> {
   actions: Action[]
   patches: Map<string, ReplicaPatch>
-  lack: Lack
 }
 
 export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>, why: string[]): Arrival {
-  const nothing: Arrival = { actions: [], patches: new Map(), lack: null }
+  const nothing: Arrival = { actions: [], patches: new Map(), lack: null, waiting: null, nudge: [] }
   const { input, target, retryAt } = situation
   if (target === null) return nothing
   const staying = situation.replicas.filter((r) => isStaying(r) && !leaving.has(r.id))
@@ -84,17 +79,19 @@ export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>,
   // Old replicas of a roll are not counted: for its own time it may cost more.
   const counted = situation.replicas.filter((r) => ofTarget.includes(r) || kept.has(r.id))
   const spent = counted.reduce((sum, { price = 0n }) => sum + price, 0n)
-  const within = affordable(target.hardware, target.ceiling ?? null, spent, count)
-  if (within.hardware.length === 0) return { ...nothing, patches: kept, lack: 'ceiling' }
-  const placements = place(within.hardware, input.offers, within.count)
+  // A roll that can go in place takes no more than nobody else waits for.
+  const surplus = rolling && staying.length >= wantedReplicas(situation) && findVictim(situation, staying) !== null
+  const { placements, ...taking } = take(situation, { count, has: staying.length, spent, surplus })
   for (const { gpuCount, gpuType, region } of placements)
     why.push(`A replica is missing: starting one on ${gpuCount} × ${gpuType} in ${region}.`)
   const actions = placements.map(
     (placement): Action => ({ do: 'plan_replica', revisionId: target.id, placement, after: null }),
   )
-  if (placements.length === 0 && rolling)
-    return inPlace(situation, leaving, staying, why) ?? { ...nothing, patches: kept, lack: 'hardware' }
-  return { actions, patches: kept, lack: placements.length < within.count ? 'hardware' : null }
+  if (placements.length === 0 && rolling) {
+    const changed = inPlace(situation, leaving, staying, why)
+    if (changed) return { ...nothing, ...changed }
+  }
+  return { actions, patches: kept, ...taking }
 }
 
 /** Replicas that were draining serve again: nothing starts faster. */
@@ -115,27 +112,32 @@ function callOffDrains(
   return patches
 }
 
-/** One at a time: an old replica drains, and the new one waits for its hardware. Null when that hardware does not suit. */
+/** One at a time: an old replica drains, and the new one waits for its hardware. Null when no such hardware suits. */
 function inPlace(
   situation: Situation,
   leaving: Map<string, ReplicaPatch>,
   staying: ReplicaView[],
   why: string[],
-): Arrival | null {
+): Pick<Arrival, 'actions' | 'patches'> | null {
   const { target, input } = situation
   if (staying.some((r) => r.revisionId === target!.id && r.phase !== 'ready'))
-    return { actions: [], patches: new Map(), lack: null }
-  const suits = (replica: ReplicaView) =>
-    target!.hardware.some(
-      (h) =>
-        h.gpuType === replica.placement.gpuType &&
-        h.gpuCount === replica.placement.gpuCount &&
-        (h.region ?? replica.placement.region) === replica.placement.region,
-    )
-  const victim = staying.filter((r) => r.revisionId !== target!.id && suits(r)).sort(leastUsefulFirst)[0]
-  if (!victim) return null
+    return { actions: [], patches: new Map() }
+  const victim = findVictim(situation, staying)
+  if (victim === null) return null
   why.push(`There is no spare hardware: ${victim.id} makes room for its successor.`)
   leaving.set(victim.id, { phase: 'draining', drainAt: input.now })
   const action: Action = { do: 'plan_replica', revisionId: target!.id, placement: victim.placement, after: victim.id }
-  return { actions: [action], patches: new Map([[victim.id, leaving.get(victim.id)!]]), lack: null }
+  return { actions: [action], patches: new Map([[victim.id, leaving.get(victim.id)!]]) }
+}
+
+/** The old replica whose hardware suits the new revision and that can best be spared. */
+function findVictim({ target }: Situation, staying: readonly ReplicaView[]): ReplicaView | null {
+  const suits = ({ placement }: ReplicaView) =>
+    target!.hardware.some(
+      (h) =>
+        h.gpuType === placement.gpuType &&
+        h.gpuCount === placement.gpuCount &&
+        (h.region ?? placement.region) === placement.region,
+    )
+  return staying.filter((r) => r.revisionId !== target!.id && suits(r)).sort(leastUsefulFirst)[0] ?? null
 }

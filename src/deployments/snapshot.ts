@@ -1,14 +1,14 @@
 /** Everything that one plan needs, read and observed; and what a row looks like to the plan. */
 import { registered } from '../access/gateways.ts'
-import type { Offer } from '../compute/contract.ts'
 import type { EngineType, Readiness } from '../engines/contract.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { Database } from '../store/database.ts'
 import { askEngine, type ObserveWorld, observeMany, viewOf } from './observe.ts'
+import { freeOffers, readQueue } from './offers.ts'
 import { ceilingOf, choicesOf } from './prices.ts'
-import type { ReplicaView } from './replica.ts'
+import { isStaying, type ReplicaView } from './replica.ts'
 import { floorOf, policyOf } from './scaling.ts'
-import type { PlanInput, PlanSettings } from './situation.ts'
+import type { PlanInput, PlanSettings, QueueInput } from './situation.ts'
 import * as store from './store.ts'
 
 export interface World extends ObserveWorld {
@@ -43,9 +43,11 @@ export async function takeSnapshot(world: World, deploymentId: string): Promise<
       observe(world, viewOf(row, gateways, world.clock.now()), row, engineOf({ revisions }, row.revision_id)),
     ),
   )
+  const queue = await seekQueue(world, { deployment, revisions, views })
   const input: PlanInput = {
     deployment: {
       id: deployment.id,
+      orgId: deployment.org_id,
       desired: deployment.desired,
       desiredReplicas: deployment.desired_replicas,
       phase: deployment.phase,
@@ -58,29 +60,30 @@ export async function takeSnapshot(world: World, deploymentId: string): Promise<
     }),
     replicas: views,
     offers,
+    ...(queue === null ? {} : { queue }),
     now: world.clock.now(),
     settings: world.settings,
   }
   return { deployment, revisions, replicas, input }
 }
 
+/** The queue for hardware, for one that wants some: it has fewer replicas than it wants that may live on. */
+async function seekQueue(
+  world: World,
+  seen: { deployment: store.DeploymentRow; revisions: store.RevisionRow[]; views: ReplicaView[] },
+): Promise<QueueInput | null> {
+  const { deployment, revisions, views } = seen
+  const target = revisions.find(({ failed }) => !failed)
+  const lives = (view: ReplicaView) => view.seen?.state !== 'exited' && view.seen?.state !== 'not_found'
+  const there = views.filter((view) => view.revisionId === target?.id && isStaying(view) && lives(view)).length
+  if (deployment.desired !== 'running' || there >= deployment.desired_replicas) return null
+  const { id, org_id, spec, waiting } = deployment
+  return { ...(await readQueue(world, { id, orgId: org_id, hardware: spec.hardware })), mine: waiting }
+}
+
 /** The engine type of a revision's replicas. */
 export function engineOf({ revisions }: Pick<Snapshot, 'revisions'>, revisionId: string): EngineType | undefined {
   return revisions.find(({ id }) => id === revisionId)?.spec.engine.type
-}
-
-/** What is free: the providers' word, less what rows already hold that the provider may not know yet. */
-export async function freeOffers(world: Pick<World, 'db' | 'computes'>): Promise<Offer[]> {
-  const [held, ...perProvider] = await Promise.all([
-    store.heldUnits(world.db),
-    ...[...world.computes.values()].map((driver) => driver.offers().catch(() => [] as Offer[])),
-  ])
-  return perProvider.flat().map((offer) => {
-    const ours = held.find(
-      (h) => h.provider === offer.provider && h.gpuType === offer.gpuType && h.region === offer.region,
-    )
-    return { ...offer, freeUnits: Math.max(0, Math.min(offer.freeUnits, offer.totalUnits - (ours?.units ?? 0))) }
-  })
 }
 
 /**

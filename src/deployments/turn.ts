@@ -3,36 +3,28 @@
  * between any two of these; the next turn, by whoever, continues from what is. Everything written is guarded by the
  * lease's token: a turn that lost its lease writes nothing.
  */
-import { ComputeError, type ReplicaOrder } from '../compute/contract.ts'
 import { record } from '../events/store.ts'
-import { Fault } from '../kernel/fault.ts'
-import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
-import type { ModelCatalogue } from '../models/catalogue.ts'
-import type { HardwareCatalogue } from '../models/hardware.ts'
+import { canonical } from '../kernel/canonical.ts'
 import { newId } from '../runtime/ids.ts'
-import type { Log } from '../runtime/log.ts'
 import type { Tx } from '../store/database.ts'
-import { type Lease, release, wake, withLease } from '../store/leases.ts'
-import { engineKey, placementOf } from './observe.ts'
+import { type Lease, release, wake, wakeMany, withLease } from '../store/leases.ts'
+import { type ActWorld, act, applyOutcomes } from './act.ts'
+import { engineKey } from './observe.ts'
+import { wakeNext } from './offers.ts'
 import { hasRoom } from './place.ts'
 import { type Action, type Plan, plan } from './plan.ts'
 import { emulatedNow, makeRoute, sameRoute } from './publish.ts'
+import type { Claim } from './queue.ts'
 import { sameWish, type Wish } from './situation.ts'
 import { engineOf, type Snapshot, takeSnapshot, type World } from './snapshot.ts'
 import * as store from './store.ts'
 import type { Followed } from './watch.ts'
 
-export interface TurnWorld extends World {
-  models: ModelCatalogue
-  hardware: HardwareCatalogue
-  stopGraceSeconds: number
-  log: Log
+export interface TurnWorld extends World, ActWorld {
   /** Tells the watcher how the deployment's replicas are now. */
   follow(deploymentId: string, replicas: Followed[]): void
 }
 
-/** Longest a provider call may take before the turn goes on without it. */
-const actDeadlineMs = 60_000
 const takenPauseMs = 100
 
 export async function turn(world: TurnWorld, lease: Lease): Promise<void> {
@@ -45,9 +37,20 @@ export async function turn(world: TurnWorld, lease: Lease): Promise<void> {
   const created = await recordIntent(world, lease, snapshot, result)
   if (created === null) return
   world.follow(lease.id, followed(snapshot, result))
+  await wakeOthers(world, snapshot, result)
   const calls = [...created, ...result.actions.filter((action) => action.do === 'create' || action.do === 'delete')]
   if (calls.length === 0) return
-  await applyOutcomes(world, lease, snapshot, await act(world, snapshot, calls))
+  const outcomes = await act(world, snapshot, calls)
+  await applyOutcomes(world, lease, snapshot, outcomes)
+  if (outcomes.some(({ result }) => result === 'refused')) await wakeNext(world)
+}
+
+/** Hardware became free, or somebody went out of the queue: whoever may take what is free now looks at once. */
+async function wakeOthers(world: TurnWorld, { deployment, input }: Snapshot, result: Plan): Promise<void> {
+  const freed = result.actions.some((action) => action.do === 'update' && action.patch.phase === 'gone')
+  const wanted = (claim: Claim | null) => claim?.missing ?? 0
+  if (freed || wanted(result.waiting) < wanted(deployment.waiting)) await wakeNext(world)
+  else if (result.nudge.length > 0) await wakeMany(world.db, 'deployments', result.nudge, input.now)
 }
 
 /** The replicas as the plan leaves them. New ones are followed from the turn that finds them started. */
@@ -144,7 +147,6 @@ async function recordUpdate(
   if (phase === 'draining') await record(tx, { ...base, type: 'replica.draining', data: { replica_id: before.id } })
   if (phase === 'gone') {
     await record(tx, { ...base, type: 'replica.gone', data: { replica_id: before.id } })
-    await store.wakeQueued(tx, at)
   }
   if (exit) {
     const { why, code, signal, lastLines } = exit
@@ -207,6 +209,7 @@ async function recordVerdict(
   const { deployment } = snapshot
   const same =
     deployment.emulated === result.emulated &&
+    canonical(deployment.waiting) === canonical(result.waiting) &&
     deployment.phase === result.phase &&
     deployment.ready_replicas === result.readyReplicas &&
     JSON.stringify(deployment.plan_why) === JSON.stringify(result.why) &&
@@ -273,122 +276,4 @@ async function recordRoute(
 function contextTokens(world: TurnWorld, { deployment }: Snapshot): number {
   const { engine } = deployment.spec
   return engine.maxModelLen ?? world.models.all().find((m) => m.id === deployment.spec.modelId)?.contextSize ?? 0
-}
-
-type Outcome =
-  | { replicaId: string; result: 'started' }
-  | { replicaId: string; result: 'refused'; short: boolean; why: string }
-
-/** Calls the providers, all at once, each with a deadline. What stays unanswered is asked again by a later turn. */
-async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[]): Promise<Outcome[]> {
-  const outcomes = await Promise.all(
-    actions.map(async (action): Promise<Outcome | null> => {
-      if (action.do === 'create') return create(world, snapshot, action.replicaId)
-      if (action.do === 'delete') await remove(world, snapshot, action.replicaId)
-      return null
-    }),
-  )
-  return outcomes.filter((outcome) => outcome !== null)
-}
-
-async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
-  try {
-    const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
-    if (!row) return null
-    const driver = world.computes.get(row.provider)
-    if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
-    await within(world, driver.create(makeOrder(world, snapshot, row)))
-    return { replicaId, result: 'started' }
-  } catch (error) {
-    if (error instanceof ComputeError && (error.meaning === 'unavailable' || error.meaning === 'not_ready')) {
-      world.log.warn({ replicaId, error: error.message }, 'the provider could not be asked to create a replica')
-      return null
-    }
-    const meant = error instanceof ComputeError || error instanceof Fault
-    if (!meant) world.log.error({ replicaId, error: String(error) }, 'creating a replica failed')
-    return {
-      replicaId,
-      result: 'refused',
-      short: error instanceof ComputeError && error.meaning === 'capacity_short',
-      why: (error as Error).message,
-    }
-  }
-}
-
-function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow): ReplicaOrder {
-  const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id) ?? snapshot.deployment
-  const engine = world.engines.get(spec.engine.type)
-  if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
-  const { files } = world.models.resolve(spec.modelId)
-  return {
-    id: row.id as ReplicaId,
-    deploymentId: row.deployment_id as DeploymentId,
-    placement: placementOf(row),
-    model: files,
-    launch: (host) =>
-      engine.launch({
-        spec: spec.engine,
-        model: files,
-        host,
-        servedName: spec.modelId,
-        apiKey: engineKey(world.seal, row.id),
-      }),
-  }
-}
-
-async function remove(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<void> {
-  const row = snapshot.replicas.find((r) => r.id === replicaId)
-  const driver = row && world.computes.get(row.provider)
-  if (!driver) return
-  try {
-    await within(world, driver.delete(replicaId as ReplicaId, { graceSeconds: world.stopGraceSeconds }))
-  } catch (error) {
-    world.log.warn(
-      { replicaId, error: (error as Error).message },
-      'the provider could not be asked to remove a replica',
-    )
-  }
-}
-
-async function within<T>(world: TurnWorld, work: Promise<T>): Promise<T> {
-  const stop = new AbortController()
-  const late = world.clock.sleep(actDeadlineMs, stop.signal).then(() => {
-    throw new ComputeError('unavailable', `The provider did not answer within ${actDeadlineMs / 1000} s.`)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    stop.abort()
-    late.catch(() => {})
-  }
-}
-
-async function applyOutcomes(world: TurnWorld, lease: Lease, snapshot: Snapshot, outcomes: Outcome[]): Promise<void> {
-  const at = new Date(world.clock.now())
-  await world.db.tx(async (tx) => {
-    const held = await withLease(tx, lease, async () => {
-      for (const outcome of outcomes) {
-        if (outcome.result === 'started') await store.markStarted(tx, outcome.replicaId, at)
-        else await applyRefusal(tx, snapshot, outcome, at)
-      }
-    })
-    // What was started or refused is looked at again at once; a removal at the time that the plan set.
-    if (held) await release(tx, lease, outcomes.length > 0 ? at.getTime() : null)
-  })
-}
-
-/** Nothing was started. Short of hardware is waiting; anything else counts as a failed start. */
-async function applyRefusal(
-  tx: Tx,
-  snapshot: Snapshot,
-  outcome: Extract<Outcome, { result: 'refused' }>,
-  at: Date,
-): Promise<void> {
-  const { deployment } = snapshot
-  const ms = at.getTime()
-  const exit = { at: ms, code: null, signal: null, lastLines: [], why: outcome.why }
-  await store.patchReplica(tx, outcome.replicaId, { phase: 'gone', endedAt: ms, goneAt: ms, exit })
-  const data = { replica_id: outcome.replicaId, why: outcome.why }
-  await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'replica.refused', data, at })
-  if (!outcome.short) await store.countFailedStart(tx, deployment.id, { at: ms, why: outcome.why })
 }

@@ -1,0 +1,157 @@
+/**
+ * What a turn asks of the providers, and what comes of it. Nothing here is known to have happened until it is applied: a
+ * call that stays unanswered is made again by a later turn.
+ */
+import { ComputeError, type ReplicaOrder } from '../compute/contract.ts'
+import { record } from '../events/store.ts'
+import { Fault } from '../kernel/fault.ts'
+import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
+import type { ModelCatalogue } from '../models/catalogue.ts'
+import type { Log } from '../runtime/log.ts'
+import type { Tx } from '../store/database.ts'
+import { type Lease, release, withLease } from '../store/leases.ts'
+import { engineKey, placementOf } from './observe.ts'
+import type { Action } from './plan.ts'
+import { noteRefusal } from './queue-store.ts'
+import type { Snapshot, World } from './snapshot.ts'
+import * as store from './store.ts'
+
+export interface ActWorld extends World {
+  models: ModelCatalogue
+  stopGraceSeconds: number
+  log: Log
+}
+
+/** Longest a provider call may take before the turn goes on without it. */
+const actDeadlineMs = 60_000
+/** Default of `capacity.refused_seconds`. */
+const defaultRefusedMs = 30_000
+
+type Refused = { provider: string; gpuType: string; region: string }
+
+export type Outcome =
+  | { replicaId: string; result: 'started' }
+  | { replicaId: string; result: 'refused'; place: Refused; short: boolean; why: string }
+
+/** Calls the providers, all at once, each with a deadline. What stays unanswered is asked again by a later turn. */
+export async function act(world: ActWorld, snapshot: Snapshot, actions: Action[]): Promise<Outcome[]> {
+  const outcomes = await Promise.all(
+    actions.map(async (action): Promise<Outcome | null> => {
+      if (action.do === 'create') return create(world, snapshot, action.replicaId)
+      if (action.do === 'delete') await remove(world, snapshot, action.replicaId)
+      return null
+    }),
+  )
+  return outcomes.filter((outcome) => outcome !== null)
+}
+
+async function create(world: ActWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
+  const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
+  if (!row) return null
+  try {
+    const driver = world.computes.get(row.provider)
+    if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
+    await within(world, driver.create(makeOrder(world, snapshot, row)))
+    return { replicaId, result: 'started' }
+  } catch (error) {
+    if (error instanceof ComputeError && (error.meaning === 'unavailable' || error.meaning === 'not_ready')) {
+      world.log.warn({ replicaId, error: error.message }, 'the provider could not be asked to create a replica')
+      return null
+    }
+    const meant = error instanceof ComputeError || error instanceof Fault
+    if (!meant) world.log.error({ replicaId, error: String(error) }, 'creating a replica failed')
+    return {
+      replicaId,
+      result: 'refused',
+      place: { provider: row.provider, gpuType: row.gpu_type, region: row.region },
+      short: error instanceof ComputeError && error.meaning === 'capacity_short',
+      why: (error as Error).message,
+    }
+  }
+}
+
+function makeOrder(world: ActWorld, snapshot: Snapshot, row: store.ReplicaRow): ReplicaOrder {
+  const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id) ?? snapshot.deployment
+  const engine = world.engines.get(spec.engine.type)
+  if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
+  const { files } = world.models.resolve(spec.modelId)
+  return {
+    id: row.id as ReplicaId,
+    deploymentId: row.deployment_id as DeploymentId,
+    placement: placementOf(row),
+    model: files,
+    launch: (host) =>
+      engine.launch({
+        spec: spec.engine,
+        model: files,
+        host,
+        servedName: spec.modelId,
+        apiKey: engineKey(world.seal, row.id),
+      }),
+  }
+}
+
+async function remove(world: ActWorld, snapshot: Snapshot, replicaId: string): Promise<void> {
+  const row = snapshot.replicas.find((r) => r.id === replicaId)
+  const driver = row && world.computes.get(row.provider)
+  if (!driver) return
+  try {
+    await within(world, driver.delete(replicaId as ReplicaId, { graceSeconds: world.stopGraceSeconds }))
+  } catch (error) {
+    world.log.warn(
+      { replicaId, error: (error as Error).message },
+      'the provider could not be asked to remove a replica',
+    )
+  }
+}
+
+async function within<T>(world: ActWorld, work: Promise<T>): Promise<T> {
+  const stop = new AbortController()
+  const late = world.clock.sleep(actDeadlineMs, stop.signal).then(() => {
+    throw new ComputeError('unavailable', `The provider did not answer within ${actDeadlineMs / 1000} s.`)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    stop.abort()
+    late.catch(() => {})
+  }
+}
+
+export async function applyOutcomes(
+  world: ActWorld,
+  lease: Lease,
+  snapshot: Snapshot,
+  outcomes: readonly Outcome[],
+): Promise<void> {
+  const at = new Date(world.clock.now())
+  await world.db.tx(async (tx) => {
+    const held = await withLease(tx, lease, async () => {
+      for (const outcome of outcomes) {
+        if (outcome.result === 'started') await store.markStarted(tx, outcome.replicaId, at)
+        else await applyRefusal(tx, world, snapshot, { ...outcome, at })
+      }
+    })
+    // What was started or refused is looked at again at once; a removal at the time that the plan set.
+    if (held) await release(tx, lease, outcomes.length > 0 ? at.getTime() : null)
+  })
+}
+
+/** Nothing was started. Short of hardware is waiting; anything else counts as a failed start. */
+async function applyRefusal(
+  tx: Tx,
+  { settings }: ActWorld,
+  { deployment }: Snapshot,
+  outcome: Extract<Outcome, { result: 'refused' }> & { at: Date },
+): Promise<void> {
+  const { at } = outcome
+  const ms = at.getTime()
+  const exit = { at: ms, code: null, signal: null, lastLines: [], why: outcome.why }
+  await store.patchReplica(tx, outcome.replicaId, { phase: 'gone', endedAt: ms, goneAt: ms, exit })
+  const data = { replica_id: outcome.replicaId, why: outcome.why }
+  await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'replica.refused', data, at })
+  if (!outcome.short) return store.countFailedStart(tx, deployment.id, { at: ms, why: outcome.why })
+  // The provider had offered it: until it is asked again, another choice or another place comes first.
+  const until = ms + (settings.refusedMs ?? defaultRefusedMs)
+  await noteRefusal(tx, deployment, { ...outcome.place, until }, ms)
+}
