@@ -224,16 +224,18 @@ const lcg = (from: number) => {
 }
 const four = { hardware: [{ gpuType: 'h100', gpuCount: 4, region: null, gpus: 4 }] }
 
+/** Ten minutes until a place is kept, and then the longest of the small ones. */
+const patience = 10 + 10 + 1
+
 test('nobody is overtaken for ever: neither who wants much at once, nor who has one and wants another', () => {
   for (const wish of [four, { has: 1 }, { ...four, has: 2, orgId: 'small_0_0' }])
     for (let from = 1; from <= 20; from += 1) {
       const waited = crowd(lcg(from), wish, 10 * minute)
-      // Ten minutes until a place is kept, and then the longest of the small ones.
-      assert.ok(waited !== null && waited <= 10 + 10 + 1, `seed ${from}: ${waited}`)
+      assert.ok(waited !== null && waited <= patience, `seed ${from}: ${waited}`)
     }
 })
 
 test('planted bug is found: no place is ever kept', () => {
   const waits = Array.from({ length: 20 }, (_, at) => crowd(lcg(at + 1), four, Number.MAX_SAFE_INTEGER))
-  assert.ok(waits.some((waited) => waited === null))
+  assert.ok(waits.some((waited) => waited === null || waited > patience))
 })
