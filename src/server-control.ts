@@ -6,10 +6,12 @@ import { makeApi } from './api/app.ts'
 import { Scaling } from './autoscaling/commands.ts'
 import { Autoscaler } from './autoscaling/loop.ts'
 import { type DecideSettings, defaultDecideSettings } from './autoscaling/state.ts'
+import { CalendarLoop } from './deployments/calendar-loop.ts'
 import { Deployments } from './deployments/commands.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
-import { availableEngines } from './engines/registry.ts'
+import { Schedules } from './deployments/schedules.ts'
+import { enginesOf } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
 import { loadCatalogue } from './models/catalogue.ts'
 import { loadHardware } from './models/hardware.ts'
@@ -33,8 +35,12 @@ runPart<ControlSetup>(async (setup, tell) => {
     seal,
     log,
     computes: computeDrivers(config, setup, log),
-    engines: availableEngines(),
-    models: loadCatalogue({ allowPaths: config['models.allow_paths'], starterStandsIn: config.fleet === 'emulated' }),
+    engines: enginesOf(config.fleet),
+    models: loadCatalogue({
+      allowPaths: config['models.allow_paths'],
+      starterStandsIn: config.fleet === 'emulated',
+      simulated: config.fleet === 'simulated',
+    }),
     hardware: loadHardware(config['compute.prices']),
   }
   const access = new Access(db, seal, clock)
@@ -49,7 +55,11 @@ runPart<ControlSetup>(async (setup, tell) => {
     replicasMaximum: config.replicas_maximum,
     cooldownMinimumSeconds: config['autoscaling.cooldown_minimum_seconds'],
     idleTimeoutMinimumSeconds: config['autoscaling.idle_timeout_minimum_seconds'],
+    scheduleWindowsMaximum: config['schedule.windows_maximum'],
+    leaseWarningSeconds: config['lease.warning_seconds'],
     quotaGpus: config['quota.gpus'],
+    holdMaxSeconds: config['hold.max_seconds'],
+    startExpectedSeconds: config['start.expected_seconds'],
     wake: () => loop.wake(),
   }
   const app = makeApi({
@@ -58,6 +68,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     deployments: new Deployments(context),
     lifecycle: new Lifecycle(context),
     scaling: new Scaling(context),
+    schedules: new Schedules(context),
     config: { publicUrl: setup.publicUrl },
     version,
     ready: () => ready(db),
@@ -65,7 +76,13 @@ runPart<ControlSetup>(async (setup, tell) => {
   const server = await listen(app.fetch, setup.socketPath)
   const stopping = new AbortController()
   const autoscaler = new Autoscaler({ ...context, decideSettings: decideSettings(config) })
-  const loops = [loop.run(stopping.signal), loop.sweepForever(stopping.signal), autoscaler.run(stopping.signal)]
+  const calendar = new CalendarLoop(context)
+  const loops = [
+    loop.run(stopping.signal),
+    loop.sweepForever(stopping.signal),
+    autoscaler.run(stopping.signal),
+    calendar.run(stopping.signal),
+  ]
   tell({ kind: 'ready' })
   return {
     stop: async () => {

@@ -95,7 +95,16 @@ export function isDrained(
   )
 }
 
-/** What the gateways say is asked and in flight. Not complete when a registered one is silent: silence is no evidence. */
+/** Those that have reported of late; `complete`: all of them have. Silence is no evidence, nor is an empty register. */
+export function heard<R extends Pick<DrainRow, 'seenAt'>>(
+  gateways: readonly R[],
+  now: number,
+): { complete: boolean; fresh: R[] } {
+  const fresh = gateways.filter(({ seenAt }) => now - seenAt.getTime() <= silentAfterMs)
+  return { complete: gateways.length > 0 && fresh.length === gateways.length, fresh }
+}
+
+/** What the gateways say is asked and in flight. */
 export async function demandReports(
   db: Database | Tx,
   now: number,
@@ -105,11 +114,10 @@ export async function demandReports(
 }> {
   const rows = await db.query<{
     id: string
-    seen_at: Date
+    seenAt: Date
     demand: Record<string, unknown>
-    in_flight: Record<string, number>
-  }>('select id, seen_at, demand, in_flight from gateways')
-  const fresh = rows.filter((row) => now - row.seen_at.getTime() <= silentAfterMs)
-  const gateways = fresh.map((row) => ({ id: row.id, demand: row.demand, inFlight: row.in_flight }))
-  return { complete: rows.length > 0 && fresh.length === rows.length, gateways }
+    inFlight: Record<string, number>
+  }>('select id, seen_at as "seenAt", demand, in_flight as "inFlight" from gateways')
+  const { complete, fresh } = heard(rows, now)
+  return { complete, gateways: fresh }
 }

@@ -1,4 +1,5 @@
 /** `paddock explain`: why a deployment is as it is, how its replicas started, what happened lately. */
+import type { Deployment } from '../wire/native/deployment.ts'
 import type { Event, Explanation, Replica } from '../wire/native/explanation.ts'
 import { deploymentPage, hardwareText, type Paint } from './deployment-text.ts'
 import { aboutDeployment, type Session } from './session.ts'
@@ -24,7 +25,7 @@ export function explanationText(explanation: Explanation, now: Date, paint: Pain
     ...(explanation.next_look_at ? [`  ${nextLook(explanation.next_look_at, now)}`] : []),
     '',
     paint('bold', 'Replicas'),
-    ...(replicas.length === 0 ? ['  none'] : replicas.flatMap((replica) => replicaText(replica, deployment.emulated))),
+    ...(replicas.length === 0 ? ['  none'] : replicas.flatMap((replica) => replicaText(replica, deployment))),
     '',
     paint('bold', 'Recent events'),
     ...(events.length === 0 ? ['  none'] : events.slice(-eventsShown).map((event) => eventText(event, now))),
@@ -36,8 +37,8 @@ function nextLook(at: string, now: Date): string {
   return ms <= 0 ? 'It is looked at again now.' : `It is looked at again in ${elapsedText(ms)}.`
 }
 
-function replicaText(replica: Replica, emulated: boolean): string[] {
-  const where = `${hardwareText({ ...replica, emulated })} in ${replica.region}`
+function replicaText(replica: Replica, { emulated, simulated }: Pick<Deployment, 'emulated' | 'simulated'>): string[] {
+  const where = `${hardwareText({ ...replica, emulated, simulated })} in ${replica.region}`
   const parts = startParts(replica).map((part) => `${part.name} ${elapsedText(part.ms)}${part.open ? ' …' : ''}`)
   const ready =
     replica.ready_at === null

@@ -15,6 +15,8 @@ export interface Offer {
   freeUnits: number
   /** True when the units are slots on this machine dressed as another type (contract: `--fleet emulated`). */
   emulated: boolean
+  /** Made up as well: no engine computes on it. */
+  simulated?: boolean
 }
 
 /** Hardware that one replica occupies. */

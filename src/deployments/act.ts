@@ -1,40 +1,28 @@
-/**
- * What a turn asks of the providers, and what comes of it. Nothing here is known to have happened until it is applied: a
- * call that stays unanswered is made again by a later turn.
- */
+/** What a turn asks of the providers, and what comes of it. What stays unanswered is asked again by a later turn. */
 import { ComputeError, type ReplicaOrder } from '../compute/contract.ts'
 import { record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
-import type { ModelCatalogue } from '../models/catalogue.ts'
-import type { Log } from '../runtime/log.ts'
 import type { Tx } from '../store/database.ts'
 import { type Lease, release, withLease } from '../store/leases.ts'
 import { engineKey, placementOf } from './observe.ts'
 import type { Action } from './plan.ts'
 import { noteRefusal } from './queue-store.ts'
-import type { Snapshot, World } from './snapshot.ts'
+import type { Snapshot } from './snapshot.ts'
 import * as store from './store.ts'
-
-export interface ActWorld extends World {
-  models: ModelCatalogue
-  stopGraceSeconds: number
-  log: Log
-}
+import type { TurnWorld } from './turn.ts'
 
 /** Longest a provider call may take before the turn goes on without it. */
 const actDeadlineMs = 60_000
 /** Default of `capacity.refused_seconds`. */
 const defaultRefusedMs = 30_000
 
-type Refused = { provider: string; gpuType: string; region: string }
-
 export type Outcome =
   | { replicaId: string; result: 'started' }
-  | { replicaId: string; result: 'refused'; place: Refused; short: boolean; why: string }
+  | { replicaId: string; result: 'refused'; row: store.ReplicaRow; short: boolean; why: string }
 
-/** Calls the providers, all at once, each with a deadline. What stays unanswered is asked again by a later turn. */
-export async function act(world: ActWorld, snapshot: Snapshot, actions: Action[]): Promise<Outcome[]> {
+/** Calls the providers, all at once, each with a deadline. */
+export async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[]): Promise<Outcome[]> {
   const outcomes = await Promise.all(
     actions.map(async (action): Promise<Outcome | null> => {
       if (action.do === 'create') return create(world, snapshot, action.replicaId)
@@ -45,9 +33,10 @@ export async function act(world: ActWorld, snapshot: Snapshot, actions: Action[]
   return outcomes.filter((outcome) => outcome !== null)
 }
 
-async function create(world: ActWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
+async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
   const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
-  if (!row) return null
+  // A turn that stood still for long must not make anew what others have made, or removed, or given to another revision.
+  if (row?.phase !== 'planned' || !snapshot.revisions.some(({ id }) => id === row.revision_id)) return null
   try {
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
@@ -63,15 +52,15 @@ async function create(world: ActWorld, snapshot: Snapshot, replicaId: string): P
     return {
       replicaId,
       result: 'refused',
-      place: { provider: row.provider, gpuType: row.gpu_type, region: row.region },
+      row,
       short: error instanceof ComputeError && error.meaning === 'capacity_short',
       why: (error as Error).message,
     }
   }
 }
 
-function makeOrder(world: ActWorld, snapshot: Snapshot, row: store.ReplicaRow): ReplicaOrder {
-  const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id) ?? snapshot.deployment
+function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow): ReplicaOrder {
+  const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id)!
   const engine = world.engines.get(spec.engine.type)
   if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
   const { files } = world.models.resolve(spec.modelId)
@@ -91,7 +80,7 @@ function makeOrder(world: ActWorld, snapshot: Snapshot, row: store.ReplicaRow): 
   }
 }
 
-async function remove(world: ActWorld, snapshot: Snapshot, replicaId: string): Promise<void> {
+async function remove(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<void> {
   const row = snapshot.replicas.find((r) => r.id === replicaId)
   const driver = row && world.computes.get(row.provider)
   if (!driver) return
@@ -105,7 +94,7 @@ async function remove(world: ActWorld, snapshot: Snapshot, replicaId: string): P
   }
 }
 
-async function within<T>(world: ActWorld, work: Promise<T>): Promise<T> {
+async function within<T>(world: TurnWorld, work: Promise<T>): Promise<T> {
   const stop = new AbortController()
   const late = world.clock.sleep(actDeadlineMs, stop.signal).then(() => {
     throw new ComputeError('unavailable', `The provider did not answer within ${actDeadlineMs / 1000} s.`)
@@ -119,10 +108,10 @@ async function within<T>(world: ActWorld, work: Promise<T>): Promise<T> {
 }
 
 export async function applyOutcomes(
-  world: ActWorld,
+  world: TurnWorld,
   lease: Lease,
   snapshot: Snapshot,
-  outcomes: readonly Outcome[],
+  outcomes: Outcome[],
 ): Promise<void> {
   const at = new Date(world.clock.now())
   await world.db.tx(async (tx) => {
@@ -140,18 +129,21 @@ export async function applyOutcomes(
 /** Nothing was started. Short of hardware is waiting; anything else counts as a failed start. */
 async function applyRefusal(
   tx: Tx,
-  { settings }: ActWorld,
+  { settings }: TurnWorld,
   { deployment }: Snapshot,
   outcome: Extract<Outcome, { result: 'refused' }> & { at: Date },
 ): Promise<void> {
-  const { at } = outcome
+  const { row, why, at } = outcome
   const ms = at.getTime()
-  const exit = { at: ms, code: null, signal: null, lastLines: [], why: outcome.why }
-  await store.patchReplica(tx, outcome.replicaId, { phase: 'gone', endedAt: ms, goneAt: ms, exit })
-  const data = { replica_id: outcome.replicaId, why: outcome.why }
+  const exit = { at: ms, code: null, signal: null, lastLines: [], why }
+  // One that took over a place goes as one that ran does: the place is passed on before it is free.
+  const keepsPlace = row.after_replica !== null && !outcome.short
+  const gone = keepsPlace ? { phase: 'deleting' as const } : { phase: 'gone' as const, goneAt: ms }
+  await store.patchReplica(tx, row.id, { ...gone, endedAt: ms, exit })
+  const data = { replica_id: row.id, why }
   await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'replica.refused', data, at })
-  if (!outcome.short) return store.countFailedStart(tx, deployment.id, { at: ms, why: outcome.why })
+  if (!outcome.short) return store.countFailedStart(tx, deployment.id, { revisionId: row.revision_id, at: ms, why })
   // The provider had offered it: until it is asked again, another choice or another place comes first.
   const until = ms + (settings.refusedMs ?? defaultRefusedMs)
-  await noteRefusal(tx, deployment, { ...outcome.place, until }, ms)
+  await noteRefusal(tx, deployment, { provider: row.provider, gpuType: row.gpu_type, region: row.region, until }, ms)
 }

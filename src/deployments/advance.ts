@@ -26,7 +26,7 @@ export function advance(replica: ReplicaView, now: number, settings: PlanSetting
   if (seen.state === 'exited') return ended(still, seen.exit)
   if (seen.state === 'not_found') return ended(still, lost(replica, now))
   if (phase === 'starting') return starting(still, now, settings)
-  return serving(still, now, settings)
+  return serving(still, now)
 }
 
 function starting(still: Advance, now: number, settings: PlanSettings): Advance {
@@ -56,22 +56,17 @@ function starting(still: Advance, now: number, settings: PlanSettings): Advance 
   return overdue(noted, now, settings)
 }
 
-function serving(still: Advance, now: number, settings: PlanSettings): Advance {
+function serving(still: Advance, now: number): Advance {
   const { replica } = still
   if (replica.probe === null) return still
   if (replica.probe.state === 'ready')
     return replica.unhealthySince === null
       ? still
       : apply(still, { unhealthySince: null }, `${replica.id} answers again.`)
-  const since = replica.unhealthySince
-  if (since === null) return apply(still, { unhealthySince: now }, `${replica.id} did not answer its probe.`)
-  if (replica.phase === 'draining' || now - since < settings.unresponsiveMs) return still
-  const why = `The engine answered no probe for ${seconds(now - since)}.`
-  return apply(
-    still,
-    { phase: 'deleting', endedAt: since, exit: { at: since, code: null, signal: null, lastLines: [], why } },
-    why,
-  )
+  if (replica.unhealthySince === null)
+    return apply(still, { unhealthySince: now }, `${replica.id} did not answer its probe.`)
+  // Whether and when it goes depends on what else there is: roll.ts.
+  return still
 }
 
 function overdue(still: Advance, now: number, settings: PlanSettings): Advance {

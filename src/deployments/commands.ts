@@ -11,16 +11,19 @@ import { reasonOf } from '../kernel/phase.ts'
 import type { ResolvedModel } from '../models/catalogue.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
+import { makeCalendar } from './calendar-change.ts'
+import { keepCalendar } from './calendar-keep.ts'
 import { allowed, type DeploymentContext, forbidden } from './context.ts'
 import { freeOffers } from './offers.ts'
 import { onlyEmulated } from './place.ts'
+import { checkPresetHardware, withPreset } from './presets.ts'
 import { makeRoute } from './publish.ts'
 import { checkQuota } from './quota.ts'
 import { checkRoom } from './room.ts'
 import { firstScaling, type ScalingPolicy } from './scaling.ts'
 import { showDeployments } from './show.ts'
 import { noStarts } from './situation.ts'
-import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
+import { type DeploymentWish, makeSpec } from './spec.ts'
 import * as store from './store.ts'
 import type { DeploymentView, Explanation, ReplicaSummary } from './view.ts'
 
@@ -40,18 +43,24 @@ export class Deployments {
   }
 
   /** Throws Faults: forbidden, name_taken, quota_exceeded, model_not_supported, gpu_type_unknown … Returns at once, `starting`. */
-  async create(principal: Principal, wish: DeploymentWish, once: Once | null): Promise<DeploymentView> {
+  async create(principal: Principal, asked: DeploymentWish, once: Once | null): Promise<DeploymentView> {
     const { db, seal, clock } = this.#context
     if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
+    const wish = withPreset(asked, this.#context)
     const { policy: scaling, replicas } = firstScaling(wish, this.#context)
     const { spec, model } = makeSpec({ ...wish, replicas }, this.#context)
     const offers = await freeOffers(this.#context)
+    const { preset = null } = wish
+    if (preset !== null && asked.gpuType === undefined && asked.hardware === undefined)
+      checkPresetHardware(preset, offers, this.#context.hardware)
     const emulated = model.emulated || onlyEmulated(spec.hardware, offers)
+    const { schedule = null, expiresAt = null } = makeCalendar(wish, this.#context, clock.now())
     const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
       await store.lockOrg(tx, principal.orgId)
       await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
       if (wish.failFast) checkRoom(spec, replicas, offers, this.#context.hardware)
-      return this.#insert(tx, principal, wish.name, { spec, scaling, model, emulated })
+      const made = { spec, scaling, model, emulated, schedule, expires_at: expiresAt, preset }
+      return this.#insert(tx, principal, wish.name, made)
     })
     this.#context.wake()
     // A request that follows this answer is held, not told that there is no such deployment.
@@ -64,9 +73,13 @@ export class Deployments {
     tx: Tx,
     principal: Principal,
     name: string,
-    made: { spec: DeploymentSpec; scaling: ScalingPolicy; model: ResolvedModel; emulated: boolean },
+    made: Pick<store.DeploymentRow, 'spec' | 'emulated' | 'schedule' | 'expires_at' | 'preset'> & {
+      scaling: ScalingPolicy
+      model: ResolvedModel
+    },
   ): Promise<{ id: string; routesVersion: number }> {
-    const { spec, scaling, model, emulated } = made
+    const { model, ...columns } = made
+    const { spec, emulated } = columns
     const at = new Date(this.#context.clock.now())
     const id = newId('dep', this.#context.clock)
     const reason = reasonOf('starting', at)
@@ -74,11 +87,9 @@ export class Deployments {
       id,
       org_id: principal.orgId,
       name,
-      spec,
-      scaling,
+      ...columns,
       desired_replicas: spec.replicas,
       reason,
-      emulated,
       starts: noStarts,
     }
     if (!(await store.insertDeployment(tx, row, at)))
@@ -103,7 +114,10 @@ export class Deployments {
       reason,
       replicas: [],
     })
-    return { id, routesVersion: await store.publishRoute(tx, route) }
+    await store.publishRoute(tx, route)
+    // Its schedule may say that it does not run now.
+    await keepCalendar(this.#context, tx, (await store.deploymentById(tx, id))!, at)
+    return { id, routesVersion: (await store.routeOf(tx, id))!.version }
   }
 
   async list(

@@ -8,26 +8,20 @@ type Db = Database | Tx
 /** Claims that one look considers, longest waiting first. */
 const claimsMaximum = 500
 
-/** What others than `exceptId` wait for. */
-export async function claimsBut(db: Db, exceptId: string): Promise<Claim[]> {
+export async function claims(db: Db): Promise<Claim[]> {
   const rows = await db.query<{ waiting: Waiting }>(
-    `select waiting from deployments where waiting is not null and desired = 'running' and id <> $1
-     order by waiting->'since' limit $2`,
-    [exceptId, claimsMaximum],
+    `select waiting from deployments where waiting is not null and desired = 'running'
+     order by waiting->'since' limit $1`,
+    [claimsMaximum],
   )
   return rows.map(({ waiting: { position: _p, of: _o, instead: _i, hopeless: _h, ...claim } }) => claim)
 }
 
-/** What these organisations hold, by organisation; `gpusPerUnit` by hardware type. */
-export async function heldBy(
-  db: Db,
-  orgIds: readonly string[],
-  gpusPerUnit: Readonly<Record<string, number>>,
-): Promise<Record<string, Held>> {
+/** What every organisation holds; `gpusPerUnit` by hardware type. */
+export async function heldByOrgs(db: Db, gpusPerUnit: Readonly<Record<string, number>>): Promise<Record<string, Held>> {
   const rows = await db.query<{ org_id: string; gpu_type: string; units: string; replicas: string }>(
     `select org_id, gpu_type, sum(gpu_count) as units, count(*) as replicas from replicas
-     where phase <> 'gone' and org_id = any($1) group by 1, 2`,
-    [orgIds],
+     where phase <> 'gone' group by 1, 2`,
   )
   const held: Record<string, Held> = {}
   for (const { org_id, gpu_type, units, replicas } of rows) {

@@ -37,7 +37,11 @@ type Db = Database | Tx
 /** Units held by replicas that are not gone, by hardware. */
 export async function heldUnits(db: Db): Promise<HeldUnits[]> {
   const rows = await db.query<Omit<HeldUnits, 'units'> & { units: string }>(
-    `select provider, gpu_type as "gpuType", region, sum(gpu_count) as units from replicas where phase <> 'gone' group by 1, 2, 3`,
+    `select provider, gpu_type as "gpuType", region, sum(gpu_count) as units from replicas where phase <> 'gone'
+       -- a successor and the one whose place it waits for hold it once
+       and (after_replica is null or not exists
+         (select 1 from replicas as before where before.id = replicas.after_replica and before.phase <> 'gone'))
+     group by 1, 2, 3`,
   )
   return rows.map((row) => ({ ...row, units: Number(row.units) }))
 }
@@ -55,6 +59,15 @@ export async function liveReplicasOf(db: Db, deploymentId: string): Promise<Repl
   const rows = await db.query<ReplicaRow>(
     `select ${replicaColumns} from replicas where deployment_id = $1 and phase <> 'gone' order by created_at, id`,
     [deploymentId],
+  )
+  return rows
+}
+
+/** The same of many, each deployment's oldest first. */
+export async function liveReplicasOfMany(db: Db, deploymentIds: readonly string[]): Promise<ReplicaRow[]> {
+  const rows = await db.query<ReplicaRow>(
+    `select ${replicaColumns} from replicas where deployment_id = any($1) and phase <> 'gone' order by created_at, id`,
+    [deploymentIds],
   )
   return rows
 }
@@ -80,7 +93,9 @@ export interface CostRow {
 export async function servingIntervals(db: Db, deploymentIds: readonly string[]): Promise<CostRow[]> {
   const rows = await db.query<CostRow>(
     `select deployment_id, price_micro_usd_per_unit_hour as price, gpu_count as units,
-       (extract(epoch from ready_at) * 1000)::bigint as from_ms, (extract(epoch from ended_at) * 1000)::bigint as to_ms
+       (extract(epoch from ready_at) * 1000)::bigint as from_ms,
+       -- when it answers again the silence counts, else it ended where that began
+       (extract(epoch from coalesce(ended_at, unhealthy_since)) * 1000)::bigint as to_ms
      from replicas where deployment_id = any($1) and ready_at is not null`,
     [deploymentIds],
   )
@@ -166,6 +181,34 @@ export async function patchReplica(tx: Tx, id: string, patch: ReplicaPatch): Pro
     )
   }
   await tx.query(`update replicas set ${sets.join(', ')} where id = $1`, values)
+}
+
+/** How long the latest replica of this model took to start: of this deployment, else of its org; null = none did. */
+export async function lastStartMs(
+  tx: Tx,
+  { id, org_id }: { id: string; org_id: string },
+  modelId: string,
+): Promise<number | null> {
+  const latest = (which: string) =>
+    tx.query<{ ms: string }>(
+      `select extract(epoch from replicas.ready_at) * 1000
+         - coalesce((replicas.start_phases->>'hardware')::bigint, extract(epoch from replicas.created_at) * 1000) as ms
+       from replicas join revisions on revisions.id = replicas.revision_id
+       where replicas.deployment_id in (${which}) and replicas.ready_at is not null and revisions.spec->>'modelId' = $2
+       order by replicas.ready_at desc limit 1`,
+      [which === own ? id : org_id, modelId],
+    )
+  const own = '$1'
+  // A few of them: each may have had many replicas.
+  const others = `select deployments.id from deployments
+    where deployments.org_id = $1 and deployments.spec->>'modelId' = $2 order by created_at desc limit 20`
+  const [found] = [...(await latest(own)), ...(await latest(others))]
+  return found === undefined ? null : Number(found.ms)
+}
+
+/** These replicas run as the revision has it: they are its own from now on. */
+export async function adoptReplicas(tx: Tx, ids: readonly string[], revisionId: string): Promise<void> {
+  await tx.query('update replicas set revision_id = $2 where id = any($1)', [ids, revisionId])
 }
 
 /** The provider acknowledged the create. */

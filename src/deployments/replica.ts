@@ -60,7 +60,31 @@ export interface ReplicaPatch {
   port?: number
 }
 
+/** The gateway may send to it. */
+export function isAnswering(replica: Pick<ReplicaView, 'phase' | 'unhealthySince'>): boolean {
+  return replica.phase === 'ready' && replica.unhealthySince === null
+}
+
+/** It was ready and has answered no probe for so long that another one takes its place. */
+export function isLost(
+  replica: Pick<ReplicaView, 'phase' | 'unhealthySince'>,
+  now: number,
+  { unresponsiveMs }: { unresponsiveMs: number },
+): boolean {
+  return replica.phase === 'ready' && replica.unhealthySince !== null && now - replica.unhealthySince >= unresponsiveMs
+}
+
 /** Takes part in the deployment: not on its way out. */
 export function isStaying(replica: Pick<ReplicaView, 'phase'>): boolean {
   return replica.phase === 'planned' || replica.phase === 'starting' || replica.phase === 'ready'
+}
+
+/** Nothing is expected of it but that it goes on. */
+export function isCalm(replica: Pick<ReplicaView, 'phase' | 'unhealthySince'>): boolean {
+  return (replica.phase === 'ready' || replica.phase === 'draining') && replica.unhealthySince === null
+}
+
+/** Machines at a provider that no row owns. `owned` was read after the list: a row is there before its machine. */
+export function orphansAmong<Id extends string>(listed: readonly Id[], owned: ReadonlySet<string>): Id[] {
+  return listed.filter((id) => !owned.has(id))
 }

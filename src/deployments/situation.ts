@@ -5,6 +5,7 @@ import type { Phase, Reason } from '../kernel/phase.ts'
 import type { Wanted } from './place.ts'
 import type { Claim, Held } from './queue.ts'
 import type { ReplicaView } from './replica.ts'
+import type { StopCause, Stopped } from './stopped.ts'
 import type { Waiting } from './waiting.ts'
 
 export interface PlanSettings {
@@ -26,7 +27,7 @@ export interface PlanSettings {
 export interface QueueInput {
   /** What others wait for. */
   others: Claim[]
-  /** What their organisations and ours hold, by organisation. */
+  /** What organisations hold, by organisation. */
   held: Record<string, Held>
   /** What it waited for itself at its last turn. */
   mine: Waiting | null
@@ -55,6 +56,8 @@ export interface PlanInput {
     phase: Phase
     reason: Reason | null
     starts: Starts
+    /** Why it is stopped; null = it is not. */
+    stopped?: Stopped | null
   }
   /** Newest first; the first that has not failed is the one that should run. */
   revisions: {
@@ -65,6 +68,10 @@ export interface PlanInput {
     /** What an hour of all replicas may cost; absent, null = no ceiling. */
     ceiling?: MicroUsd | null
     failed: boolean
+    /** A replica of it was ready: that others do not start is no reason to give it up. */
+    proven: boolean
+    /** It may take the place of the only one that answers; absent = it may. */
+    inPlace?: boolean
   }[]
   /** All that are not gone. */
   replicas: ReplicaView[]
@@ -83,8 +90,8 @@ export interface Situation {
   replicas: ReplicaView[]
   starts: Starts
   /** Replicas that served and were just seen to have ended by themselves. */
-  lost: number
-  /** Too many failed starts in a row: it stays down until somebody starts it again. */
+  died: number
+  /** Too many failed starts in a row and nothing that serves: it stays down until somebody starts it again. */
   braked: boolean
   /** No new start before this moment, ms since epoch. */
   retryAt: number
@@ -96,6 +103,7 @@ export interface Wish {
   desiredReplicas: number
   /** Number of the revision that should run. */
   revision: number
+  stoppedBy: StopCause | null
   /** People reset them. */
   starts: Pick<Starts, 'failed' | 'lastAt'>
 }
@@ -105,6 +113,7 @@ export function sameWish(planned: Wish, now: Wish): boolean {
   return (
     planned.desired === now.desired &&
     planned.desiredReplicas === now.desiredReplicas &&
+    planned.stoppedBy === now.stoppedBy &&
     planned.revision === now.revision &&
     planned.starts.failed === now.starts.failed &&
     planned.starts.lastAt === now.starts.lastAt

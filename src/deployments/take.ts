@@ -7,11 +7,16 @@ import { type Claim, defaultReserveAfterMs, divide, isRefused, type QueueTime, s
 import type { QueueInput, Situation } from './situation.ts'
 import { insteadOf, isHopeless, type Waiting } from './waiting.ts'
 
-/** What keeps wanted replicas from being started: none is free, or another would cost more than the ceiling. */
-export type Lack = 'hardware' | 'ceiling' | null
+/**
+ * What keeps wanted replicas from being started: none is free, another would cost more than the ceiling, or a roll needs a
+ * spare place because nobody would answer meanwhile.
+ */
+export type Lack = 'hardware' | 'ceiling' | 'spare' | null
 
 export interface Taking {
   placements: Placement[]
+  /** How many it looked for: fewer than wanted where the ceiling is near. */
+  sought: number
   lack: Lack
   /** null = it waits for nothing. */
   waiting: Waiting | null
@@ -24,6 +29,8 @@ export interface Want {
   count: number
   /** Replicas that have hardware. */
   has: number
+  /** Replicas that answer no more and are to be replaced. */
+  silent: number
   /** What an hour of those that stay costs. */
   spent: MicroUsd
   /** One beyond the wanted number: it takes what nobody waits for, and does not wait itself. */
@@ -36,7 +43,7 @@ export function take(situation: Situation, want: Want): Taking {
   const { input, target } = situation
   const queue = input.queue ?? alone
   const { hardware, count } = affordable(target!.hardware, target!.ceiling ?? null, want.spent, want.count)
-  if (hardware.length === 0) return { placements: [], lack: 'ceiling', waiting: null, nudge: [] }
+  if (hardware.length === 0) return { placements: [], sought: 0, lack: 'ceiling', waiting: null, nudge: [] }
   const time = { now: input.now, reserveAfterMs: input.settings.reserveAfterMs ?? defaultReserveAfterMs }
   const before: Claim = {
     id: input.deployment.id,
@@ -46,7 +53,7 @@ export function take(situation: Situation, want: Want): Taking {
     }),
     missing: count,
     has: want.has,
-    lost: Math.min(count, (queue.mine?.lost ?? 0) + situation.lost),
+    lost: Math.min(count, Math.max((queue.mine?.lost ?? 0) + situation.died, want.silent)),
     since: queue.mine?.since ?? input.now,
     refused: (queue.mine?.refused ?? []).filter(({ until }) => until > input.now),
   }
@@ -58,14 +65,14 @@ function inTurn(before: Claim, queue: QueueInput, offers: readonly Offer[], time
   const placements = given.get(before.id) ?? []
   const after = placements.reduce((claim) => served(claim, time.now), before)
   const nudge = [...given.keys()].filter((id) => id !== before.id)
-  if (after.missing === 0) return { placements, lack: null, waiting: remember(after), nudge }
+  if (after.missing === 0) return { placements, sought: before.missing, lack: null, waiting: remember(after), nudge }
   const waiting: Waiting = {
     ...after,
     ...standing(after, queue.others, queue.held, time),
     instead: insteadOf(queue.comparable, offers),
     hopeless: isHopeless(after, offers),
   }
-  return { placements, lack: 'hardware', waiting, nudge }
+  return { placements, sought: before.missing, lack: 'hardware', waiting, nudge }
 }
 
 function leftOver(claim: Claim, queue: QueueInput, offers: readonly Offer[], time: QueueTime): Taking {
@@ -73,7 +80,7 @@ function leftOver(claim: Claim, queue: QueueInput, offers: readonly Offer[], tim
   const usable = left.filter((offer) => !isRefused(claim, offer, time.now))
   const placements = place(claim.hardware, usable, claim.missing)
   const lack = placements.length < claim.missing ? 'hardware' : null
-  return { placements, lack, waiting: remember({ ...claim, missing: 0 }), nudge: [] }
+  return { placements, sought: claim.missing, lack, waiting: remember({ ...claim, missing: 0 }), nudge: [] }
 }
 
 /** It waits for nothing, but may be refused what it takes: then it must know where it was refused before. */

@@ -5,38 +5,71 @@
  */
 import { record } from '../events/store.ts'
 import { canonical } from '../kernel/canonical.ts'
+import type { ModelCatalogue } from '../models/catalogue.ts'
+import type { HardwareCatalogue } from '../models/hardware.ts'
 import { newId } from '../runtime/ids.ts'
+import type { Log } from '../runtime/log.ts'
 import type { Tx } from '../store/database.ts'
 import { type Lease, release, wake, wakeMany, withLease } from '../store/leases.ts'
-import { type ActWorld, act, applyOutcomes } from './act.ts'
+import { act, applyOutcomes } from './act.ts'
+import { lookAgainAt } from './look-again.ts'
 import { engineKey } from './observe.ts'
-import { wakeNext } from './offers.ts'
+import { type Market, queueFor, readMarket, wakeNext } from './offers.ts'
 import { hasRoom } from './place.ts'
 import { type Action, type Plan, plan } from './plan.ts'
 import { emulatedNow, makeRoute, sameRoute } from './publish.ts'
 import type { Claim } from './queue.ts'
+import type { Route } from './routes.ts'
 import { sameWish, type Wish } from './situation.ts'
-import { engineOf, type Snapshot, takeSnapshot, type World } from './snapshot.ts'
+import { engineOf, type Snapshot, takeSnapshots, type World } from './snapshot.ts'
 import * as store from './store.ts'
 import type { Followed } from './watch.ts'
 
-export interface TurnWorld extends World, ActWorld {
+export interface TurnWorld extends World {
+  models: ModelCatalogue
+  hardware: HardwareCatalogue
+  stopGraceSeconds: number
+  log: Log
   /** Tells the watcher how the deployment's replicas are now. */
   follow(deploymentId: string, replicas: Followed[]): void
 }
 
-const takenPauseMs = 100
+/** A deployment with what was decided for it. */
+export interface Decided {
+  snapshot: Snapshot
+  result: Plan
+}
 
 export async function turn(world: TurnWorld, lease: Lease): Promise<void> {
-  const snapshot = await takeSnapshot(world, lease.id)
-  if (snapshot === null) {
-    await release(world.db, lease, null)
-    return
-  }
+  const snapshot = (await takeSnapshots(world, [lease.id])).get(lease.id)
+  if (snapshot === undefined) await release(world.db, lease, null)
+  else await takeTurn(world, lease, await decide(world, snapshot, () => readMarket(world)))
+}
+
+/**
+ * Asks what hardware is free, and who waits for it, only where that matters (to start something, or to say what will be started), because the
+ * answer counts all replicas.
+ */
+export async function decide(
+  { hardware }: Pick<World, 'hardware'>,
+  snapshot: Snapshot,
+  market: () => Promise<Market>,
+): Promise<Decided> {
   const result = plan(snapshot.input)
+  const serves = snapshot.replicas.some(({ phase }) => phase === 'ready' || phase === 'draining')
+  if (serves && !result.asksHardware) return { snapshot, result }
+  const seen = await market()
+  const { id, spec, waiting } = snapshot.deployment
+  const queue = queueFor(seen, hardware, { id, hardware: spec.hardware, waiting })
+  const input = { ...snapshot.input, offers: seen.offers, queue }
+  return { snapshot: { ...snapshot, input }, result: plan(input) }
+}
+
+/** From the decision on: record the intent → act → apply. */
+export async function takeTurn(world: TurnWorld, lease: Lease, { snapshot, result }: Decided): Promise<void> {
   const created = await recordIntent(world, lease, snapshot, result)
   if (created === null) return
-  world.follow(lease.id, followed(snapshot, result))
+  world.follow(lease.id, followed({ snapshot, result }))
   await wakeOthers(world, snapshot, result)
   const calls = [...created, ...result.actions.filter((action) => action.do === 'create' || action.do === 'delete')]
   if (calls.length === 0) return
@@ -45,16 +78,25 @@ export async function turn(world: TurnWorld, lease: Lease): Promise<void> {
   if (outcomes.some(({ result }) => result === 'refused')) await wakeNext(world)
 }
 
-/** Hardware became free, or somebody went out of the queue: whoever may take what is free now looks at once. */
+/** Hardware became free, or somebody left the queue: whoever may take what is free now looks at once. */
 async function wakeOthers(world: TurnWorld, { deployment, input }: Snapshot, result: Plan): Promise<void> {
   const freed = result.actions.some((action) => action.do === 'update' && action.patch.phase === 'gone')
-  const wanted = (claim: Claim | null) => claim?.missing ?? 0
-  if (freed || wanted(result.waiting) < wanted(deployment.waiting)) await wakeNext(world)
-  else if (result.nudge.length > 0) await wakeMany(world.db, 'deployments', result.nudge, input.now)
+  const wants = (claim: Claim | null) => claim?.missing ?? 0
+  if (freed || wants(result.waiting) < wants(deployment.waiting)) await wakeNext(world)
+  else if (result.nudge.length > 0) await world.db.tx((tx) => wakeMany(tx, 'deployments', result.nudge, input.now))
+}
+
+/** True when a turn would write nothing and call nobody. */
+export function isQuiet(world: TurnWorld, { snapshot, result }: Decided): boolean {
+  const { replicas, route } = snapshot
+  const verdict = { ...result, emulated: emulatedOf(world, snapshot, replicas) }
+  if (result.actions.length > 0 || result.nudge.length > 0 || !sameVerdict(snapshot, verdict)) return false
+  if (replicas.some(({ phase, drain_version }) => phase === 'draining' && drain_version === null)) return false
+  return sameRoute(route, routeFor(world, snapshot, verdict, replicas))
 }
 
 /** The replicas as the plan leaves them. New ones are followed from the turn that finds them started. */
-function followed(snapshot: Snapshot, result: Plan): Followed[] {
+export function followed({ snapshot, result }: Decided): Followed[] {
   const patches = new Map(result.actions.flatMap((a) => (a.do === 'update' ? [[a.replicaId, a.patch] as const] : [])))
   return snapshot.input.replicas.map((view, at) => ({
     view: { ...view, ...patches.get(view.id) },
@@ -100,9 +142,9 @@ async function recordIntent(
       await release(tx, lease, snapshot.input.now)
       return null
     }
-    // With provider calls ahead the claim is kept until their outcome is applied. When all places were taken by
-    // others meanwhile, the next turn sees it.
-    const nextAt = places && created.length === 0 ? snapshot.input.now + takenPauseMs : result.wakeAt
+    // With provider calls ahead the claim is kept until their outcome is applied, which may never come.
+    const { wakeAt } = result
+    const nextAt = lookAgainAt({ wakeAt, wanted: places, created: created.length, now: snapshot.input.now })
     if (!asks && created.length === 0) await release(tx, lease, nextAt)
     else if (nextAt !== null) await wake(tx, lease.table, lease.id, nextAt)
     return created
@@ -110,7 +152,13 @@ async function recordIntent(
 }
 
 function wishOf(row: store.DeploymentRow): Wish {
-  return { desired: row.desired, desiredReplicas: row.desired_replicas, revision: row.revision, starts: row.starts }
+  return {
+    desired: row.desired,
+    desiredReplicas: row.desired_replicas,
+    revision: row.revision,
+    stoppedBy: row.stopped_by,
+    starts: row.starts,
+  }
 }
 
 async function recordRollback(
@@ -136,14 +184,18 @@ async function recordUpdate(
   await store.patchReplica(tx, action.replicaId, action.patch)
   const base = { orgId: deployment.org_id, deploymentId: deployment.id, at }
   const { phase, exit } = action.patch
-  if (phase === 'ready') {
-    const start_ms = at.getTime() - before.created_at.getTime()
+  // A drain that is called off is no start.
+  if (phase === 'ready' && action.patch.readyAt !== undefined) {
+    await store.proveRevision(tx, before.revision_id)
+    const start_ms = Math.max(0, at.getTime() - before.created_at.getTime())
     await record(tx, {
       ...base,
       type: 'replica.ready',
       data: { replica_id: before.id, start_ms, phases: action.patch.startPhases ?? before.start_phases },
     })
   }
+  if (phase === 'ready' && action.patch.drainAt === null)
+    await record(tx, { ...base, type: 'replica.drain_called_off', data: { replica_id: before.id } })
   if (phase === 'draining') await record(tx, { ...base, type: 'replica.draining', data: { replica_id: before.id } })
   if (phase === 'gone') {
     await record(tx, { ...base, type: 'replica.gone', data: { replica_id: before.id } })
@@ -186,7 +238,11 @@ async function reserve(
   return action.after === null ? [{ do: 'create', replicaId: id }] : []
 }
 
-function emulatedOf(world: TurnWorld, { deployment, revisions, input }: Snapshot, rows: store.ReplicaRow[]): boolean {
+function emulatedOf(
+  world: TurnWorld,
+  { deployment, revisions, input }: Snapshot,
+  rows: readonly store.ReplicaRow[],
+): boolean {
   const serving = rows.filter((row) => row.phase === 'ready' || row.phase === 'draining')
   return emulatedNow({
     serving: serving.map(({ emulated, revision_id }) => {
@@ -200,14 +256,10 @@ function emulatedOf(world: TurnWorld, { deployment, revisions, input }: Snapshot
   })
 }
 
-async function recordVerdict(
-  tx: Tx,
-  snapshot: Snapshot,
-  result: Plan & { emulated: boolean },
-  at: Date,
-): Promise<void> {
-  const { deployment } = snapshot
-  const same =
+type Verdict = Plan & { emulated: boolean }
+
+function sameVerdict({ deployment }: Snapshot, result: Verdict): boolean {
+  return (
     deployment.emulated === result.emulated &&
     canonical(deployment.waiting) === canonical(result.waiting) &&
     deployment.phase === result.phase &&
@@ -216,7 +268,12 @@ async function recordVerdict(
     deployment.starts.failed === result.starts.failed &&
     deployment.reason?.code === result.reason?.code &&
     deployment.reason?.message === result.reason?.message
-  if (same) return
+  )
+}
+
+async function recordVerdict(tx: Tx, snapshot: Snapshot, result: Verdict, at: Date): Promise<void> {
+  const { deployment } = snapshot
+  if (sameVerdict(snapshot, result)) return
   await store.saveVerdict(tx, deployment.id, result, at)
   if (deployment.phase === result.phase) return
   const base = { orgId: deployment.org_id, deploymentId: deployment.id, at }
@@ -238,12 +295,27 @@ async function recordRoute(
   world: TurnWorld,
   tx: Tx,
   snapshot: Snapshot,
-  result: Plan & { emulated: boolean; replicas: store.ReplicaRow[] },
+  result: Verdict & { replicas: store.ReplicaRow[] },
 ): Promise<void> {
   const { deployment } = snapshot
-  const { emulated, replicas } = result
+  const { replicas } = result
+  const route = routeFor(world, snapshot, result, replicas)
+  const before = await store.routeOf(tx, deployment.id)
+  const version = sameRoute(before, route) ? before!.version : await store.publishRoute(tx, route)
+  for (const replica of replicas)
+    if (replica.phase === 'draining' && replica.drain_version === null)
+      await store.markDrainVersion(tx, replica.id, version)
+}
+
+function routeFor(
+  world: TurnWorld,
+  snapshot: Snapshot,
+  { phase, reason, emulated }: Pick<Verdict, 'phase' | 'reason' | 'emulated'>,
+  replicas: readonly store.ReplicaRow[],
+): Route {
+  const { deployment } = snapshot
   const engine = world.engines.get(deployment.spec.engine.type)
-  const route = makeRoute({
+  return makeRoute({
     deployment: {
       id: deployment.id,
       orgId: deployment.org_id,
@@ -256,21 +328,24 @@ async function recordRoute(
     },
     engine: deployment.spec.engine.type,
     contextTokens: engine ? contextTokens(world, snapshot) : 0,
-    phase: result.phase,
-    reason: result.reason,
-    replicas: replicas.map((r) => ({
-      id: r.id,
-      phase: r.phase,
-      address: r.address,
-      port: r.port,
-      key: engineKey(world.seal, r.id),
-    })),
+    phase,
+    reason,
+    replicas: replicas.map((r) => {
+      const revision = snapshot.revisions.find(({ id }) => id === r.revision_id)
+      const { modelId, engine } = (revision ?? deployment).spec
+      return {
+        id: r.id,
+        phase: r.phase,
+        silent: r.unhealthy_since !== null,
+        address: r.address,
+        port: r.port,
+        key: engineKey(world.seal, r.id),
+        weight: revision?.weight ?? 100,
+        modelId,
+        engine: engine.type,
+      }
+    }),
   })
-  const before = await store.routeOf(tx, deployment.id)
-  const version = sameRoute(before, route) ? before!.version : await store.publishRoute(tx, route)
-  for (const replica of replicas)
-    if (replica.phase === 'draining' && replica.drain_version === null)
-      await store.markDrainVersion(tx, replica.id, version)
 }
 
 function contextTokens(world: TurnWorld, { deployment }: Snapshot): number {

@@ -3,6 +3,7 @@
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import type { Choice } from './prices.ts'
+import type { Override } from './schedule.ts'
 import type { DeploymentSpec } from './spec.ts'
 
 /** Hardware that replicas really have. */
@@ -14,6 +15,15 @@ export interface RunsOn {
   replicas: number
   /** Of one replica, an hour. */
   price: MicroUsd
+}
+
+/** The window of a schedule that counts now. */
+export interface ActiveWindow {
+  /** Place in the schedule's list. */
+  window: number
+  override: Override
+  /** It says stop, and a person started the deployment in its middle. */
+  overruled: boolean
 }
 
 export interface DeploymentView {
@@ -38,6 +48,11 @@ export interface DeploymentView {
   emulated: boolean
   servedBy: string | null
   createdAt: Date
+  /** The end of its lease. */
+  expiresAt: Date | null
+  /** null = it has none. */
+  schedule: { windows: number; active: ActiveWindow | null; nextChangeAt: Date | null } | null
+  preset: string | null
   updatedAt: Date
   deletedAt: Date | null
 }

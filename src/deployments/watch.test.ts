@@ -147,7 +147,7 @@ test('a provider that cannot be asked says nothing', async () => {
   assert.deepEqual(told, [])
 })
 
-test('an engine that falls silent is told, and again when its time is over', async () => {
+test('an engine that falls silent is told, and so is one that answers again', async () => {
   begin(true)
   seen.set('rep_a', running)
   watcher.follow('dep_a', [replica('rep_a', 'ready')])
@@ -155,10 +155,12 @@ test('an engine that falls silent is told, and again when its time is over', asy
   health = 503
   await tells('the silence')
   watcher.follow('dep_a', [replica('rep_a', 'ready', { unhealthySince: clock.now() - unresponsiveMs / 2 })])
-  await tells('the end of patience', 2)
-  watcher.follow('dep_a', [replica('rep_a', 'ready', { unhealthySince: clock.now() })])
+  const before = probes
+  await until(clock, 'more probes', 5_000, () => probes > before + 2)
+  assert.equal(told.length, 1, 'how long it may be silent is the plan’s to say')
+  assert.equal(watcher.recall('rep_a')?.state, 'not_ready', 'so that no turn waits for one that says nothing')
   health = 200
-  await tells('the recovery', 3)
+  await tells('the recovery', 2)
 })
 
 test('a start: loading, then ready, is told as it happens; a start that is not watched any more is not', async () => {

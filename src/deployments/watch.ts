@@ -12,7 +12,7 @@ import type { Log } from '../runtime/log.ts'
 import { Slots } from '../runtime/slots.ts'
 import { advance } from './advance.ts'
 import { askEngine, type ObserveWorld, observeMany } from './observe.ts'
-import type { ReplicaView } from './replica.ts'
+import { isCalm, type ReplicaView } from './replica.ts'
 import type { PlanSettings } from './situation.ts'
 
 export interface WatchWorld extends ObserveWorld {
@@ -46,7 +46,9 @@ const hotFirstMs = 10
 const hotLongestMs = 1_000
 /** An engine that is ready is probed this often; more rarely in a large fleet, so that this many per second are enough. */
 const probeEveryMs = 5_000
-const probesPerSecond = 2_000
+/** So long a silent engine is listened to before that counts as its answer. */
+const silentMs = 2_500
+const probesPerSecond = 1_000
 const looksAtOnce = 256
 const errorPauseMs = 500
 
@@ -87,10 +89,10 @@ export class Watcher {
     if (watched.some(({ view }) => !isCalm(view))) this.#wakeHot()
   }
 
-  /** The last answer of a ready engine to its probe; null = there is none of late. */
+  /** The last answer to its probe of an engine that was ready once; null = there is none of late. */
   recall(replicaId: string): Readiness | null {
-    const one = this.#calm.get(replicaId)
-    if (one === undefined || this.#world.clock.now() - one.probedAt > 2 * this.#probeEveryMs()) return null
+    const one = this.#calm.get(replicaId) ?? this.#hot.get(replicaId)
+    if (one === undefined || this.#world.clock.now() - one.probedAt > 2 * (this.#probeEveryMs() + silentMs)) return null
     return one.view.probe
   }
 
@@ -173,6 +175,7 @@ export class Watcher {
     const probe = phase === 'deleting' ? null : await askEngine(this.#world, id, seen, this.#engineOf(one))
     const now = this.#world.clock.now()
     one.dueAt = now + pauseMs(one.view, now)
+    one.probedAt = now
     one.view = { ...one.view, seen, probe }
     this.#judge(one, now)
     this.#wakeHot()
@@ -195,7 +198,10 @@ export class Watcher {
 
   async #probe(one: Watched): Promise<void> {
     if (one.view.seen?.state !== 'running') return
-    const probe = await askEngine(this.#world, one.view.id, one.view.seen, this.#engineOf(one))
+    const ask = () => askEngine(this.#world, one.view.id, one.view.seen, this.#engineOf(one))
+    let probe = await ask()
+    // One answer that came too late may be our own doing; it costs the replica its requests only when it is not alone.
+    if (probe?.state !== 'ready') probe = await ask()
     const now = this.#world.clock.now()
     one.view.probe = probe
     one.probedAt = now
@@ -237,13 +243,8 @@ export class Watcher {
   #probeEveryMs(): number {
     const { unresponsiveMs } = this.#world.settings
     const usual = Math.min(probeEveryMs, unresponsiveMs / 6)
-    return Math.min(unresponsiveMs / 3, Math.max(usual, (this.#calm.size * 1000) / probesPerSecond))
+    return Math.min(unresponsiveMs / 2, Math.max(usual, (this.#calm.size * 1000) / probesPerSecond))
   }
-}
-
-/** Nothing is expected of it but that it goes on. */
-function isCalm(view: ReplicaView): boolean {
-  return (view.phase === 'ready' || view.phase === 'draining') && view.unhealthySince === null
 }
 
 /** A turn would change the row, or ask the provider to clear away what has ended. */

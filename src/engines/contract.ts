@@ -2,7 +2,7 @@
  * What the platform asks of an inference engine. A driver is pure but for nothing: every function takes data and gives
  * data, so that launch lines and dialects are golden-tested. Adding an engine = its folder + one line in the registry.
  */
-export type EngineType = 'llamacpp' | 'llama-server' | 'vllm' | 'sglang'
+export type EngineType = 'llamacpp' | 'llama-server' | 'vllm' | 'sglang' | 'simulated'
 
 /** The part of a deployment's spec that is the engine's. Zero-length arguments when nothing was added. */
 export interface EngineSpec {

@@ -1,29 +1,105 @@
-/** Every type of event and what its data holds. One append-only log, written in the transaction of what it tells. */
-export interface EventData {
-  'deployment.created': { name: string; model_id: string; by: string }
-  'deployment.phase': { from: string; to: string; code?: string; message?: string }
-  'deployment.delete_asked': { by: string }
-  'deployment.failed': { code: string; message: string; last_lines: string[] }
-  'deployment.changed': { revision: number; by: string; changed: string[] }
-  'deployment.stop_asked': { by: string }
-  'deployment.start_asked': { by: string }
-  'deployment.restart_asked': { by: string; revision: number }
-  'deployment.scaling_changed': { by: string; changed: string[] }
-  'deployment.scaled': { from: number; to: number; cause: string; why: string }
-  'revision.failed': { revision: number; why: string }
-  'revision.rolled_back': { from: number; to: number; by: string }
-  'replica.planned': { replica_id: string; gpu_type: string; gpu_count: number; region: string }
-  'replica.ready': { replica_id: string; start_ms: number; phases: Record<string, number> }
-  'replica.draining': { replica_id: string }
-  'replica.ended': { replica_id: string; why: string; code: number | null; signal: string | null; last_lines: string[] }
-  'replica.gone': { replica_id: string }
-  'replica.refused': { replica_id: string; why: string }
-  'replica.orphan_removed': { replica_id: string }
-  'key.created': { key_id: string; name: string; by: string }
-  'key.revoked': { key_id: string; by: string }
-  'org.created': { name: string }
+/**
+ * Every type of event, with what it tells and what its data holds. `docs/events.md` is written from this list; tests
+ * check the data of every event against it as it is written.
+ */
+import { z } from 'zod'
+
+export interface EventMeaning<Data extends z.ZodType = z.ZodType> {
+  /** What has happened, in a sentence. */
+  tells: string
+  data: Data
 }
-export type EventType = keyof EventData
+
+const event = <Shape extends z.ZodRawShape>(tells: string, shape: Shape): EventMeaning<z.ZodObject<Shape>> => ({
+  tells,
+  data: z.strictObject(shape) as z.ZodObject<Shape>,
+})
+
+const text = z.string()
+const count = z.int().nonnegative()
+/** Key id of whoever asked, or the part of the server that did. */
+const by = z.string()
+const names = z.array(z.string())
+/** At most 50. */
+const lastLines = z.array(z.string())
+const replica = { replica_id: text }
+
+export const eventCatalogue = {
+  'deployment.created': event('A deployment was created.', { name: text, model_id: text, by }),
+  'deployment.phase': event('A deployment went from one phase to another.', {
+    from: text,
+    to: text,
+    code: text.optional(),
+    message: text.optional(),
+  }),
+  'deployment.delete_asked': event('Somebody deleted a deployment; its billing ends here.', { by }),
+  'deployment.failed': event('Too many starts in a row failed, and no more are tried until somebody starts it.', {
+    code: text,
+    message: text,
+    last_lines: lastLines,
+  }),
+  'deployment.changed': event('The settings were changed, as a new revision.', { revision: count, by, changed: names }),
+  'deployment.stop_asked': event('A deployment was told to stop.', { by }),
+  'deployment.start_asked': event('A stopped or failed deployment was told to start.', { by }),
+  'deployment.start_refused': event('Its schedule would start it again, and cannot yet.', { why: text }),
+  'deployment.restart_asked': event('Its replicas are to be replaced by new ones.', { by, revision: count }),
+  'deployment.scaling_changed': event('The scaling policy was changed.', { by, changed: names }),
+  'deployment.scaled': event('The wanted number of replicas changed.', {
+    from: count,
+    to: count,
+    cause: text,
+    why: text,
+  }),
+  'deployment.schedule_changed': event('It was given another schedule, or none.', { by, windows: count }),
+  'deployment.schedule_turned': event('A window of its schedule began or ended; `says` is what holds from now on.', {
+    says: z.enum(['scale', 'sleep', 'stop', 'nothing']),
+    window: count.nullable(),
+    min_replicas: count.optional(),
+    max_replicas: count.optional(),
+    until: text.nullable(),
+  }),
+  'deployment.lease_changed': event('It was given another end of its lease, or none.', {
+    by,
+    expires_at: text.nullable(),
+  }),
+  'deployment.expiring': event('Its lease will end soon.', { expires_at: text }),
+  'deployment.expired': event('Its lease has ended: it is stopped, and stays so.', { expires_at: text }),
+  'deployment.preset_applied': event('A preset was applied.', { by, preset: text, changed: names }),
+  'revision.failed': event('A revision did not start and gave way to the one before it.', {
+    revision: count,
+    why: text,
+  }),
+  'revision.rolled_back': event('Somebody went back to an earlier revision.', { from: count, to: count, by }),
+  'replica.planned': event('Hardware was reserved for a replica.', {
+    ...replica,
+    gpu_type: text,
+    gpu_count: count,
+    region: text,
+  }),
+  'replica.ready': event('A replica answers.', { ...replica, start_ms: count, phases: z.record(text, z.number()) }),
+  'replica.adopted': event('A replica that ran before is one of a new revision with the same settings.', {
+    ...replica,
+    revision: count,
+  }),
+  'replica.draining': event('A replica gets no new requests and finishes those it has.', replica),
+  'replica.drain_called_off': event('A replica that was draining is wanted again and serves on.', replica),
+  'replica.ended': event('An engine ended, by itself or because it did not answer.', {
+    ...replica,
+    why: text,
+    code: z.int().nullable(),
+    signal: text.nullable(),
+    last_lines: lastLines,
+  }),
+  'replica.gone': event('The provider says that the hardware of a replica is free again.', replica),
+  'replica.refused': event('The provider refused to create a replica.', { ...replica, why: text }),
+  'replica.orphan_removed': event('A machine of ours that no replica owned was removed.', replica),
+  'key.created': event('An API key was created.', { key_id: text, name: text, by }),
+  'key.revoked': event('An API key was revoked.', { key_id: text, by }),
+  'org.created': event('An organisation was created.', { name: text }),
+} satisfies Record<string, EventMeaning>
+
+export type EventType = keyof typeof eventCatalogue
+export type EventData = { [T in EventType]: z.output<(typeof eventCatalogue)[T]['data']> }
 
 export interface StoredEvent {
   seq: number
@@ -31,4 +107,12 @@ export interface StoredEvent {
   type: EventType
   at: Date
   data: Record<string, unknown>
+}
+
+/** What is wrong with the data of an event of this type, in sentences; '' = nothing. */
+export function problemsOf(type: string, data: unknown): string {
+  const meaning: EventMeaning | undefined = eventCatalogue[type as EventType]
+  if (meaning === undefined) return `there is no event "${type}" in the catalogue`
+  const { error } = meaning.data.safeParse(data)
+  return error === undefined ? '' : z.prettifyError(error)
 }

@@ -1,6 +1,6 @@
 import { newId } from '../runtime/ids.ts'
 import type { Database, Tx } from '../store/database.ts'
-import type { EventData, EventType, StoredEvent } from './catalogue.ts'
+import { type EventData, type EventType, problemsOf, type StoredEvent } from './catalogue.ts'
 
 export interface NewEvent<T extends EventType = EventType> {
   orgId: string
@@ -10,8 +10,17 @@ export interface NewEvent<T extends EventType = EventType> {
   at: Date
 }
 
+let checked = false
+
+/** From now on an event whose data is not as the catalogue says fails its transaction. For tests: types say it at build. */
+export function checkEventsAtWrite(): void {
+  checked = true
+}
+
 /** Appends one event in the caller's transaction: it exists exactly when what it tells exists. */
 export async function record<T extends EventType>(tx: Tx, event: NewEvent<T>): Promise<void> {
+  const wrong = checked ? problemsOf(event.type, JSON.parse(JSON.stringify(event.data))) : ''
+  if (wrong !== '') throw new Error(`The event ${event.type} is not as the catalogue says: ${wrong}`)
   await tx.query('insert into events (id, org_id, deployment_id, type, data, at) values ($1, $2, $3, $4, $5, $6)', [
     newId('evt'),
     event.orgId,

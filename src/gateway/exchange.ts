@@ -73,6 +73,9 @@ export class Exchange implements Rostered {
   streaming = false
   settled = false
 
+  /** When its client hears again that it waits, monotonic ms; null = it has not been held. */
+  commentAt: number | null = null
+
   authMs = 0
   /** Parsing, finding the deployment, building the engine's body. */
   routeMs = 0

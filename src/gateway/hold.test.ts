@@ -50,6 +50,24 @@ test('a held stream gets comments, and then its answer', async () => {
   assert.match(text, /"content":"Hel"[\s\S]*\[DONE\]/)
 })
 
+test('the comments keep their pace however often it is held anew', async () => {
+  const b = await bench([], { 'hold.comment_seconds': 0.4 }, 'starting' as never)
+  const response = await Promise.race([b.chat({ stream: true }), bounce(b)])
+  assert.ok(response, 'the first comment comes although it was never held for so long without a break')
+  await response.body!.cancel()
+})
+
+/** A replica comes that nobody can connect to, and another one: each time the request is sent, and held again. */
+async function bounce(b: Bench): Promise<null> {
+  const away = await engine()
+  await away.close()
+  for (let i = 0; i < 40; i++) {
+    settle(b, [replicaOf(away.port, { id: `rep_${i}` })])
+    await systemClock.sleep(100)
+  }
+  return null
+}
+
 test('past the bound: 503 with its reason, or the last event of a stream that has begun', async () => {
   const b = await bench([], { 'hold.max_seconds': 0.4, 'hold.comment_seconds': 0.1 }, 'starting' as never)
   const [plain, stream] = await Promise.all([b.chat({}), b.chat({ stream: true })])
@@ -69,14 +87,37 @@ test('past the bound: 503 with its reason, or the last event of a stream that ha
   )
 })
 
-test('the hold is bounded in number and bytes', async () => {
-  const b = await bench([], { 'hold.max_requests': 1, 'hold.max_seconds': 0.3 }, 'starting' as never)
-  const first = b.chat({})
-  await held(b, 1)
-  assert.equal(await codeOf(await b.chat({})), 'hold_full')
-  assert.equal(await codeOf(await first), 'starting')
-  const tight = await bench([], { 'hold.max_bytes': 10 }, 'starting' as never)
-  assert.equal(await codeOf(await tight.chat({})), 'hold_full')
+test('the hold is bounded in number and bytes, and whoever leaves makes room', async () => {
+  const body = JSON.stringify({ model: 'mine', user: 'x'.repeat(1_000) })
+  for (const over of [{ 'hold.max_requests': 2 }, { 'hold.max_bytes': body.length * 2 + 10 }]) {
+    const b = await bench([], over, 'starting' as never)
+    const send = (signal?: AbortSignal) => b.send('/v1/chat/completions', { method: 'POST', body, signal })
+    const leaving = new AbortController()
+    const left = assert.rejects(send(leaving.signal))
+    const staying = send()
+    await held(b, 2)
+    const refused = await send()
+    assert.deepEqual([refused.status, await codeOf(refused)], [503, 'hold_full'])
+    assert.equal(refused.headers.get('x-should-retry'), 'true')
+    assert.ok(Number(refused.headers.get('retry-after')) >= 1 && Number(refused.headers.get('retry-after')) <= 60)
+    leaving.abort()
+    await left
+    await held(b, 1)
+    const next = send()
+    await held(b, 2)
+    assert.equal(await codeOf(await send()), 'hold_full')
+    const up = await engine()
+    settle(b, [replicaOf(up.port)])
+    assert.deepEqual([(await staying).status, (await next).status], [200, 200])
+    assert.deepEqual(b.gateway.held(), {})
+  }
+})
+
+test('nothing is held where hold.max_seconds is 0', async () => {
+  const b = await bench([], { 'hold.max_seconds': 0 }, 'starting' as never)
+  const answers = await Promise.all([b.chat({}), b.chat({ stream: true })])
+  assert.deepEqual([...new Set(answers.map(({ status }) => status))], [503])
+  assert.equal(await codeOf(answers[0]!), 'starting')
 })
 
 test('what becomes of the deployment while a request is held', async () => {
@@ -170,6 +211,74 @@ test('an engine that is not ready after all (503) is passed over until its probe
   late.behave = answerWell
   late.healthy = true
   assert.equal((await waiting).status, 200)
+})
+
+test('an engine that is full is not taken for a broken one: the others wait until it has room', async () => {
+  const small = await engine()
+  let [open, most] = [0, 0]
+  small.behave = async (asked, response, request) => {
+    if (open === 3) {
+      response.writeHead(503).end('{"error":{"message":"The engine is busy"}}')
+      return
+    }
+    most = Math.max(most, ++open)
+    await systemClock.sleep(20)
+    open -= 1
+    await answerWell(asked, response, request)
+  }
+  const b = await bench([replicaOf(small.port)])
+  const answers = await Promise.all(Array.from({ length: 60 }, (_, i) => b.chat({ stream: i % 2 === 0 })))
+  for (const answer of answers) await answer.text()
+  assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200])
+  assert.equal(most, 3)
+  assert.equal(small.probed, 0)
+  // Turned away once each at first, then hardly ever: not again at every answer.
+  assert.ok(small.asked.length < 60 * 3, `asked ${small.asked.length} times for 60 answers`)
+  assert.deepEqual(b.gateway.held(), {})
+})
+
+test('full, and then gone: those that wait go elsewhere', async () => {
+  const small = await engine()
+  const other = await engine()
+  let finish = () => {}
+  small.behave = (asked, response) => {
+    if (small.asked.length > 1) response.writeHead(503).end('{}')
+    else finish = () => void answerWell(asked, response, undefined as never)
+  }
+  const b = await bench([replicaOf(small.port)])
+  const first = b.chat({})
+  await until(systemClock, 'it works', 2_000, () => small.asked.length === 1)
+  const waiting = b.chat({})
+  await held(b, 1)
+  settle(b, [replicaOf(small.port, { state: 'draining' }), replicaOf(other.port)])
+  assert.equal((await waiting).headers.get('x-paddock-replica'), `rep_${other.port}`)
+  finish()
+  assert.equal((await first).status, 200)
+})
+
+test('while it rolls to another model each replica is told the name that it serves', async () => {
+  const [old, fresh] = [await engine(), await engine()]
+  const b = await bench([], {}, 'waking' as never)
+  const waiting = b.chat({})
+  await held(b, 1)
+  const replicas = [replicaOf(old.port, { servedName: 'served-1' })]
+  b.routes.apply([routeOf({ servedName: 'served-2', replicas })])
+  const answer = (await (await waiting).json()) as { model: string }
+  assert.equal(old.asked[0]!.body.model, 'served-1')
+  assert.equal(answer.model, 'mine')
+  b.routes.apply([routeOf({ servedName: 'served-2', replicas: [replicaOf(fresh.port)] })])
+  await (await b.chat({ stream: true })).text()
+  assert.equal(fresh.asked[0]!.body.model, 'served-2')
+})
+
+test('held while it rolls to an engine that is not here: refused, as one that comes then', async () => {
+  const up = await engine()
+  const b = await bench([], {}, 'waking' as never)
+  const waiting = b.chat({})
+  await held(b, 1)
+  b.routes.apply([routeOf({ engine: 'vllm', replicas: [replicaOf(up.port)] })])
+  assert.equal(await codeOf(await waiting), 'engine_unsupported')
+  assert.deepEqual([up.asked.length, b.gateway.inFlight()], [0, {}])
 })
 
 test('a draining replica gets nothing new and finishes what it has', async () => {

@@ -18,7 +18,8 @@ export interface HoldLimits {
 }
 
 interface Held {
-  requests: Set<() => void>
+  /** Each looks whether it need not wait any more; true = it does not. In order of arrival. */
+  requests: Set<() => boolean>
   bytes: number
   unwatch: () => void
 }
@@ -53,9 +54,16 @@ export class Holding {
     return Object.fromEntries([...this.#held].map(([id, held]) => [id, held.requests.size]))
   }
 
-  /** Looks again at what waits for this deployment: its route or one of its replicas changed. */
-  readonly wake = (deploymentId: string): void => {
-    for (const look of this.#held.get(deploymentId)?.requests ?? []) look()
+  /**
+   * Looks again at what waits for this deployment, because its route or one of its replicas changed. `count`: so many
+   * can be taken; to wake more would only send them round.
+   */
+  readonly wake = (deploymentId: string, count = Number.POSITIVE_INFINITY): void => {
+    let left = count
+    for (const look of this.#held.get(deploymentId)?.requests ?? []) {
+      if (left <= 0) return
+      if (look()) left -= 1
+    }
   }
 
   /**
@@ -78,13 +86,16 @@ export class Holding {
         if (error === null) resolve()
         else reject(error)
       }
-      const look = (): void => {
+      const look = (): boolean => {
         const now = outlook(this.#routes.byId(deploymentId), this.#stateOf)
         if (now !== 'hold') end(now === 'ready' ? null : now)
+        return now !== 'hold'
       }
+      const commentMs = this.#limits.commentSeconds * 1000
       const beat = (): void => {
         comment()
-        pulse = this.#deadlines.add(this.#limits.commentSeconds * 1000, beat)
+        pulse = this.#deadlines.add(commentMs, beat)
+        exchange.commentAt = pulse.at
       }
       this.#add(deploymentId, held, look, bytes)
       exchange.interrupted = end
@@ -92,12 +103,14 @@ export class Holding {
         end(heldTooLong(this.#routes.byId(deploymentId) ?? route, this.#limits.maxSeconds)),
       )
       bound.at = sinceMs + this.#limits.maxSeconds * 1000
-      let pulse = this.#deadlines.add(this.#limits.commentSeconds * 1000, beat)
+      let pulse = this.#deadlines.add(commentMs, beat)
+      // Held for the second time: the silence has lasted since before.
+      pulse.at = exchange.commentAt ??= pulse.at
       look()
     })
   }
 
-  #add(deploymentId: string, held: Held, look: () => void, bytes: number): void {
+  #add(deploymentId: string, held: Held, look: () => boolean, bytes: number): void {
     if (held.requests.size === 0) {
       this.#held.set(deploymentId, held)
       held.unwatch = this.#routes.watch(deploymentId, () => this.wake(deploymentId))
@@ -108,7 +121,7 @@ export class Holding {
     held.bytes += bytes
   }
 
-  #remove(deploymentId: string, held: Held, look: () => void, bytes: number): void {
+  #remove(deploymentId: string, held: Held, look: () => boolean, bytes: number): void {
     held.requests.delete(look)
     held.bytes -= bytes
     if (held.requests.size > 0) return

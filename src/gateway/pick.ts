@@ -11,6 +11,8 @@ export interface ReplicaState {
   inFlight: number
   /** It refused or lost a connection and has not answered its probe since. */
   ejected: boolean
+  /** Requests at once that it takes, as far as it has said; Infinity = it has turned nobody away. */
+  room: number
 }
 export type StateOf = (replica: RouteReplica) => ReplicaState
 
@@ -18,8 +20,8 @@ export type StateOf = (replica: RouteReplica) => ReplicaState
 const retryAfterSeconds = 15
 
 /**
- * The ready replica with the fewest requests in flight among those that get traffic and are not in `tried`; among
- * equals the turn decides, so that sequential requests spread. null = none.
+ * The ready replica with the fewest requests in flight among those that get traffic, have room and are not in `tried`;
+ * among equals the turn decides, so that sequential requests spread. null = none.
  */
 export function pick(
   replicas: readonly RouteReplica[],
@@ -33,7 +35,7 @@ export function pick(
     const replica = replicas[(i + turn) % replicas.length]!
     if (replica.state !== 'ready' || replica.weight <= 0 || tried?.has(replica.id)) continue
     const state = stateOf(replica)
-    if (state.ejected || state.inFlight >= bestLoad) continue
+    if (state.ejected || state.inFlight >= state.room || state.inFlight >= bestLoad) continue
     best = replica
     bestLoad = state.inFlight
   }
@@ -65,7 +67,7 @@ export function outlook(route: Route | null, stateOf: StateOf): 'ready' | 'hold'
 export function heldTooLong(route: Route, heldSeconds: number): Fault {
   const { reason } = route
   const code = reason && isUnavailability(reason.code) ? reason.code : fallbackCode(route)
-  const why = reason?.message ?? (code === 'unavailable' ? 'No replica answers.' : 'No replica is ready yet.')
+  const why = reason?.message ?? (code === 'unavailable' ? 'No replica could take it.' : 'No replica is ready yet.')
   return new Fault(code, `${route.name} could not answer within ${heldSeconds} s: ${why}`, {
     retryAfterSeconds: reason?.retry_after ?? retryAfterSeconds,
   })

@@ -1,11 +1,11 @@
 /**
  * The replicas as this gateway sees them: connections, requests in flight, and whether they answer. A replica that
- * refuses or loses a connection is ejected at once and asked for its health until it answers; whoever waits for its
- * deployment is then told.
+ * refuses or loses a connection is ejected at once and asked for its health until it answers; one that turns a request
+ * away while it works on others is full, and gets no more than it takes. Whoever waits for its deployment is told when
+ * it is back, or has room.
  */
 import { Pool } from 'undici'
 import type { Route, RouteReplica, RouteTable } from '../deployments/routes.ts'
-import type { EngineType } from '../engines/contract.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
 import type { Log } from '../runtime/log.ts'
@@ -25,27 +25,13 @@ const longestProbePauseMs = 1_000
 const probeTimeoutMs = 2_000
 const probeBodyMaximumBytes = 64 * 1024
 
-/** One replica. `stop` ends its probes. */
-export class Link implements ReplicaState {
-  readonly id: string
-  readonly deploymentId: string
-  readonly authorization: string
-  readonly origin: string
-  readonly pool: Pool
-  readonly stop = new AbortController()
-  inFlight = 0
-  ejected = false
-  /** Times it was ejected since it last answered a request. */
-  ejections = 0
-  /** It left the route table: its connections close with its last request. */
-  gone = false
+/** The connections to one replica. */
+export type Connections = Pick<Pool, 'dispatch' | 'request' | 'close' | 'destroy'>
+export type Connect = (origin: string) => Connections
 
-  constructor(deploymentId: string, replica: RouteReplica, limits: ConnectionLimits) {
-    this.id = replica.id
-    this.deploymentId = deploymentId
-    this.authorization = `Bearer ${replica.key}`
-    this.origin = originOf(replica)
-    this.pool = new Pool(this.origin, {
+function connectionPool(limits: ConnectionLimits): Connect {
+  return (origin) =>
+    new Pool(origin, {
       connections: limits.maxConnections,
       pipelining: 1,
       headersTimeout: 0,
@@ -54,6 +40,32 @@ export class Link implements ReplicaState {
       keepAliveMaxTimeout: idleConnectionMs,
       connect: { timeout: limits.connectTimeoutMs, noDelay: true },
     })
+}
+
+/** One replica. `stop` ends its probes. */
+export class Link implements ReplicaState {
+  readonly id: string
+  readonly deploymentId: string
+  readonly authorization: string
+  readonly origin: string
+  readonly pool: Connections
+  readonly stop = new AbortController()
+  inFlight = 0
+  ejected = false
+  room = Number.POSITIVE_INFINITY
+  /** Answers since `room` last changed. */
+  answers = 0
+  /** Times it was ejected since it last answered a request. */
+  ejections = 0
+  /** It left the route table: its connections close with its last request. */
+  gone = false
+
+  constructor(deploymentId: string, replica: RouteReplica, connect: Connect) {
+    this.id = replica.id
+    this.deploymentId = deploymentId
+    this.authorization = `Bearer ${replica.key}`
+    this.origin = originOf(replica)
+    this.pool = connect(this.origin)
   }
 
   /** False once the replica of this id is somewhere else, or has another key. */
@@ -65,7 +77,7 @@ export class Link implements ReplicaState {
 export class Replicas {
   readonly #routes: RouteTable
   readonly #engines: Engines
-  readonly #limits: ConnectionLimits
+  readonly #connect: Connect
   readonly #clock: Clock
   readonly #deadlines: Deadlines
   readonly #log: Log
@@ -73,8 +85,8 @@ export class Replicas {
   readonly #unwatch = new Map<string, () => void>()
   /** Links whose replica is gone while requests are still with it. */
   readonly #leaving = new Set<Link>()
-  /** Called when a replica of this deployment answers again. */
-  onBack: (deploymentId: string) => void = () => {}
+  /** Called when replicas of this deployment can take `count` requests more. */
+  onRoom: (deploymentId: string, count: number) => void = () => {}
 
   constructor(parts: {
     routes: RouteTable
@@ -83,10 +95,12 @@ export class Replicas {
     clock: Clock
     deadlines: Deadlines
     log: Log
+    /** Default: over the network. */
+    connect?: Connect
   }) {
     this.#routes = parts.routes
     this.#engines = parts.engines
-    this.#limits = parts.limits
+    this.#connect = parts.connect ?? connectionPool(parts.limits)
     this.#clock = parts.clock
     this.#deadlines = parts.deadlines
     this.#log = parts.log
@@ -99,7 +113,7 @@ export class Replicas {
   enter(route: Route, replica: RouteReplica): Link {
     let link = this.#links.get(replica.id)
     if (link === undefined) {
-      link = new Link(route.deploymentId, replica, this.#limits)
+      link = new Link(route.deploymentId, replica, this.#connect)
       this.#links.set(replica.id, link)
       this.#watch(route.deploymentId)
     }
@@ -110,11 +124,30 @@ export class Replicas {
   leave(link: Link): void {
     link.inFlight -= 1
     if (link.gone && link.inFlight === 0) this.#retire(link)
+    const count = link.room - link.inFlight
+    if (link.room !== Number.POSITIVE_INFINITY && count > 0 && !link.ejected) this.onRoom(link.deploymentId, count)
   }
 
   /** The replica answered a request: what happened to it before counts no more. */
   answered(link: Link): void {
     link.ejections = 0
+    // After every round of answers one more: it may have been busy with somebody else's, or does better now.
+    if (link.room === Number.POSITIVE_INFINITY || ++link.answers < link.room) return
+    link.room += 1
+    link.answers = 0
+  }
+
+  /**
+   * The replica said that it takes nothing now. While it works on others of ours that means it is full, which is no
+   * reason to take it out of turn; when it has nothing of ours it is not ready, and is ejected.
+   */
+  turnedAway(link: Link, why: string): void {
+    if (link.inFlight <= 1) {
+      this.eject(link, why)
+      return
+    }
+    link.room = link.inFlight - 1
+    link.answers = 0
   }
 
   /**
@@ -187,16 +220,18 @@ export class Replicas {
     }
     if (link.gone) return
     link.ejected = false
-    this.onBack(link.deploymentId)
+    link.room = Number.POSITIVE_INFINITY
+    this.onRoom(link.deploymentId, Number.POSITIVE_INFINITY)
   }
 
   #engineOf(link: Link): EngineDialect | null {
-    const type: EngineType | undefined = this.#routes.byId(link.deploymentId)?.engine
+    const route = this.#routes.byId(link.deploymentId)
+    const type = route?.replicas.find(({ id }) => id === link.id)?.engine ?? route?.engine
     return (type && this.#engines.get(type)) ?? null
   }
 }
 
-const untouched: ReplicaState = { inFlight: 0, ejected: false }
+const untouched: ReplicaState = { inFlight: 0, ejected: false, room: Number.POSITIVE_INFINITY }
 
 function originOf(replica: RouteReplica): string {
   const host = replica.address.includes(':') ? `[${replica.address}]` : replica.address

@@ -1,5 +1,6 @@
 /** What one attempt means: an answer for the client and its settlement, a reason to try elsewhere, or a Fault. */
 import type { Route } from '../deployments/routes.ts'
+import type { InferenceRoute } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import { never } from '../kernel/never.ts'
 import { beginStream, sendPlain, shownModel, streamEnd } from './answer.ts'
@@ -13,13 +14,19 @@ import type { Ask } from './parse.ts'
 import { type Ending, settle } from './settle.ts'
 import { estimatedUsage, readUsage, type Usage } from './usage.ts'
 
-/** `seen`: the engine may have seen the request. `fault`: what the client is told when nobody else can answer. */
+/**
+ * `seen`: the engine may have seen the request. `busy`: it said that it takes nothing now. `fault`: what the client is told when nobody else can
+ * answer.
+ */
 export interface Again {
   why: string
   seen: boolean
+  busy: boolean
   fault: Fault
 }
 
+/** Routes whose streams end with a finish reason and `[DONE]`. */
+const saysWhenComplete: ReadonlySet<InferenceRoute> = new Set(['chat/completions', 'completions'])
 /** Largest event of a stream. */
 const eventMaximumBytes = 8 * 1024 * 1024
 const retryAfterSeconds = 2
@@ -49,12 +56,12 @@ export class Sending implements StreamBegin {
   conclude(outcome: Outcome): Again | null {
     switch (outcome.kind) {
       case 'unsent':
-        return { why: outcome.why, seen: false, fault: unavailable() }
+        return { why: outcome.why, seen: false, busy: false, fault: unavailable() }
       case 'lost':
-        return { why: outcome.why, seen: true, fault: lost(outcome.why) }
+        return { why: outcome.why, seen: true, busy: false, fault: lost(outcome.why) }
       case 'whole':
         // It takes nothing now; that is no answer, and waiting for it is what holding is for.
-        if (outcome.status === 503) return { why: 'status 503', seen: false, fault: unavailable() }
+        if (outcome.status === 503) return { why: 'status 503', seen: false, busy: true, fault: unavailable() }
         if (outcome.status !== 200) throw engineFault(outcome.status, outcome.body.toString('utf8'))
         return this.#endPlain(outcome)
       case 'streamed':
@@ -90,6 +97,13 @@ export class Sending implements StreamBegin {
     const exchange = this.#exchange
     exchange.bytesOut += rest.length + streamEnd.length
     const usage = this.#usageSoFar()
+    if (stream.errorText === null && !stream.complete && saysWhenComplete.has(exchange.meant.route)) {
+      // It closed in good order in the middle of its answer. For the client that is no end.
+      exchange.response.write(rest, 'latin1')
+      const fault = lost('its stream ended without a reason')
+      this.#settle({ status: fault.status, code: fault.code, usage })
+      throw fault
+    }
     // The engine's own error event has passed already.
     if (stream.errorText === null) this.#settle({ status: 200, code: null, usage })
     else this.#settle({ status: 500, code: 'engine_failed', usage })

@@ -110,7 +110,7 @@ class FrontDoor implements Gateway {
       deadlines,
       onHold: options.onHold ?? (() => {}),
     })
-    this.#replicas.onBack = holding.wake
+    this.#replicas.onRoom = holding.wake
     this.#inference = {
       ...tables,
       engines,

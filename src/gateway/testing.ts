@@ -25,6 +25,8 @@ export type Behaviour = (asked: Asked, response: ServerResponse, request: Incomi
 export class MockEngine {
   readonly asked: Asked[] = []
   healthy = true
+  /** Times it was asked for its health. */
+  probed = 0
   behave: Behaviour = answerWell
   readonly #server: Server
   #port = 0
@@ -56,6 +58,7 @@ export class MockEngine {
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.url === '/health') {
+      this.probed += 1
       response.writeHead(this.healthy ? 200 : 503).end('{"status":"ok"}')
       return
     }

@@ -33,9 +33,9 @@ export const settings = {
   host: setting(text, '127.0.0.1', 'Address to listen on.'),
   data: setting(text, join(homeFolder(), '.paddock'), 'Data folder; only its owner can enter it.'),
   fleet: setting(
-    z.enum(['local', 'emulated']),
+    z.enum(['local', 'emulated', 'simulated']),
     'local',
-    'Hardware: what this machine has, or every GPU type as slots on it.',
+    'Hardware: what this machine has, every GPU type as slots on it, or every type made up, without any engine.',
   ),
   keep_engines: setting(flag, false, 'Leave engines running at shutdown, for the next start to adopt.'),
   public_url: setting(z.string(), '', 'Address under which clients reach this server; default: http://host:port.'),
@@ -56,9 +56,19 @@ export const settings = {
     'Engines end by themselves when nobody renewed them this long.',
   ),
   'compute.local.stop_grace_seconds': setting(count(0, 600), 10, 'Seconds between SIGTERM and SIGKILL for an engine.'),
+  'compute.simulated.script': setting(
+    z.string(),
+    '',
+    'Simulated fleet: JSON file that says what hardware there is and what goes wrong with it.',
+  ),
   'compute.prices': setting(prices, {}, 'USD per unit-hour by GPU type; overrides the catalogue.'),
   'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
   'start.deadline_seconds': setting(count(1, 86_400), 600, 'A start that takes longer counts as failed.'),
+  'start.expected_seconds': setting(
+    z.coerce.number().min(0.1).max(86_400),
+    60,
+    'How long a start is expected to take before one was measured.',
+  ),
   'start.brake_after': setting(count(1, 100), 5, 'Failed starts in a row after which a deployment is failed.'),
   'start.rollback_after': setting(
     count(1, 100),
@@ -78,7 +88,7 @@ export const settings = {
   'liveness.unresponsive_seconds': setting(
     count(1, 3600),
     30,
-    'A ready engine that answers no probe this long is replaced.',
+    'A ready engine that answers no probe gets nothing new; after this long another takes its place.',
   ),
   'drain.deadline_seconds': setting(
     count(0, 86_400),
@@ -114,6 +124,12 @@ export const settings = {
     z.coerce.number().min(0).max(86_400),
     60,
     'Shortest idle timeout of a scaling policy.',
+  ),
+  'schedule.windows_maximum': setting(count(1, 1000), 20, 'Most windows of one schedule.'),
+  'lease.warning_seconds': setting(
+    count(0, 2_592_000),
+    3600,
+    'So long before the end of a lease (expires_at) the event deployment.expiring tells of it.',
   ),
   'quota.gpus': setting(count(0, 100_000), 8, 'GPUs an organisation may hold unless the operator sets another number.'),
   replicas_maximum: setting(count(1, 1000), 10, 'Most replicas of one deployment.'),

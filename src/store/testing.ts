@@ -6,6 +6,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { checkEventsAtWrite } from '../events/store.ts'
 import { withDatabase } from './connection.ts'
 import { type Connection, type Database, openDatabase } from './database.ts'
 import { startEmbeddedPostgres } from './embedded.ts'
@@ -35,6 +36,7 @@ let made = 0
 
 /** Use it so: `const db = await testDatabase()`, then `after(() => db.close())`. `migrated: false` gives an empty one. */
 export async function testDatabase({ migrated = true }: { migrated?: boolean } = {}): Promise<TestDatabase> {
+  checkEventsAtWrite()
   open += 1
   running ??= share()
   const shared = await running

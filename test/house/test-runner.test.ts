@@ -113,9 +113,20 @@ test('an interruption ends the file at once and is not a failure of it', async (
 })
 
 test('files are found, filtered and grouped', () => {
-  for (const name of ['src/a/x.test.ts', 'test/e2e/y.test.ts', 'test/kill/z.test.ts', 'node_modules/q/src/n.test.ts'])
+  for (const name of [
+    'src/a/x.test.ts',
+    'test/e2e/y.test.ts',
+    'test/kill/z.test.ts',
+    'test/elastic/a.test.ts',
+    'node_modules/q/src/n.test.ts',
+  ])
     planted(name, head)
-  assert.deepEqual(findTestFiles(root), ['src/a/x.test.ts', 'test/e2e/y.test.ts', 'test/kill/z.test.ts'])
+  assert.deepEqual(findTestFiles(root), [
+    'src/a/x.test.ts',
+    'test/e2e/y.test.ts',
+    'test/elastic/a.test.ts',
+    'test/kill/z.test.ts',
+  ])
   assert.deepEqual(findTestFiles(root, ['src']), ['src/a/x.test.ts'])
   assert.deepEqual(findTestFiles(root, ['test/e2e/y']), ['test/e2e/y.test.ts'])
   assert.deepEqual(findTestFiles(root, ['sr']), ['src/a/x.test.ts'])
@@ -126,6 +137,7 @@ test('files are found, filtered and grouped', () => {
       ['unit', 2],
       ['end to end', 1],
       ['kill', 1],
+      ['elastic', 1],
     ],
   )
 })

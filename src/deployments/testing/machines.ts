@@ -2,6 +2,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type ComputeDriver, ComputeError, type Observation, type Offer } from '../../compute/contract.ts'
+import type { EngineDriver, Readiness } from '../../engines/contract.ts'
 import type { Clock } from '../../runtime/clock.ts'
 
 /** Moves when it is told to. */
@@ -26,7 +27,8 @@ export class HandClock implements Clock {
   }
 }
 
-export type Moment = 'offers' | 'observe' | 'create' | 'delete'
+/** What is free is asked only where hardware is wanted; `record` comes in every turn, after all that was read. */
+export type Moment = 'offers' | 'observe' | 'record' | 'create' | 'delete'
 
 interface Machine {
   server: Server | null
@@ -45,8 +47,10 @@ export class Machines implements ComputeDriver {
   readonly all = new Map<string, Machine>()
   slots: number
   next: 'ready' | 'loading' | 'crash' | 'rejected' = 'ready'
-  /** What happens meanwhile, once, when the driver is asked that. */
+  /** What happens meanwhile, once, when a turn gets there. */
   readonly meanwhile = new Map<Moment, () => Promise<unknown>>()
+  /** False: nobody knows what runs. */
+  reachable = true
   /** Every create that was acknowledged. */
   created = 0
   readonly #clock: Clock
@@ -57,13 +61,13 @@ export class Machines implements ComputeDriver {
   }
 
   async offers(): Promise<Offer[]> {
-    await this.#meanwhile('offers')
+    await this.reach('offers')
     const freeUnits = Math.max(0, this.slots - this.all.size)
     return [{ provider: 'test', gpuType: 'cpu', region: 'here', totalUnits: this.slots, freeUnits, emulated: false }]
   }
 
   async create({ id }: { id: string }): Promise<void> {
-    await this.#meanwhile('create')
+    await this.reach('create')
     if (this.all.has(id)) return
     if (this.next === 'rejected') throw new ComputeError('rejected', 'The image does not exist.')
     if (this.all.size >= this.slots) throw new ComputeError('capacity_short', 'No machine is free.')
@@ -82,7 +86,7 @@ export class Machines implements ComputeDriver {
   }
 
   async observe(id: string): Promise<Observation> {
-    await this.#meanwhile('observe')
+    await this.reach('observe')
     const machine = this.all.get(id)
     if (machine === undefined) return { state: 'not_found' }
     if (machine.exit !== null) return { state: 'exited', exit: machine.exit }
@@ -94,7 +98,7 @@ export class Machines implements ComputeDriver {
   }
 
   async delete(id: string): Promise<void> {
-    await this.#meanwhile('delete')
+    await this.reach('delete')
     this.all.get(id)?.server?.close()
     this.all.get(id)?.server?.closeAllConnections()
     this.all.delete(id)
@@ -121,6 +125,14 @@ export class Machines implements ComputeDriver {
     if (machine.server === null) await this.#listen(machine)
   }
 
+  /** What an engine driver makes of the engine's answer. */
+  heard(id: string, engine: Pick<EngineDriver, 'readiness'>): Readiness | null {
+    const machine = this.all.get(id)
+    if (machine === undefined || machine.exit !== null) return null
+    if (machine.engine === 'silent') return engine.readiness(null, '')
+    return engine.readiness(machine.health.status, machine.health.body)
+  }
+
   kill(id: string, lastLine: string): void {
     const machine = this.all.get(id)!
     machine.server?.close()
@@ -133,10 +145,11 @@ export class Machines implements ComputeDriver {
     for (const id of [...this.all.keys()]) await this.delete(id)
   }
 
-  async #meanwhile(moment: Moment): Promise<void> {
+  async reach(moment: Moment): Promise<void> {
     const once = this.meanwhile.get(moment)
     this.meanwhile.delete(moment)
     await once?.()
+    if (!this.reachable && moment !== 'record') throw new ComputeError('unavailable', 'The provider does not answer.')
   }
 
   #listen(machine: Machine): Promise<void> {

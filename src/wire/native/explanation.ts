@@ -31,7 +31,7 @@ export const replica = z
 export type Replica = z.output<typeof replica>
 
 const happening = {
-  type: z.string().meta({ example: 'deployment.active' }),
+  type: z.string().meta({ example: 'deployment.phase' }),
   at: instant,
   data: z.record(z.string(), z.unknown()),
 }

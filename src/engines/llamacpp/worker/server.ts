@@ -7,9 +7,18 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Fault, toFault } from '../../../kernel/fault.ts'
 import { type Clock, systemClock } from '../../../runtime/clock.ts'
 import { newId } from '../../../runtime/ids.ts'
+import {
+  type AnswerHead,
+  chunk,
+  doneEvent,
+  errorBody,
+  errorEvent,
+  type Usage,
+  usageChunk,
+  wholeAnswer,
+} from '../../contract.answer.ts'
 import type { StartPhase } from '../../contract.ts'
-import { type AnswerHead, chunk, doneEvent, errorBody, errorEvent, usageChunk, wholeAnswer } from './answer.ts'
-import { type Engine, generate, type Usage } from './generate.ts'
+import { type Engine, generate } from './generate.ts'
 import { WorkerMetrics } from './metrics.ts'
 import { type EngineRequest, readChatRequest, readTextRequest } from './request.ts'
 

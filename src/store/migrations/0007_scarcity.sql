@@ -3,7 +3,6 @@
 -- what it waits for and where it stands, see deployments/waiting.ts; null = it waits for nothing
 alter table deployments add column waiting jsonb;
 create index deployments_waiting on deployments ((waiting->'since')) where waiting is not null;
-create index replicas_org on replicas (org_id) where phase <> 'gone';
 
 -- growth that was refused: {code, message}; null = none was
 alter table deployments add column limited jsonb;
