@@ -60,6 +60,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     quotaGpus: config['quota.gpus'],
     holdMaxSeconds: config['hold.max_seconds'],
     startExpectedSeconds: config['start.expected_seconds'],
+    reserveAfterMs: config['capacity.reserve_after_minutes'] * 60_000,
     wake: () => loop.wake(),
   }
   const app = makeApi({
@@ -113,6 +114,8 @@ function planSettings(config: Config) {
     backoffMaximumMs: config['start.backoff_maximum_seconds'] * 1000,
     unresponsiveMs: config['liveness.unresponsive_seconds'] * 1000,
     drainDeadlineMs: config['drain.deadline_seconds'] * 1000,
+    reserveAfterMs: config['capacity.reserve_after_minutes'] * 60_000,
+    refusedMs: config['capacity.refused_seconds'] * 1000,
   }
 }
 

@@ -14,7 +14,7 @@ import type { Tx } from '../store/database.ts'
 import { makeCalendar } from './calendar-change.ts'
 import { keepCalendar } from './calendar-keep.ts'
 import { allowed, type DeploymentContext, forbidden } from './context.ts'
-import { freeOffers } from './offers.ts'
+import { freeOffers, readMarket } from './offers.ts'
 import { onlyEmulated } from './place.ts'
 import { checkPresetHardware, withPreset } from './presets.ts'
 import { makeRoute } from './publish.ts'
@@ -49,7 +49,8 @@ export class Deployments {
     const wish = withPreset(asked, this.#context)
     const { policy: scaling, replicas } = firstScaling(wish, this.#context)
     const { spec, model } = makeSpec({ ...wish, replicas }, this.#context)
-    const offers = await freeOffers(this.#context)
+    const market = await readMarket(this.#context)
+    const { offers } = market
     const { preset = null } = wish
     if (preset !== null && asked.gpuType === undefined && asked.hardware === undefined)
       checkPresetHardware(preset, offers, this.#context.hardware)
@@ -58,7 +59,7 @@ export class Deployments {
     const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
       await store.lockOrg(tx, principal.orgId)
       await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
-      if (wish.failFast) checkRoom(spec, replicas, offers, this.#context.hardware)
+      if (wish.failFast) checkRoom({ id: null, orgId: principal.orgId, spec, replicas }, market, this.#context)
       const made = { spec, scaling, model, emulated, schedule, expires_at: expiresAt, preset }
       return this.#insert(tx, principal, wish.name, made)
     })
