@@ -65,6 +65,19 @@ test('a deployment from before there were policies has as many as it asked for',
   assert.equal((await scalingOf(id)).cooldown_seconds, 300)
 })
 
+test('autoscaling off and on: exactly the floor, then room to scale again', async () => {
+  const id = await create('switch', { replicas: 1 })
+  const on = await patch(id, { autoscaling_enabled: true })
+  assert.deepEqual([on.json.autoscaling_enabled, on.json.min_replicas, on.json.max_replicas], [true, 1, 2])
+  await patch(id, { max_replicas: 5 })
+  const off = await patch(id, { autoscaling_enabled: false })
+  assert.deepEqual([off.json.min_replicas, off.json.max_replicas, off.json.desired_replicas], [1, 1, 1])
+  const own = await patch(id, { autoscaling_enabled: true, max_replicas: 1 })
+  assert.equal(own.json.max_replicas, 1, 'what is named counts')
+  const asleep = await create('sleeps-only', { replicas: 1 })
+  assert.equal((await patch(asleep, { scale_to_zero: true })).json.max_replicas, 1, 'it was only to sleep')
+})
+
 test('the sample of the guide: a range on what had a fixed number turns autoscaling on', async () => {
   const id = await create('sample', { replicas: 1 })
   const body = { min_replicas: 1, max_replicas: 4, scale_to_zero: true, idle_timeout_seconds: 300 }

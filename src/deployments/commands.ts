@@ -21,6 +21,7 @@ import { makeRoute } from './publish.ts'
 import { checkQuota } from './quota.ts'
 import { checkRoom } from './room.ts'
 import { firstScaling, type ScalingPolicy } from './scaling.ts'
+import { calendarWhy } from './schedules.ts'
 import { showDeployments } from './show.ts'
 import { noStarts } from './situation.ts'
 import { type DeploymentWish, makeSpec } from './spec.ts'
@@ -195,7 +196,7 @@ export class Deployments {
     ])
     return {
       deployment,
-      why: row.plan_why,
+      why: [...row.plan_why, ...calendarWhy(row, this.#context.clock.now())],
       engineWhy: row.spec.engineWhy,
       replicas,
       events: events.map(({ at, type, data }) => ({ at, type, data })),
