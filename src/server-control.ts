@@ -108,6 +108,13 @@ function decideSettings(config: Config): DecideSettings {
 function planSettings(config: Config) {
   return {
     startDeadlineMs: config['start.deadline_seconds'] * 1000,
+    phaseDeadlineMs: {
+      hardware: config['start.hardware_deadline_seconds'] * 1000,
+      files: config['start.files_deadline_seconds'] * 1000,
+      load: config['start.load_deadline_seconds'] * 1000,
+      warmup: config['start.warmup_deadline_seconds'] * 1000,
+    },
+    coldStartTargetSeconds: config['start.cold_start_target_seconds'],
     brakeAfter: config['start.brake_after'],
     rollbackAfter: config['start.rollback_after'],
     backoffMs: config['start.backoff_seconds'] * 1000,

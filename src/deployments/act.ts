@@ -117,7 +117,8 @@ export async function applyOutcomes(
   await world.db.tx(async (tx) => {
     const held = await withLease(tx, lease, async () => {
       for (const outcome of outcomes) {
-        if (outcome.result === 'started') await store.markStarted(tx, outcome.replicaId, at)
+        if (outcome.result === 'started')
+          await store.markStarted(tx, outcome.replicaId, at, new Date(snapshot.input.now))
         else await applyRefusal(tx, world, snapshot, { ...outcome, at })
       }
     })

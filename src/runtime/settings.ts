@@ -73,7 +73,24 @@ export const settings = {
     'A place whose provider had nothing although it offered is not asked again this long.',
   ),
   'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
-  'start.deadline_seconds': setting(count(1, 86_400), 600, 'A start that takes longer counts as failed.'),
+  'start.deadline_seconds': setting(
+    count(1, 86_400),
+    600,
+    'A start that takes longer counts as failed. While files are seen to come on, its clock stands still.',
+  ),
+  'start.hardware_deadline_seconds': setting(count(1, 86_400), 300, 'Longest wait for the hardware of a start.'),
+  'start.files_deadline_seconds': setting(
+    count(1, 86_400),
+    300,
+    'Longest time without progress while the files of a start (image, weights) come.',
+  ),
+  'start.load_deadline_seconds': setting(count(1, 86_400), 600, 'Longest time for an engine to load its model.'),
+  'start.warmup_deadline_seconds': setting(count(1, 86_400), 300, 'Longest warm-up of an engine.'),
+  'start.cold_start_target_seconds': setting(
+    z.coerce.number().min(0).max(86_400),
+    300,
+    'A start that takes longer, from the first request or wake on, is told as missed; 0: none is. A deployment may have another.',
+  ),
   'start.expected_seconds': setting(
     z.coerce.number().min(0.1).max(86_400),
     60,
