@@ -102,6 +102,7 @@ function limitsOf(config: Config) {
     quotaGpus: config['quota.gpus'],
     holdMaxSeconds: config['hold.max_seconds'],
     startExpectedSeconds: config['start.expected_seconds'],
+    reserveAfterMs: config['capacity.reserve_after_minutes'] * 60_000,
   }
 }
 
@@ -131,6 +132,8 @@ function planSettings(config: Config) {
     backoffMaximumMs: config['start.backoff_maximum_seconds'] * 1000,
     unresponsiveMs: config['liveness.unresponsive_seconds'] * 1000,
     drainDeadlineMs: config['drain.deadline_seconds'] * 1000,
+    reserveAfterMs: config['capacity.reserve_after_minutes'] * 60_000,
+    refusedMs: config['capacity.refused_seconds'] * 1000,
   }
 }
 

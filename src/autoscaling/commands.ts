@@ -6,6 +6,7 @@ import { changeDeployment, type Write } from '../deployments/change.ts'
 import type { Page } from '../deployments/commands.ts'
 import { allowed, type DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle, type SpecChange } from '../deployments/lifecycle.ts'
+import { freeOffers, readMarket } from '../deployments/offers.ts'
 import { checkPresetHardware, type PresetName, presetHardware, presetScaling } from '../deployments/presets.ts'
 import { checkCeiling } from '../deployments/prices.ts'
 import { checkGrowth } from '../deployments/quota.ts'
@@ -21,7 +22,6 @@ import {
   policyOf,
   type ScalingPolicy,
 } from '../deployments/scaling.ts'
-import { freeOffers } from '../deployments/snapshot.ts'
 import { type DeploymentRow, deploymentById } from '../deployments/store.ts'
 import { record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
@@ -168,12 +168,12 @@ export class Scaling {
     once: Once | null = null,
     { failFast = false }: { failFast?: boolean } = {},
   ): Promise<void> {
-    const offers = failFast ? await freeOffers(this.#context) : []
+    const market = failFast ? await readMarket(this.#context) : null
     await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       refuseUnlessRunning(row)
       if (row.desired_replicas > 0) return
       const to = boundsOf(policyOf(row), limitsOf(row)).floor
-      if (failFast) checkRoom(row.spec, to, offers, this.#context.hardware)
+      if (market) checkRoom({ id: row.id, orgId: row.org_id, spec: row.spec, replicas: to }, market, this.#context)
       const held = { id: row.id, spec: row.spec, scaling: policyOf(row), desiredReplicas: 0 }
       await checkGrowth(tx, row.org_id, held, { ...held, desiredReplicas: to }, this.#context)
       await setDesiredReplicas(tx, { row, to, cause: 'wake', why: 'Somebody woke it.', at })

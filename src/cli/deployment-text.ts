@@ -68,6 +68,11 @@ function hardwareLines(d: Deployment): [string, string][] {
   ]
 }
 
+/** "queued 2/5" is the second of five in the queue. */
+export function phaseText({ phase, queue }: Pick<Deployment, 'phase' | 'queue'>): string {
+  return phase === 'queued' && queue !== null ? `queued ${queue.position}/${queue.of}` : phase
+}
+
 export function readyText(d: Pick<Deployment, 'ready_replicas' | 'desired_replicas'>): string {
   return `${d.ready_replicas}/${d.desired_replicas}`
 }
@@ -76,7 +81,7 @@ export function deploymentColumns(nowMs: number, paint: Paint): Column<Deploymen
   return [
     { title: 'NAME', cell: (d) => d.name, shrinksTo: 12, paint: (text) => paint('bold', text) },
     { title: 'STATUS', cell: (d) => d.status },
-    { title: 'PHASE', cell: (d) => d.phase, paint: (text, d) => paintPhase(paint, d.phase, text) },
+    { title: 'PHASE', cell: phaseText, paint: (text, d) => paintPhase(paint, d.phase, text) },
     { title: 'MODEL', cell: (d) => d.model_id, shrinksTo: 12 },
     { title: 'HARDWARE', cell: hardwareNow, shrinksTo: 19 },
     { title: 'READY', cell: readyText, right: true },
@@ -91,6 +96,14 @@ export function deploymentPage(d: Deployment, nowMs: number, paint: Paint): stri
   const lines: [string, string][] = [
     ['name', `${paint('bold', d.name)}  ${paint('dim', d.id)}`],
     ['status', `${paintPhase(paint, d.phase)} (${d.status})`],
+    ...(d.queue && d.queue.position > 0
+      ? [
+          ['queue', `place ${d.queue.position} of ${d.queue.of} for ${d.queue.missing_replicas} more`] as [
+            string,
+            string,
+          ],
+        ]
+      : []),
     ...(d.reason ? [['reason', d.reason.message] as [string, string]] : []),
     ['model', d.served_by ? `${d.model_id}, answered by ${d.served_by}` : d.model_id],
     ...hardwareLines(d),

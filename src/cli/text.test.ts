@@ -187,6 +187,7 @@ const deployment: Explanation['deployment'] = {
     { gpu_type: 'mi300x_8', gpu_count: 1, region: 'tor1', hourly_cost_usd: 20.7, skipped: 'Too dear.' },
   ],
   max_hourly_usd: 10,
+  queue: { position: 2, of: 3, since: '2026-11-21T12:00:00.000Z', missing_replicas: 1, comparable: [] },
   runs_on: [],
   replicas: 1,
   engine: {
@@ -249,6 +250,7 @@ test('explain says why, how it started and what happened, harmlessly', () => {
     'starting (provisioning)',
     '1 × h100 (emulated)',
     '1 × h100, else 1 × mi300x_8 in tor1 (too dear); at most $10.00/hour',
+    'place 2 of 3 for 1 more',
     '$0.0031 so far, $4.41/hour now',
     '  rep_1 ended: it died.',
     '  Engine: llamacpp, because the weights are gguf.',

@@ -1,15 +1,21 @@
-/** What a turn asks of the providers. What stays unanswered is asked again by a later turn. */
+/** What a turn asks of the providers, and what comes of it. What stays unanswered is asked again by a later turn. */
 import { ComputeError, type ReplicaOrder } from '../compute/contract.ts'
+import { record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
+import type { Tx } from '../store/database.ts'
+import { type Lease, release, withLease } from '../store/leases.ts'
 import { engineKey, placementOf } from './observe.ts'
 import type { Action } from './plan.ts'
+import { noteRefusal } from './queue-store.ts'
 import type { Snapshot } from './snapshot.ts'
 import * as store from './store.ts'
 import type { TurnWorld } from './turn.ts'
 
 /** Longest a provider call may take before the turn goes on without it. */
 const actDeadlineMs = 60_000
+/** Default of `capacity.refused_seconds`. */
+const defaultRefusedMs = 30_000
 
 export type Outcome =
   | { replicaId: string; result: 'started' }
@@ -99,4 +105,46 @@ async function within<T>(world: TurnWorld, work: Promise<T>): Promise<T> {
     stop.abort()
     late.catch(() => {})
   }
+}
+
+export async function applyOutcomes(
+  world: TurnWorld,
+  lease: Lease,
+  snapshot: Snapshot,
+  outcomes: Outcome[],
+): Promise<void> {
+  const at = new Date(world.clock.now())
+  await world.db.tx(async (tx) => {
+    const held = await withLease(tx, lease, async () => {
+      for (const outcome of outcomes) {
+        if (outcome.result === 'started')
+          await store.markStarted(tx, outcome.replicaId, at, new Date(snapshot.input.now))
+        else await applyRefusal(tx, world, snapshot, { ...outcome, at })
+      }
+    })
+    // What was started or refused is looked at again at once; a removal at the time that the plan set.
+    if (held) await release(tx, lease, outcomes.length > 0 ? at.getTime() : null)
+  })
+}
+
+/** Nothing was started. Short of hardware is waiting; anything else counts as a failed start. */
+async function applyRefusal(
+  tx: Tx,
+  { settings }: TurnWorld,
+  { deployment }: Snapshot,
+  outcome: Extract<Outcome, { result: 'refused' }> & { at: Date },
+): Promise<void> {
+  const { row, why, at } = outcome
+  const ms = at.getTime()
+  const exit = { at: ms, code: null, signal: null, lastLines: [], why }
+  // One that took over a place goes as one that ran does: the place is passed on before it is free.
+  const keepsPlace = row.after_replica !== null && !outcome.short
+  const gone = keepsPlace ? { phase: 'deleting' as const } : { phase: 'gone' as const, goneAt: ms }
+  await store.patchReplica(tx, row.id, { ...gone, endedAt: ms, exit })
+  const data = { replica_id: row.id, why }
+  await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'replica.refused', data, at })
+  if (!outcome.short) return store.countFailedStart(tx, deployment.id, { revisionId: row.revision_id, at: ms, why })
+  // The provider had offered it: until it is asked again, another choice or another place comes first.
+  const until = ms + (settings.refusedMs ?? defaultRefusedMs)
+  await noteRefusal(tx, deployment, { provider: row.provider, gpuType: row.gpu_type, region: row.region, until }, ms)
 }

@@ -2,9 +2,9 @@
  * One look at many deployments: read together, decided one by one. Those with nothing to do are released together, with
  * nothing written; the others each take a turn.
  */
-import type { Offer } from '../compute/contract.ts'
 import { type Lease, releaseMany } from '../store/leases.ts'
-import { freeOffers, takeSnapshots } from './snapshot.ts'
+import { type Market, readMarket } from './offers.ts'
+import { takeSnapshots } from './snapshot.ts'
 import { type Decided, decide, followed, isQuiet, type TurnWorld } from './turn.ts'
 
 export interface Busy {
@@ -17,8 +17,8 @@ export interface Busy {
 export async function lookAtMany(world: TurnWorld, leases: readonly Lease[]): Promise<Busy[]> {
   const ids = leases.map(({ id }) => id)
   const snapshots = await takeSnapshots(world, ids)
-  let free: Promise<Offer[]> | null = null
-  const offers = () => (free ??= freeOffers(world))
+  let read: Promise<Market> | null = null
+  const market = () => (read ??= readMarket(world))
   const busy: Busy[] = []
   const quiet: { lease: Lease; nextAt: number | null }[] = []
   for (const lease of leases) {
@@ -27,7 +27,7 @@ export async function lookAtMany(world: TurnWorld, leases: readonly Lease[]): Pr
       quiet.push({ lease, nextAt: null })
       continue
     }
-    const decided = await decide(snapshot, offers).catch(() => null)
+    const decided = await decide(world, snapshot, market).catch(() => null)
     if (decided === null || !isQuiet(world, decided)) {
       busy.push({ lease, decided })
       continue

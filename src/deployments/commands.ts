@@ -17,6 +17,7 @@ import { keepCalendar } from './calendar-keep.ts'
 import { isMissed } from './cold-start.ts'
 import { beginCold, lastColdStart } from './cold-store.ts'
 import { allowed, type DeploymentContext, forbidden } from './context.ts'
+import { freeOffers, readMarket } from './offers.ts'
 import { onlyEmulated } from './place.ts'
 import { checkPresetHardware, withPreset } from './presets.ts'
 import { makeRoute } from './publish.ts'
@@ -26,7 +27,6 @@ import { firstScaling, type ScalingPolicy } from './scaling.ts'
 import { calendarWhy } from './schedules.ts'
 import { showDeployments } from './show.ts'
 import { noStarts } from './situation.ts'
-import { freeOffers } from './snapshot.ts'
 import { type DeploymentWish, makeSpec } from './spec.ts'
 import { durationsOf } from './start.ts'
 import * as store from './store.ts'
@@ -54,7 +54,8 @@ export class Deployments {
     const wish = withPreset(asked, this.#context)
     const { policy: scaling, replicas } = firstScaling(wish, this.#context)
     const { spec, model } = makeSpec({ ...wish, replicas }, this.#context)
-    const offers = await freeOffers(this.#context)
+    const market = await readMarket(this.#context)
+    const { offers } = market
     const { preset = null } = wish
     if (preset !== null && asked.gpuType === undefined && asked.hardware === undefined)
       checkPresetHardware(preset, offers, this.#context.hardware)
@@ -63,7 +64,7 @@ export class Deployments {
     const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
       await store.lockOrg(tx, principal.orgId)
       await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
-      if (wish.failFast) checkRoom(spec, replicas, offers, this.#context.hardware)
+      if (wish.failFast) checkRoom({ id: null, orgId: principal.orgId, spec, replicas }, market, this.#context)
       const made = { spec, scaling, model, emulated, schedule, expires_at: expiresAt, preset }
       return this.#insert(tx, principal, wish.name, made)
     })

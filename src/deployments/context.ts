@@ -23,6 +23,8 @@ export interface DeploymentContext extends SpecContext, ScalingLimits, ScheduleL
   holdMaxSeconds: number
   /** How long a start takes when none was measured. */
   startExpectedSeconds: number
+  /** Who waits longer for hardware than this has a place kept for it; default: queue.ts's. */
+  reserveAfterMs?: number
   /** Tells the reconciler that something changed. */
   wake(): void
 }

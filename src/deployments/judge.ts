@@ -3,9 +3,10 @@ import { usdText } from '../kernel/money.ts'
 import { type Phase, type Reason, type ReasonCode, reasonOf } from '../kernel/phase.ts'
 import { spread } from '../kernel/spread.ts'
 import { isAnswering, isLost, isStaying, type ReplicaPatch, type ReplicaView } from './replica.ts'
-import type { Lack } from './roll.ts'
 import type { PlanInput, PlanSettings, Situation } from './situation.ts'
 import { stoppedBecause, stoppingBecause } from './stopped.ts'
+import type { Lack } from './take.ts'
+import { type Waiting, waitingText } from './waiting.ts'
 
 interface Verdict {
   phase: Phase
@@ -28,11 +29,14 @@ const look = {
   draining: 250,
   deleting: 1_000,
   short: 5_000,
+  shortPerPlace: 100,
+  shortSlow: 60_000,
 }
 
 interface Next {
   leaving: Map<string, ReplicaPatch>
   lack: Lack
+  waiting: Waiting | null
 }
 
 export function judge(situation: Situation, next: Next): Verdict {
@@ -40,7 +44,7 @@ export function judge(situation: Situation, next: Next): Verdict {
   const staying = situation.replicas.filter((r) => !next.leaving.has(r.id))
   const readyReplicas = staying.filter(isAnswering).length
   const silent = staying.filter((r) => r.phase === 'ready' && !isAnswering(r))
-  const [phase, code, message] = name(situation, { ready: readyReplicas, silent, lack: next.lack })
+  const [phase, code, message] = name(situation, { ready: readyReplicas, silent, lack: lackOf(situation, next) })
   const reason = code === null ? null : makeReason(situation, code, message)
   return {
     phase,
@@ -57,7 +61,7 @@ interface Seen {
   ready: number
   /** Were ready and do not answer now. */
   silent: ReplicaView[]
-  lack: Lack
+  lack: { code: ReasonCode; message: string } | null
 }
 
 function name(situation: Situation, { ready, silent, lack }: Seen): Named {
@@ -74,10 +78,9 @@ function name(situation: Situation, { ready, silent, lack }: Seen): Named {
   if (ready > 0) return partly(situation, { ready, silent, starting, lack })
   if (now < retryAt) return ['starting', 'start_failed', `The last start failed (${starts.why}) and is tried again.`]
   if (silent.length > 0) return ['degraded', 'unresponsive', silentMessage(situation, silent)]
-  if (lack !== null && starting === 0) return ['queued', lackCode[lack], lackMessage(situation, lack)]
+  if (lack !== null && starting === 0) return ['queued', lack.code, lack.message]
   if (deployment.phase === 'asleep' || deployment.phase === 'waking') return ['waking', 'waking']
-  const more = deployment.desiredReplicas - starting
-  const also = lack === null || more <= 0 ? '' : ` ${count(more)} more: ${lackMessage(situation, lack)}`
+  const also = lack === null ? '' : ` More are wanted. ${lack.message}`
   return ['starting', 'starting', `${starting > 1 ? `${starting} replicas are` : 'A replica is'} starting.${also}`]
 }
 
@@ -97,9 +100,8 @@ function partly(situation: Situation, now: Seen & { starting: number }): Named {
   if (input.now < retryAt) return ['degraded', 'start_failed', `${have}; the last start failed: ${starts.why}`]
   if (now.silent.length > 0) return ['degraded', 'unresponsive', `${have}. ${silentMessage(situation, now.silent)}`]
   if (now.lack === null) return ['scaling', 'scaling', `${have}; the others are starting.`]
-  const lacking = lackMessage(situation, now.lack)
-  if (now.starting > 0) return ['scaling', 'scaling', `${have}, ${now.starting} starting. ${lacking}`]
-  return ['serving', lackCode[now.lack], `${have}. ${lacking}`]
+  if (now.starting > 0) return ['scaling', 'scaling', `${have}, ${now.starting} starting. ${now.lack.message}`]
+  return ['serving', now.lack.code, `${have}. ${now.lack.message}`]
 }
 
 /** Another revision is about to take over, or takes over a place. */
@@ -116,22 +118,21 @@ function silentMessage({ input: { now, settings } }: Situation, silent: ReplicaV
   return `${names} ${answer} no probes${lost ? ' any more; another one is to take its place' : ''}.`
 }
 
-function rollingMessage(situation: Situation, lack: Lack): string {
+function rollingMessage(situation: Situation, lack: Seen['lack']): string {
   const takes = `Revision ${situation.target?.number} takes over.`
-  return lack === null ? takes : `${takes} ${lackMessage(situation, lack)}`
+  return lack === null ? takes : `${takes} ${lack.message}`
 }
 
-function lackMessage({ target }: Situation, lack: NonNullable<Lack>): string {
+function lackOf(situation: Situation, next: Next): Seen['lack'] {
+  return next.lack === null ? null : { code: lackCode[next.lack], message: lackMessage(situation, next) }
+}
+
+function lackMessage({ target, input }: Situation, { lack, waiting }: Next): string {
   if (lack === 'ceiling')
     return `Another replica would cost more than max_hourly_usd allows ($${usdText(target?.ceiling ?? 0n)} an hour).`
   if (lack === 'spare')
     return 'It waits for a spare place: it would start where the only replica answers now, for longer than requests are held. Change it with allow_downtime: true if it may.'
-  const wanted = target?.hardware.map((h) => `${h.gpuCount} × ${h.gpuType}`).join(' or ') ?? 'hardware'
-  return `Waiting for ${wanted}: none is free. It starts as soon as something frees; fewer replicas or comparable hardware may start sooner.`
-}
-
-function count(replicas: number): string {
-  return replicas === 1 ? '1 replica' : `${replicas} replicas`
+  return waiting === null ? 'There is no free hardware.' : waitingText(waiting, input.deployment.desiredReplicas)
 }
 
 /** `since` stays when the code stays. Retry-After follows from what is known. */
@@ -159,9 +160,14 @@ function wakeAt({ input, replicas, retryAt, braked }: Situation, next: Next): nu
     if (phase === 'draining') at.push(now + Math.min(look.draining, settings.drainDeadlineMs))
     if (phase === 'deleting') at.push(now + look.deleting)
   }
-  if (next.lack === 'hardware' || next.lack === 'spare') at.push(now + look.short)
+  if (next.lack === 'hardware' || next.lack === 'spare') at.push(now + shortPauseMs(next.waiting))
   if (!braked && input.deployment.desired === 'running' && retryAt > now) at.push(retryAt)
   return at.length === 0 ? null : Math.min(...at)
+}
+
+/** Whoever is far from its turn looks less often; when something frees, those who may take it are woken. */
+function shortPauseMs(waiting: Waiting | null): number {
+  return Math.min(look.shortSlow, look.short + look.shortPerPlace * Math.max(0, (waiting?.position ?? 1) - 1))
 }
 
 /** Not all at the same moment, although a start looks at all. */

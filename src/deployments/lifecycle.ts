@@ -14,11 +14,11 @@ import { setStoppedBy } from './calendar-store.ts'
 import { changeDeployment, type Write } from './change.ts'
 import { allowed, type DeploymentContext } from './context.ts'
 import { checkDowntime } from './downtime.ts'
+import { freeOffers, readMarket } from './offers.ts'
 import { checkCeiling, choicesOf } from './prices.ts'
 import { checkGrowth } from './quota.ts'
 import { checkRoom } from './room.ts'
 import { floorOf, policyOf } from './scaling.ts'
-import { freeOffers } from './snapshot.ts'
 import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
 import { bringBack, stopDeployment } from './stop-start.ts'
 import * as store from './store.ts'
@@ -77,12 +77,13 @@ export class Lifecycle {
     once: Once | null = null,
     { failFast = false }: { failFast?: boolean } = {},
   ): Promise<void> {
-    const offers = failFast ? await freeOffers(this.#context) : []
+    const market = failFast ? await readMarket(this.#context) : null
     await changeDeployment(this.#context, principal, idOrName, once, async (tx, locked, at) => {
       // What the calendar had to do before this comes before it: it must not undo the start afterwards.
       const { row } = await keepCalendar(this.#context, tx, locked, at)
       if (row.desired === 'running' && row.phase !== 'failed') return
-      if (failFast) checkRoom(row.spec, floorOf(policyOf(row)), offers, this.#context.hardware)
+      const { id, org_id: orgId, spec } = row
+      if (market) checkRoom({ id, orgId, spec, replicas: floorOf(policyOf(row)) }, market, this.#context)
       await bringBack(this.#context, tx, row, at)
       await event(tx, row, 'deployment.start_asked', { by: principal.keyId }, at)
     })

@@ -9,6 +9,7 @@ import { record } from '../events/store.ts'
 import { Slots } from '../runtime/slots.ts'
 import { claim, type Lease, release, releaseMany, wakeMany } from '../store/leases.ts'
 import { type Busy, lookAtMany } from './batch.ts'
+import { stall } from './queue-store.ts'
 import { orphansAmong } from './replica.ts'
 import * as store from './store.ts'
 import { type Decided, type TurnWorld, takeTurn, turn } from './turn.ts'
@@ -131,6 +132,8 @@ export class DeploymentLoop {
       if (decided === null) await turn(this.#world, lease)
       else await takeTurn(this.#world, lease, decided)
     } catch (error) {
+      // Hardware that it waits for is not kept for one that cannot take it.
+      await stall(this.#world.db, lease.id).catch(() => {})
       await release(this.#world.db, lease, this.#world.clock.now() + errorPauseMs).catch(() => {})
       throw error
     }

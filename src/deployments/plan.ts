@@ -10,6 +10,7 @@ import { judge } from './judge.ts'
 import { isLost, type ReplicaPatch } from './replica.ts'
 import { arrive, leave } from './roll.ts'
 import { noStarts, type PlanInput, type PlanSettings, type Situation, type Starts } from './situation.ts'
+import type { Waiting } from './waiting.ts'
 
 export type Action =
   /** `after`: the replica whose hardware it takes over; null = free hardware. */
@@ -30,6 +31,10 @@ export interface Plan {
   /** What hardware is free made a difference. */
   asksHardware: boolean
   why: string[]
+  /** What it waits for; null = for nothing. */
+  waiting: Waiting | null
+  /** Other deployments for which hardware is free. */
+  nudge: string[]
 }
 
 export function plan(input: PlanInput): Plan {
@@ -48,13 +53,14 @@ export function plan(input: PlanInput): Plan {
     target: targetRevision(input, rollback),
     replicas,
     starts,
+    died: advances.filter((a, at) => input.replicas[at]!.phase === 'ready' && a.patch?.exit !== undefined).length,
     braked: deployment.desired === 'running' && !serves && starts.failed >= settings.brakeAfter,
     retryAt: starts.failed === 0 ? 0 : starts.lastAt + backoffMs(starts.failed, settings),
   }
   const leaving = leave(situation, why)
   const arriving = arrive(situation, leaving, why)
   const patches = mergePatches(advances, new Map([...leaving, ...arriving.patches]))
-  const verdict = judge(situation, { leaving, lack: arriving.lack })
+  const verdict = judge(situation, { leaving, lack: arriving.lack, waiting: arriving.waiting })
   return {
     actions: [
       ...rollback,
@@ -66,6 +72,8 @@ export function plan(input: PlanInput): Plan {
     asksHardware: arriving.asked,
     starts,
     why: [...why, ...verdict.why],
+    waiting: arriving.waiting,
+    nudge: arriving.nudge,
   }
 }
 

@@ -30,7 +30,6 @@ export async function recordUpdate(
   if (phase === 'draining') await record(tx, { ...base, type: 'replica.draining', data: { replica_id: before.id } })
   if (phase === 'gone') {
     await record(tx, { ...base, type: 'replica.gone', data: { replica_id: before.id } })
-    await store.wakeQueued(tx, at)
   }
   if (exit) {
     const { why, code, signal, lastLines } = exit

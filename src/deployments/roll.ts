@@ -5,11 +5,10 @@
  * more is replaced in the same way: its successor first, where there is a place for it.
  */
 import type { Placement } from '../compute/contract.ts'
-import { place } from './place.ts'
 import type { Action } from './plan.ts'
-import { affordable } from './prices.ts'
 import { isAnswering, isLost, isStaying, type ReplicaPatch, type ReplicaView } from './replica.ts'
 import type { Situation } from './situation.ts'
+import { type Taking, take } from './take.ts'
 
 /** Replicas beyond the wanted number while a roll is under way. */
 const surge = 1
@@ -98,22 +97,15 @@ function rank(replica: ReplicaView): number {
   return isAnswering(replica) ? 3 : 2
 }
 
-/**
- * What keeps wanted replicas from being started: none is free, another would cost more than the ceiling, or a roll needs a
- * spare place because nobody would answer meanwhile.
- */
-export type Lack = 'hardware' | 'ceiling' | 'spare' | null
-
-export interface Arrival {
+export interface Arrival extends Pick<Taking, 'lack' | 'waiting' | 'nudge'> {
   actions: Action[]
   patches: Map<string, ReplicaPatch>
-  lack: Lack
   /** What is free was looked at. */
   asked: boolean
 }
 
 export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>, why: string[]): Arrival {
-  const nothing: Arrival = { actions: [], patches: new Map(), lack: null, asked: false }
+  const nothing: Arrival = { actions: [], patches: new Map(), lack: null, waiting: null, nudge: [], asked: false }
   const { input, target, retryAt } = situation
   if (target === null) return nothing
   const { lost, good } = stayingOf(situation, leaving)
@@ -135,22 +127,24 @@ export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>,
   // Old replicas of a roll are not counted: for its own time it may cost more.
   const counted = situation.replicas.filter((r) => ofTarget.includes(r) || kept.has(r.id))
   const spent = counted.reduce((sum, { price = 0n }) => sum + price, 0n)
-  const within = affordable(target.hardware, target.ceiling ?? null, spent, count)
-  if (within.hardware.length === 0) return { ...given, lack: 'ceiling' }
-  const placements = place(within.hardware, input.offers, within.count)
+  const surplus = rolling && good.length >= wantedReplicas(situation) && typeof victimOf(situation, good) !== 'string'
+  const taken = take(situation, { count, has: good.length, silent: lost.length, spent, surplus })
+  const { placements, nudge } = taken
+  if (taken.lack === 'ceiling') return { ...given, lack: 'ceiling' }
   for (const { gpuCount, gpuType, region } of placements)
     why.push(`A replica is missing: starting one on ${gpuCount} × ${gpuType} in ${region}.`)
   const actions = [...inherited, ...placements.map((placement) => planned(situation, placement, null))]
-  const short = within.count - placements.length
+  const short = taken.sought - placements.length
   const replaced = replaceInPlace(situation, leaving, lost.slice(0, short), why)
   if (placements.length === 0 && replaced.length === 0 && rolling) {
     const made = inPlace(situation, leaving, good, why)
     return Array.isArray(made)
-      ? { ...given, actions: [...inherited, ...made], asked: true }
-      : { ...given, lack: made, asked: true }
+      ? { ...given, actions: [...inherited, ...made], nudge, asked: true }
+      : { ...given, lack: made, waiting: taken.waiting, nudge, asked: true }
   }
   const lack = replaced.length < short ? 'hardware' : null
-  return { ...given, actions: [...actions, ...replaced], lack, asked: true }
+  const waiting = replaced.length === 0 || lack !== null ? taken.waiting : null
+  return { ...given, actions: [...actions, ...replaced], lack, waiting, nudge, asked: true }
 }
 
 function planned({ target }: Situation, placement: Placement, after: string | null): Action {
@@ -232,14 +226,21 @@ function inPlace(
 ): Action[] | 'hardware' | 'spare' {
   const { target } = situation
   if (staying.some((r) => r.revisionId === target!.id && r.phase !== 'ready')) return []
+  const victim = victimOf(situation, staying)
+  if (typeof victim === 'string') return victim
+  why.push(`There is no spare hardware: ${victim.id} makes room for its successor.`)
+  leaving.set(victim.id, farewell(situation, victim))
+  return [planned(situation, victim.placement, victim.id)]
+}
+
+/** The old replica that can best make room for a new one; or why none can. */
+function victimOf(situation: Situation, staying: readonly ReplicaView[]): ReplicaView | 'hardware' | 'spare' {
+  const { target } = situation
   const old = staying.filter((r) => r.revisionId !== target!.id && suits(situation, r))
   const victim = old.sort(leastUsefulFirst)[0]
   if (!victim) return 'hardware'
   const others = staying.some((one) => one !== victim && isAnswering(one))
-  if (target!.inPlace === false && isAnswering(victim) && !others) return 'spare'
-  why.push(`There is no spare hardware: ${victim.id} makes room for its successor.`)
-  leaving.set(victim.id, farewell(situation, victim))
-  return [planned(situation, victim.placement, victim.id)]
+  return target!.inPlace === false && isAnswering(victim) && !others ? 'spare' : victim
 }
 
 /** Could the revision that should run take over this replica's hardware? */

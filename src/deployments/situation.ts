@@ -4,8 +4,10 @@ import type { StartPhase } from '../engines/contract.ts'
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import type { Wanted } from './place.ts'
+import type { Claim, Held } from './queue.ts'
 import type { ReplicaView } from './replica.ts'
 import type { StopCause, Stopped } from './stopped.ts'
+import type { Waiting } from './waiting.ts'
 
 export interface PlanSettings {
   startDeadlineMs: number
@@ -20,6 +22,24 @@ export interface PlanSettings {
   backoffMaximumMs: number
   unresponsiveMs: number
   drainDeadlineMs: number
+  /** Who waits longer for hardware than this has a place kept for it; default: queue.ts's. */
+  reserveAfterMs?: number
+  /** A place whose provider had nothing although it offered is not asked again this long; default: act.ts's. */
+  refusedMs?: number
+}
+
+/** The queue for hardware, as far as a plan needs it. */
+export interface QueueInput {
+  /** What others wait for. */
+  others: Claim[]
+  /** What organisations hold, by organisation. */
+  held: Record<string, Held>
+  /** What it waited for itself at its last turn. */
+  mine: Waiting | null
+  /** GPUs of one unit, by hardware type. */
+  gpus: Record<string, number>
+  /** Hardware that can stand in for what is wanted. */
+  comparable: Wanted[]
 }
 
 /** Failed starts in a row, as stored with the deployment. */
@@ -35,6 +55,7 @@ export const noStarts: Starts = { failed: 0, lastAt: 0, why: '', lastLines: [] }
 export interface PlanInput {
   deployment: {
     id: string
+    orgId?: string
     desired: 'running' | 'stopped' | 'deleted'
     desiredReplicas: number
     phase: Phase
@@ -60,6 +81,8 @@ export interface PlanInput {
   /** All that are not gone. */
   replicas: ReplicaView[]
   offers: Offer[]
+  /** Absent: nobody else wants anything. */
+  queue?: QueueInput
   now: number
   settings: PlanSettings
 }
@@ -71,6 +94,8 @@ export interface Situation {
   /** After what was observed, without the gone ones. */
   replicas: ReplicaView[]
   starts: Starts
+  /** Replicas that served and were just seen to have ended by themselves. */
+  died: number
   /** Too many failed starts in a row and nothing that serves: it stays down until somebody starts it again. */
   braked: boolean
   /** No new start before this moment, ms since epoch. */

@@ -1,6 +1,5 @@
 /** Everything that one plan needs, read and observed; and what a row looks like to the plan. */
 import { registered } from '../access/gateways.ts'
-import type { Offer } from '../compute/contract.ts'
 import type { EngineType, Readiness } from '../engines/contract.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { Database } from '../store/database.ts'
@@ -68,6 +67,7 @@ function planInput(
   return {
     deployment: {
       id: deployment.id,
+      orgId: deployment.org_id,
       desired: deployment.desired,
       desiredReplicas: deployment.desired_replicas,
       phase: deployment.phase,
@@ -95,20 +95,6 @@ function stoppedOf({ desired, stopped_by, calendar }: store.DeploymentRow): Stop
 /** The engine type of a revision's replicas. */
 export function engineOf({ revisions }: Pick<Snapshot, 'revisions'>, revisionId: string): EngineType | undefined {
   return revisions.find(({ id }) => id === revisionId)?.spec.engine.type
-}
-
-/** What is free: the providers' word, less what rows already hold that the provider may not know yet. */
-export async function freeOffers(world: Pick<World, 'db' | 'computes'>): Promise<Offer[]> {
-  const [held, ...perProvider] = await Promise.all([
-    store.heldUnits(world.db),
-    ...[...world.computes.values()].map((driver) => driver.offers().catch(() => [] as Offer[])),
-  ])
-  return perProvider.flat().map((offer) => {
-    const ours = held.find(
-      (h) => h.provider === offer.provider && h.gpuType === offer.gpuType && h.region === offer.region,
-    )
-    return { ...offer, freeUnits: Math.max(0, Math.min(offer.freeUnits, offer.totalUnits - (ours?.units ?? 0))) }
-  })
 }
 
 /**

@@ -11,6 +11,7 @@ import type { Schedule } from './schedule.ts'
 import type { Starts } from './situation.ts'
 import type { DeploymentSpec } from './spec.ts'
 import type { StopCause } from './stopped.ts'
+import type { Waiting } from './waiting.ts'
 
 export * from './replica-store.ts'
 
@@ -30,6 +31,8 @@ export interface DeploymentRow {
   starts: Starts
   plan_why: string[]
   emulated: boolean
+  /** What it waits for; null = for nothing. */
+  waiting: Waiting | null
   created_at: Date
   updated_at: Date
   deleted_at: Date | null
@@ -123,7 +126,7 @@ export async function insertRevision(
 }
 
 const deploymentColumns = `id, org_id, name, spec, scaling, desired, desired_replicas, revision, phase, reason, ready_replicas, starts,
-  plan_why, emulated, created_at, updated_at, deleted_at, next_at, expires_at, schedule, calendar, calendar_at, stopped_by, preset`
+  plan_why, emulated, waiting, created_at, updated_at, deleted_at, next_at, expires_at, schedule, calendar, calendar_at, stopped_by, preset`
 
 /** By id (deleted ones too) or by name among the live ones, in one org only. */
 export async function deploymentOf(db: Db, orgId: string, idOrName: string): Promise<DeploymentRow | null> {
@@ -229,14 +232,15 @@ export async function saveVerdict(
     starts: Starts
     why: string[]
     emulated: boolean
+    waiting: Waiting | null
   },
   at: Date,
 ): Promise<void> {
-  const { phase, reason, readyReplicas, starts, why, emulated } = verdict
+  const { phase, reason, readyReplicas, starts, why, emulated, waiting } = verdict
   await tx.query(
     `update deployments set phase = $2, reason = $3, ready_replicas = $4, starts = $5, plan_why = $6, emulated = $7,
-       updated_at = $8 where id = $1`,
-    [id, phase, json(reason), readyReplicas, json(starts), json(why), emulated, at],
+       waiting = $8, updated_at = $9 where id = $1`,
+    [id, phase, json(reason), readyReplicas, json(starts), json(why), emulated, json(waiting), at],
   )
 }
 
@@ -276,14 +280,6 @@ export async function routesSince(db: Db, version: number, limit = 5_000): Promi
     [version, limit],
   )
   return rows.map((row) => ({ ...row.document, version: Number(row.version) }))
-}
-
-/** Something freed: whoever waits for hardware looks again, in the order of waiting. */
-export async function wakeQueued(tx: Tx, at: Date): Promise<void> {
-  await tx.query(
-    `update deployments set next_at = least(next_at, $1) where phase = 'queued' or reason->>'code' = 'capacity_short'`,
-    [at],
-  )
 }
 
 /** A start that was refused before anything ran; one of another revision than the current says nothing of this. */

@@ -3,24 +3,26 @@
  * between any two of these; the next turn, by whoever, continues from what is. Everything written is guarded by the
  * lease's token: a turn that lost its lease writes nothing.
  */
-import type { Offer } from '../compute/contract.ts'
 import { record } from '../events/store.ts'
+import { canonical } from '../kernel/canonical.ts'
 import type { ModelCatalogue } from '../models/catalogue.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Tx } from '../store/database.ts'
-import { type Lease, release, wake, withLease } from '../store/leases.ts'
-import { act, type Outcome } from './act.ts'
+import { type Lease, release, wake, wakeMany, withLease } from '../store/leases.ts'
+import { act, applyOutcomes } from './act.ts'
 import { lookAgainAt } from './look-again.ts'
 import { engineKey } from './observe.ts'
+import { type Market, queueFor, readMarket, wakeNext } from './offers.ts'
 import { hasRoom } from './place.ts'
 import { type Action, type Plan, plan } from './plan.ts'
 import { emulatedNow, makeRoute, sameRoute } from './publish.ts'
+import type { Claim } from './queue.ts'
 import { recordUpdate } from './replica-record.ts'
 import type { Route } from './routes.ts'
 import { sameWish, type Wish } from './situation.ts'
-import { engineOf, freeOffers, type Snapshot, takeSnapshots, type World } from './snapshot.ts'
+import { engineOf, type Snapshot, takeSnapshots, type World } from './snapshot.ts'
 import * as store from './store.ts'
 import type { Followed } from './watch.ts'
 
@@ -42,18 +44,25 @@ export interface Decided {
 export async function turn(world: TurnWorld, lease: Lease): Promise<void> {
   const snapshot = (await takeSnapshots(world, [lease.id])).get(lease.id)
   if (snapshot === undefined) await release(world.db, lease, null)
-  else await takeTurn(world, lease, await decide(snapshot, () => freeOffers(world)))
+  else await takeTurn(world, lease, await decide(world, snapshot, () => readMarket(world)))
 }
 
 /**
- * Asks what hardware is free only where that matters (to start something, or to say what will be started), because the
+ * Asks what hardware is free, and who waits for it, only where that matters (to start something, or to say what will be started), because the
  * answer counts all replicas.
  */
-export async function decide(snapshot: Snapshot, offers: () => Promise<Offer[]>): Promise<Decided> {
+export async function decide(
+  { hardware }: Pick<World, 'hardware'>,
+  snapshot: Snapshot,
+  market: () => Promise<Market>,
+): Promise<Decided> {
   const result = plan(snapshot.input)
   const serves = snapshot.replicas.some(({ phase }) => phase === 'ready' || phase === 'draining')
   if (serves && !result.asksHardware) return { snapshot, result }
-  const input = { ...snapshot.input, offers: await offers() }
+  const seen = await market()
+  const { id, spec, waiting } = snapshot.deployment
+  const queue = queueFor(seen, hardware, { id, hardware: spec.hardware, waiting })
+  const input = { ...snapshot.input, offers: seen.offers, queue }
   return { snapshot: { ...snapshot, input }, result: plan(input) }
 }
 
@@ -62,16 +71,27 @@ export async function takeTurn(world: TurnWorld, lease: Lease, { snapshot, resul
   const created = await recordIntent(world, lease, snapshot, result)
   if (created === null) return
   world.follow(lease.id, followed({ snapshot, result }))
+  await wakeOthers(world, snapshot, result)
   const calls = [...created, ...result.actions.filter((action) => action.do === 'create' || action.do === 'delete')]
   if (calls.length === 0) return
-  await applyOutcomes(world, lease, snapshot, await act(world, snapshot, calls))
+  const outcomes = await act(world, snapshot, calls)
+  await applyOutcomes(world, lease, snapshot, outcomes)
+  if (outcomes.some(({ result }) => result === 'refused')) await wakeNext(world)
+}
+
+/** Hardware became free, or somebody left the queue: whoever may take what is free now looks at once. */
+async function wakeOthers(world: TurnWorld, { deployment, input }: Snapshot, result: Plan): Promise<void> {
+  const freed = result.actions.some((action) => action.do === 'update' && action.patch.phase === 'gone')
+  const wants = (claim: Claim | null) => claim?.missing ?? 0
+  if (freed || wants(result.waiting) < wants(deployment.waiting)) await wakeNext(world)
+  else if (result.nudge.length > 0) await world.db.tx((tx) => wakeMany(tx, 'deployments', result.nudge, input.now))
 }
 
 /** True when a turn would write nothing and call nobody. */
 export function isQuiet(world: TurnWorld, { snapshot, result }: Decided): boolean {
   const { replicas, route } = snapshot
   const verdict = { ...result, emulated: emulatedOf(world, snapshot, replicas) }
-  if (result.actions.length > 0 || !sameVerdict(snapshot, verdict)) return false
+  if (result.actions.length > 0 || result.nudge.length > 0 || !sameVerdict(snapshot, verdict)) return false
   if (replicas.some(({ phase, drain_version }) => phase === 'draining' && drain_version === null)) return false
   return sameRoute(route, routeFor(world, snapshot, verdict, replicas))
 }
@@ -205,6 +225,7 @@ type Verdict = Plan & { emulated: boolean }
 function sameVerdict({ deployment }: Snapshot, result: Verdict): boolean {
   return (
     deployment.emulated === result.emulated &&
+    canonical(deployment.waiting) === canonical(result.waiting) &&
     deployment.phase === result.phase &&
     deployment.ready_replicas === result.readyReplicas &&
     JSON.stringify(deployment.plan_why) === JSON.stringify(result.why) &&
@@ -294,39 +315,4 @@ function routeFor(
 function contextTokens(world: TurnWorld, { deployment }: Snapshot): number {
   const { engine } = deployment.spec
   return engine.maxModelLen ?? world.models.all().find((m) => m.id === deployment.spec.modelId)?.contextSize ?? 0
-}
-
-async function applyOutcomes(world: TurnWorld, lease: Lease, snapshot: Snapshot, outcomes: Outcome[]): Promise<void> {
-  const at = new Date(world.clock.now())
-  await world.db.tx(async (tx) => {
-    const held = await withLease(tx, lease, async () => {
-      for (const outcome of outcomes) {
-        if (outcome.result === 'started')
-          await store.markStarted(tx, outcome.replicaId, at, new Date(snapshot.input.now))
-        else await applyRefusal(tx, snapshot, outcome, at)
-      }
-    })
-    // What was started or refused is looked at again at once; a removal at the time that the plan set.
-    if (held) await release(tx, lease, outcomes.length > 0 ? at.getTime() : null)
-  })
-}
-
-/** Nothing was started. Short of hardware is waiting; anything else counts as a failed start. */
-async function applyRefusal(
-  tx: Tx,
-  snapshot: Snapshot,
-  outcome: Extract<Outcome, { result: 'refused' }>,
-  at: Date,
-): Promise<void> {
-  const { deployment } = snapshot
-  const { row, why } = outcome
-  const ms = at.getTime()
-  const exit = { at: ms, code: null, signal: null, lastLines: [], why }
-  // One that took over a place goes as one that ran does: the place is passed on before it is free.
-  const keepsPlace = row.after_replica !== null && !outcome.short
-  const gone = keepsPlace ? { phase: 'deleting' as const } : { phase: 'gone' as const, goneAt: ms }
-  await store.patchReplica(tx, row.id, { ...gone, endedAt: ms, exit })
-  const data = { replica_id: row.id, why }
-  await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'replica.refused', data, at })
-  if (!outcome.short) await store.countFailedStart(tx, deployment.id, { revisionId: row.revision_id, at: ms, why })
 }

@@ -6,6 +6,7 @@ import type { ColdStart } from './cold-start.ts'
 import type { Choice } from './prices.ts'
 import type { Override } from './schedule.ts'
 import type { DeploymentSpec } from './spec.ts'
+import type { Waiting } from './waiting.ts'
 
 /** Hardware that replicas really have. */
 export interface RunsOn {
@@ -35,6 +36,8 @@ export interface DeploymentView {
   /** The hardware of the spec with its prices. */
   choices: Choice[]
   runsOn: RunsOn[]
+  /** What it waits for; null = for nothing. */
+  waiting: Waiting | null
   desired: 'running' | 'stopped' | 'deleted'
   phase: Phase
   reason: Reason | null

@@ -62,6 +62,16 @@ export const settings = {
     'Simulated fleet: JSON file that says what hardware there is and what goes wrong with it.',
   ),
   'compute.prices': setting(prices, {}, 'USD per unit-hour by GPU type; overrides the catalogue.'),
+  'capacity.reserve_after_minutes': setting(
+    z.coerce.number().min(0).max(525_600),
+    10,
+    'A deployment that waits longer than this for hardware has a place kept free for it.',
+  ),
+  'capacity.refused_seconds': setting(
+    z.coerce.number().min(0).max(86_400),
+    30,
+    'A place whose provider had nothing although it offered is not asked again this long.',
+  ),
   'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
   'start.deadline_seconds': setting(
     count(1, 86_400),

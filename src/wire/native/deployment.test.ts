@@ -19,6 +19,13 @@ const view: DeploymentShape = {
     { gpuType: 'h100', gpuCount: 1, region: 'nyc2', price: 4_410_000n, skipped: null },
     { gpuType: 'mi300x_8', gpuCount: 1, region: null, price: 20_700_000n, skipped: 'Too dear.' },
   ],
+  waiting: {
+    position: 2,
+    of: 3,
+    since: 0,
+    missing: 1,
+    instead: [{ gpuType: 'mi300x', gpuCount: 1, region: 'tor1', freeUnits: 2, totalUnits: 8 }],
+  },
   runsOn: [{ gpuType: 'h100', gpuCount: 1, region: 'nyc2', emulated: true, replicas: 1, price: 4_410_000n }],
   phase: 'serving',
   reason: null,
@@ -57,6 +64,13 @@ test('a deployment, field by field', () => {
       { gpu_type: 'mi300x_8', gpu_count: 1, region: null, hourly_cost_usd: 20.7, skipped: 'Too dear.' },
     ],
     max_hourly_usd: 4.5,
+    queue: {
+      position: 2,
+      of: 3,
+      since: '1970-01-01T00:00:00.000Z',
+      missing_replicas: 1,
+      comparable: [{ gpu_type: 'mi300x', gpu_count: 1, region: 'tor1', free_units: 2, total_units: 8 }],
+    },
     runs_on: [{ gpu_type: 'h100', gpu_count: 1, region: 'nyc2', replicas: 1, hourly_cost_usd: 4.41, emulated: true }],
     replicas: 1,
     engine: {

@@ -3,7 +3,18 @@ import { z } from 'zod'
 import { type MicroUsd, usdNumber } from '../../kernel/money.ts'
 import { answering, type Phase, phases, type Reason } from '../../kernel/phase.ts'
 import { deploymentName, instant, iso, orNull, plainText, usd } from './fields.ts'
-import { hardwareChoices, hardwareFrom, renderHardware, runsOn, shownChoice, usdCeiling, usdFrom } from './hardware.ts'
+import {
+  hardwareChoices,
+  hardwareFrom,
+  queue,
+  renderHardware,
+  renderQueue,
+  runsOn,
+  shownChoice,
+  usdCeiling,
+  usdFrom,
+  type WaitingShape,
+} from './hardware.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
 import {
   type ActiveShape,
@@ -121,6 +132,7 @@ export const deployment = z
     region: orNull(z.string()).meta({ description: 'null: any.' }),
     hardware: z.array(shownChoice).meta({ description: 'In order of preference; the first is also shown above.' }),
     max_hourly_usd: orNull(usd).meta({ description: 'What an hour may cost; null: no ceiling.' }),
+    queue: orNull(queue).meta({ description: 'Where it stands in the queue for hardware; null: it waits for none.' }),
     runs_on: z.array(runsOn).meta({ description: 'The hardware that its replicas really have.' }),
     replicas: z.int().meta({ description: 'How many there are while awake, at least.' }),
     engine,
@@ -233,6 +245,7 @@ export interface DeploymentShape {
   }
   /** The choices of the spec with their prices. */
   choices: (WantedShape & { price: MicroUsd; skipped: string | null })[]
+  waiting: WaitingShape | null
   runsOn: { gpuType: string; gpuCount: number; region: string; emulated: boolean; replicas: number; price: MicroUsd }[]
   phase: Phase
   reason: Reason | null
@@ -264,6 +277,7 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     gpu_count: first?.gpuCount ?? 0,
     region: first?.region ?? null,
     ...renderHardware(view),
+    queue: view.waiting === null ? null : renderQueue(view.waiting),
     replicas: view.spec.replicas,
     engine: renderEngine(view.spec),
     status: nativeStatus[view.phase],
