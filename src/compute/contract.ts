@@ -50,7 +50,8 @@ export interface Exit {
 }
 
 export type Observation =
-  | { state: 'pending'; detail: string }
+  /** `phase`: which part of the start it is in; absent = its files. */
+  | { state: 'pending'; detail: string; phase?: 'hardware' | 'files' }
   | { state: 'running'; address: string; port: number; startedAt: number }
   | { state: 'exited'; exit: Exit }
   | { state: 'not_found' }

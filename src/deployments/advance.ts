@@ -48,7 +48,7 @@ function starting(still: Advance, now: number, settings: PlanSettings): Advance 
       becameReady: true,
     }
   }
-  const begun = probe?.state === 'not_ready' ? probe.phase : seen?.state === 'pending' ? 'files' : null
+  const begun = probe?.state === 'not_ready' ? probe.phase : seen?.state === 'pending' ? (seen.phase ?? 'files') : null
   const noted =
     begun !== null && replica.startPhases[begun] === undefined
       ? apply(still, { startPhases: { ...replica.startPhases, [begun]: now } }, null)
