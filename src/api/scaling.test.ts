@@ -37,6 +37,7 @@ test('created without a word about replicas: 1 to 2; with a number: exactly that
     cooldown_seconds: 300,
     target_concurrency: null,
     inactive_timeout_minutes: 0,
+    cold_start_target_seconds: null,
     desired_replicas: 1,
     ready_replicas: 0,
   })
@@ -205,6 +206,7 @@ const wrong: [what: string, body: unknown, says: RegExp][] = [
   ['no concurrency', { target_concurrency: 0 }, /target_concurrency: must be at least 1; seen: 0/],
   ['null', { scale_to_zero: null }, /scale_to_zero: must be true or false; seen: null/],
   ['minus one minute', { inactive_timeout_minutes: -1 }, /inactive_timeout_minutes: must be at least 0/],
+  ['less than no cold start', { cold_start_target_seconds: -1 }, /cold_start_target_seconds: must be at least 0/],
   [
     'zero without autoscaling',
     { autoscaling_enabled: false, min_replicas: 0 },

@@ -22,6 +22,8 @@ export interface ScalingPolicy {
   targetConcurrency: number | null
   /** Quiet time before it is stopped, and stays so; 0 = never. */
   inactiveTimeoutMinutes: number
+  /** A start that takes longer is told as missed; null = as the server has it, 0 = none is. */
+  coldStartTargetSeconds: number | null
 }
 
 export interface ScalingLimits {
@@ -41,6 +43,7 @@ export const defaultScaling: ScalingPolicy = {
   cooldownSeconds: 300,
   targetConcurrency: null,
   inactiveTimeoutMinutes: 0,
+  coldStartTargetSeconds: null,
 }
 
 /** Exactly `replicas`, for ever. */

@@ -169,7 +169,7 @@ test('a start: loading, then ready, is told as it happens; a start that is not w
   seen.set('rep_a', running)
   watcher.follow('dep_a', [replica('rep_a', 'starting')])
   await tells('loading')
-  watcher.follow('dep_a', [replica('rep_a', 'starting', { startPhases: { load: 1 } })])
+  watcher.follow('dep_a', [replica('rep_a', 'starting', { startPhases: { hardware: 1, load: 1 } })])
   const before = probes
   await until(clock, 'more probes', 5_000, () => probes > before + 3)
   assert.equal(told.length, 1, 'nothing new')

@@ -65,6 +65,7 @@ const limits = {
   answerMs: 1e9,
   chunkMs: 1e9,
   maxAnswerBytes: 10_000,
+  drainStreams: false,
 }
 /** Promises that may have to be kept one after the other until nothing moves any more. */
 const turnsOfThePen = 40
@@ -116,6 +117,7 @@ class OneGateway {
       clock: this.#clock,
       deadlines,
       log: silentLog,
+      metering: null,
       onSettle: (settled) => {
         const before = this.view.requests[settled.requestId]
         if (typeof before === 'number') throw new Error(`${settled.requestId} is answered twice`)

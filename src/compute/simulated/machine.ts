@@ -45,10 +45,11 @@ export function observationOf(machine: Machine, now: number, place: { address: s
   const { exit, engine, hardwareAt, port = place.port } = machine
   if (exit !== null) return { state: 'exited', exit }
   if (engine === null) return { state: 'pending', detail: 'Nobody asked for this machine.' }
-  if (now < hardwareAt) return { state: 'pending', detail: 'Its machine is being made.' }
+  if (now < hardwareAt) return { state: 'pending', detail: 'Its machine is being made.', phase: 'hardware' }
   const { startsAt } = engine.fate
-  if (now < startsAt || port === null) return { state: 'pending', detail: 'Its files are being placed.' }
-  return { state: 'running', address: place.address, port, startedAt: startsAt }
+  const began = { files: hardwareAt }
+  if (now < startsAt || port === null) return { state: 'pending', detail: 'Its files are being placed.', began }
+  return { state: 'running', address: place.address, port, startedAt: startsAt, began }
 }
 
 /** How its engine ended by itself. */
