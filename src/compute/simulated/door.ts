@@ -23,6 +23,7 @@ export interface Calls {
   offers: []
   place: [order: Order]
   observe: [id: ReplicaId]
+  observeAll: [ids: ReplicaId[]]
   list: []
   delete: [id: ReplicaId, options: { graceSeconds?: number }]
   logs: [id: ReplicaId, lines: number]
@@ -78,6 +79,7 @@ export class Door {
       offers: () => compute.offers(),
       place: (order) => compute.place(order),
       observe: (id) => compute.observe(id),
+      observeAll: async (ids) => [...(await compute.observeAll(ids)).values()],
       list: () => compute.list(),
       delete: (id, options) => compute.delete(id, options),
       logs: (id, lines) => compute.logs(id, lines),

@@ -115,6 +115,17 @@ export class SimulatedCompute implements ComputeDriver {
     return machine === undefined ? { state: 'not_found' } : observationOf(machine, now, this.#options.place())
   }
 
+  async observeAll(ids: readonly ReplicaId[]): Promise<Map<ReplicaId, Observation>> {
+    const now = await this.#enter('observe')
+    const place = this.#options.place()
+    return new Map(
+      ids.map((id) => {
+        const machine = this.#machines.get(id)
+        return [id, machine === undefined ? { state: 'not_found' } : observationOf(machine, now, place)]
+      }),
+    )
+  }
+
   async list(): Promise<ReplicaId[]> {
     await this.#enter('list')
     return [...this.#machines.keys()]

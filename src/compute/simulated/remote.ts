@@ -17,6 +17,8 @@ import { launchOf } from './provider.ts'
 
 const silentWithinMs = 120_000
 const connectionsMaximum = 64
+/** Replicas in one question: within what the door reads. */
+const idsAtOnce = 10_000
 export const engineAddress = '127.0.0.1'
 
 /** Where a provider says in its folder how it is reached. */
@@ -46,6 +48,16 @@ export class RemoteSimulatedCompute implements ComputeDriver {
 
   observe(id: ReplicaId): Promise<Observation> {
     return this.#call('observe', id)
+  }
+
+  async observeAll(ids: readonly ReplicaId[]): Promise<Map<ReplicaId, Observation>> {
+    const all = new Map<ReplicaId, Observation>()
+    for (let from = 0; from < ids.length; from += idsAtOnce) {
+      const some = ids.slice(from, from + idsAtOnce)
+      const seen: Observation[] = await this.#call('observeAll', some)
+      for (const [at, id] of some.entries()) all.set(id, seen[at]!)
+    }
+    return all
   }
 
   list(): Promise<ReplicaId[]> {
