@@ -58,6 +58,8 @@ runPart<ControlSetup>(async (setup, tell) => {
     scheduleWindowsMaximum: config['schedule.windows_maximum'],
     leaseWarningSeconds: config['lease.warning_seconds'],
     quotaGpus: config['quota.gpus'],
+    holdMaxSeconds: config['hold.max_seconds'],
+    startExpectedSeconds: config['start.expected_seconds'],
     wake: () => loop.wake(),
   }
   const app = makeApi({

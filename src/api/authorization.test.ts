@@ -41,6 +41,8 @@ const matrix: Record<string, Line> = {
   getSchedule: ofOneDeployment,
   putSchedule: { ...writesOneDeployment, body: () => ({ windows: [] }) },
   deleteSchedule: writesOneDeployment,
+  applyPreset: { ...writesOneDeployment, body: () => ({ preset: 'speed', keep_hardware: true }) },
+  listPresets: catalogue,
   wakeDeployment: writesOneDeployment,
   sleepDeployment: writesOneDeployment,
   explainDeployment: ofOneDeployment,

@@ -62,6 +62,8 @@ test('every route of the contract that exists now is in the document', () => {
       'GET /deployments/{id}/scaling/decisions',
       'GET /deployments/{id}/schedule',
       'PUT /deployments/{id}/schedule',
+      'PATCH /deployments/{id}/preset',
+      'GET /presets',
       'DELETE /deployments/{id}/schedule',
       'GET /deployments/{id}/explain',
       'GET /deployments/{id}/replicas',

@@ -84,6 +84,10 @@ export async function savePolicy(tx: Tx, deploymentId: string, policy: ScalingPo
   await tx.query('update deployments set scaling = $2 where id = $1', [deploymentId, JSON.stringify(policy)])
 }
 
+export async function savePreset(tx: Tx, deploymentId: string, preset: string): Promise<void> {
+  await tx.query('update deployments set preset = $2 where id = $1', [deploymentId, preset])
+}
+
 export interface ScaledRow
   extends Pick<DeploymentRow, 'id' | 'org_id' | 'spec' | 'scaling' | 'desired_replicas' | 'ready_replicas'> {
   /** The autoscaler's state; {} before its first look. */

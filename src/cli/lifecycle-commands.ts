@@ -4,11 +4,6 @@ import { examples, type Talk } from './command-parts.ts'
 import type { LifecycleVerb, VerbOptions } from './lifecycle.ts'
 import type { ScaleOptions } from './scale.ts'
 
-interface WaitOptions {
-  wait?: boolean
-  timeout: string
-}
-
 const verbs: Record<LifecycleVerb, { about: string; waits: string; timeout: string }> = {
   stop: {
     about: 'free the hardware of a deployment and end its cost; its settings stay',
@@ -29,6 +24,8 @@ const verbs: Record<LifecycleVerb, { about: string; waits: string; timeout: stri
   },
 }
 
+const allowDowntime = 'also where nobody answers for longer than requests are held'
+
 export function addLifecycle(program: Command, talk: Talk): void {
   for (const verb of Object.keys(verbs) as LifecycleVerb[]) {
     const { about, waits, timeout } = verbs[verb]
@@ -42,6 +39,7 @@ export function addLifecycle(program: Command, talk: Talk): void {
           (await import('./lifecycle.ts')).runVerb(session, verb, name, own),
         ),
       )
+    if (verb === 'restart') command.option('--allow-downtime', allowDowntime)
     if (verb === 'start' || verb === 'wake') command.option('--fail-fast', 'refuse rather than wait for hardware')
     examples(command, [
       [`paddock ${verb} starter`, ''],
@@ -56,11 +54,12 @@ function addRollback(program: Command, talk: Talk): void {
   const rollback = program
     .command('rollback <name>')
     .description('go back to the settings of an earlier revision')
-    .option('--to <revision>', 'which one; default: the newest before the current one that did not fail')
+    .option('--to <revision>', 'which one; default: the newest before the current one that worked')
+    .option('--allow-downtime', allowDowntime)
     .option('--wait', 'wait until it has taken over')
     .option('--timeout <time>', 'longest wait: 90s, 10m, 1h', '15m')
     .action(
-      talk(async (session, name: string, own: WaitOptions & { to?: string }) =>
+      talk(async (session, name: string, own: VerbOptions & { to?: string }) =>
         (await import('./lifecycle.ts')).rollback(session, name, own),
       ),
     )

@@ -29,7 +29,8 @@ export async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[
 
 async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
   const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
-  if (!row) return null
+  // A turn that stood still for long must not make anew what others have made, or removed, or given to another revision.
+  if (row?.phase !== 'planned' || !snapshot.revisions.some(({ id }) => id === row.revision_id)) return null
   try {
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
@@ -53,7 +54,7 @@ async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): 
 }
 
 function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow): ReplicaOrder {
-  const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id) ?? snapshot.deployment
+  const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id)!
   const engine = world.engines.get(spec.engine.type)
   if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
   const { files } = world.models.resolve(spec.modelId)

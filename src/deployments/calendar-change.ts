@@ -23,12 +23,17 @@ export interface MadeCalendar {
   expiresAt: Date | null | undefined
 }
 
-/** Throws Fault `invalid_request`. A schedule without windows is none. */
-export function makeCalendar(wish: CalendarWish, limits: ScheduleLimits, now: number): MadeCalendar {
+/** Throws Fault `invalid_request`; `prefix`: before the schedule's fields. A schedule without windows is none. */
+export function makeCalendar(
+  wish: CalendarWish,
+  limits: ScheduleLimits,
+  now: number,
+  prefix = 'schedule.',
+): MadeCalendar {
   const { expiresAt } = wish
   if (expiresAt && expiresAt.getTime() <= now)
     throw new Fault('invalid_request', `expires_at (${expiresAt.toISOString()}) is in the past.`)
-  const schedule = wish.schedule && makeSchedule(wish.schedule, limits, 'schedule.')
+  const schedule = wish.schedule && makeSchedule(wish.schedule, limits, prefix)
   return { schedule: schedule?.windows.length === 0 ? null : schedule, expiresAt }
 }
 

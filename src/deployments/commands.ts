@@ -15,6 +15,7 @@ import { makeCalendar } from './calendar-change.ts'
 import { keepCalendar } from './calendar-keep.ts'
 import { allowed, type DeploymentContext, forbidden } from './context.ts'
 import { onlyEmulated } from './place.ts'
+import { checkPresetHardware, withPreset } from './presets.ts'
 import { makeRoute } from './publish.ts'
 import { checkQuota } from './quota.ts'
 import { checkRoom } from './room.ts'
@@ -42,19 +43,23 @@ export class Deployments {
   }
 
   /** Throws Faults: forbidden, name_taken, quota_exceeded, model_not_supported, gpu_type_unknown … Returns at once, `starting`. */
-  async create(principal: Principal, wish: DeploymentWish, once: Once | null): Promise<DeploymentView> {
+  async create(principal: Principal, asked: DeploymentWish, once: Once | null): Promise<DeploymentView> {
     const { db, seal, clock } = this.#context
     if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
+    const wish = withPreset(asked, this.#context)
     const { policy: scaling, replicas } = firstScaling(wish, this.#context)
     const { spec, model } = makeSpec({ ...wish, replicas }, this.#context)
     const offers = await freeOffers(this.#context)
+    const { preset = null } = wish
+    if (preset !== null && asked.gpuType === undefined && asked.hardware === undefined)
+      checkPresetHardware(preset, offers, this.#context.hardware)
     const emulated = model.emulated || onlyEmulated(spec.hardware, offers)
     const { schedule = null, expiresAt = null } = makeCalendar(wish, this.#context, clock.now())
     const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
       await store.lockOrg(tx, principal.orgId)
       await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
       if (wish.failFast) checkRoom(spec, replicas, offers, this.#context.hardware)
-      const made = { spec, scaling, model, emulated, schedule, expires_at: expiresAt, preset: null }
+      const made = { spec, scaling, model, emulated, schedule, expires_at: expiresAt, preset }
       return this.#insert(tx, principal, wish.name, made)
     })
     this.#context.wake()

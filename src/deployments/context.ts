@@ -19,6 +19,10 @@ export interface DeploymentContext extends SpecContext, ScalingLimits, ScheduleL
   leaseWarningSeconds: number
   /** GPUs an org may hold. */
   quotaGpus: number
+  /** How long requests are held: a roll in place that is expected to take longer has to be allowed. */
+  holdMaxSeconds: number
+  /** How long a start takes when none was measured. */
+  startExpectedSeconds: number
   /** Tells the reconciler that something changed. */
   wake(): void
 }

@@ -81,7 +81,7 @@ function name(situation: Situation, { ready, silent, lack }: Seen): Named {
   return ['starting', 'starting', `${starting > 1 ? `${starting} replicas are` : 'A replica is'} starting.${also}`]
 }
 
-const lackCode = { hardware: 'capacity_short', ceiling: 'price_ceiling' } as const
+const lackCode = { hardware: 'capacity_short', spare: 'capacity_short', ceiling: 'price_ceiling' } as const
 
 /** Nobody to answer any more, or soon; whoever stopped it is named. */
 function atRest({ input, replicas }: Situation): Named {
@@ -124,6 +124,8 @@ function rollingMessage(situation: Situation, lack: Lack): string {
 function lackMessage({ target }: Situation, lack: NonNullable<Lack>): string {
   if (lack === 'ceiling')
     return `Another replica would cost more than max_hourly_usd allows ($${usdText(target?.ceiling ?? 0n)} an hour).`
+  if (lack === 'spare')
+    return 'It waits for a spare place: it would start where the only replica answers now, for longer than requests are held. Change it with allow_downtime: true if it may.'
   const wanted = target?.hardware.map((h) => `${h.gpuCount} × ${h.gpuType}`).join(' or ') ?? 'hardware'
   return `Waiting for ${wanted}: none is free. It starts as soon as something frees; fewer replicas or comparable hardware may start sooner.`
 }
@@ -157,7 +159,7 @@ function wakeAt({ input, replicas, retryAt, braked }: Situation, next: Next): nu
     if (phase === 'draining') at.push(now + Math.min(look.draining, settings.drainDeadlineMs))
     if (phase === 'deleting') at.push(now + look.deleting)
   }
-  if (next.lack === 'hardware') at.push(now + look.short)
+  if (next.lack === 'hardware' || next.lack === 'spare') at.push(now + look.short)
   if (!braked && input.deployment.desired === 'running' && retryAt > now) at.push(retryAt)
   return at.length === 0 ? null : Math.min(...at)
 }

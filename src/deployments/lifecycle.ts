@@ -1,6 +1,7 @@
 /** Use cases that change a deployment that exists: stop, start, restart, another spec, back to an earlier one. */
 import type { Once } from '../access/once.ts'
 import type { Principal } from '../access/permissions.ts'
+import type { Offer } from '../compute/contract.ts'
 import type { EventData } from '../events/catalogue.ts'
 import { record } from '../events/store.ts'
 import { canonical } from '../kernel/canonical.ts'
@@ -12,7 +13,8 @@ import { keepCalendar } from './calendar-keep.ts'
 import { setStoppedBy } from './calendar-store.ts'
 import { changeDeployment, type Write } from './change.ts'
 import { allowed, type DeploymentContext } from './context.ts'
-import { checkCeiling } from './prices.ts'
+import { checkDowntime } from './downtime.ts'
+import { checkCeiling, choicesOf } from './prices.ts'
 import { checkGrowth } from './quota.ts'
 import { checkRoom } from './room.ts'
 import { floorOf, policyOf } from './scaling.ts'
@@ -23,12 +25,23 @@ import * as store from './store.ts'
 
 /** A part of the spec; absent = as before. `undefined` = the default again. */
 export type SpecChange = Partial<
-  Omit<DeploymentWish, 'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast' | keyof CalendarWish>
+  Omit<
+    DeploymentWish,
+    'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast' | 'preset' | keyof CalendarWish
+  >
 >
+
+/** How a change is rolled. */
+export interface RollOptions {
+  /** It may leave nobody to answer for longer than requests are held. */
+  allowDowntime?: boolean
+}
 
 export interface RevisionView {
   number: number
   spec: DeploymentSpec
+  /** Share of the traffic, 0 … 100. */
+  weight: number
   /** The one that runs or is being rolled to. */
   current: boolean
   failed: boolean
@@ -76,42 +89,64 @@ export class Lifecycle {
   }
 
   /** New replicas of the same spec, rolled in without a gap where there is room. A stopped one is started. */
-  async restart(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
+  async restart(
+    principal: Principal,
+    idOrName: string,
+    once: Once | null = null,
+    options: RollOptions = {},
+  ): Promise<void> {
+    const free = await freeOffers(this.#context)
     await changeDeployment(this.#context, principal, idOrName, once, async (tx, locked, at) => {
       const { row } = await keepCalendar(this.#context, tx, locked, at)
-      const revision = await this.#addRevision(tx, row, row.spec, at)
+      const revision = await this.#addRevision(tx, row, { spec: row.spec, renew: true, free, ...options }, at)
       if (row.desired === 'stopped' || row.phase === 'failed') await bringBack(this.#context, tx, row, at)
       await event(tx, row, 'deployment.restart_asked', { by: principal.keyId, revision }, at)
     })
   }
 
-  /** Another spec = another revision, rolled to. Nothing changed = nothing done. Throws as `create` does. */
+  /**
+   * Another spec = another revision, rolled to. Nothing changed = nothing done. `alongside` is written before it and
+   * returns what it changed. Returns the names of all that changed. Throws as `create` does.
+   */
   async change(
     principal: Principal,
     idOrName: string,
-    change: SpecChange,
+    change: SpecChange | ((row: store.DeploymentRow) => SpecChange),
     once: Once | null = null,
-    alongside?: Write,
-  ): Promise<void> {
-    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
-      await alongside?.(tx, row, at)
+    { alongside, ...options }: RollOptions & { alongside?: Write<string[]> } = {},
+  ): Promise<string[]> {
+    const free = await freeOffers(this.#context)
+    return changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+      const others = (await alongside?.(tx, row, at)) ?? []
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
-      const { spec } = makeSpec(changedWish(after, change), this.#context)
+      const { spec } = makeSpec(changedWish(after, change instanceof Function ? change(row) : change), this.#context)
       const changed = changedFields(row.spec, spec)
-      if (changed.length === 0) return
+      if (changed.length === 0) {
+        if (options.allowDowntime) await store.allowInPlace(tx, row.id, row.revision)
+        return others
+      }
       await this.#checkGrowth(tx, after, spec)
-      const revision = await this.#addRevision(tx, row, spec, at)
+      const revision = await this.#addRevision(tx, after, { spec, free, ...options }, at)
       await event(tx, row, 'deployment.changed', { revision, by: principal.keyId, changed }, at)
+      return [...others, ...changed]
     })
   }
 
-  /** Rolls to an earlier revision's spec (default: the newest before the current that did not fail), as a new revision. */
-  async rollback(principal: Principal, idOrName: string, number?: number, once: Once | null = null): Promise<void> {
+  /** Rolls to an earlier revision's spec (default: the newest before the current that worked), as a new revision. */
+  async rollback(
+    principal: Principal,
+    idOrName: string,
+    number?: number,
+    once: Once | null = null,
+    options: RollOptions = {},
+  ): Promise<void> {
+    const free = await freeOffers(this.#context)
     await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       const revisions = await store.revisionsOf(tx, row.id)
+      const earlier = revisions.filter((r) => r.number < row.revision && !r.failed)
       const target =
         number === undefined
-          ? revisions.find((r) => r.number < row.revision && !r.failed)
+          ? (earlier.find((r) => r.proven) ?? earlier[0])
           : revisions.find((r) => r.number === number)
       if (!target)
         throw number === undefined
@@ -120,7 +155,7 @@ export class Lifecycle {
       if (target.number === row.revision) return
       checkCeiling(target.spec, floorOf(policyOf(row)), this.#context.hardware)
       await this.#checkGrowth(tx, row, target.spec)
-      await this.#addRevision(tx, row, target.spec, at)
+      await this.#addRevision(tx, row, { spec: target.spec, free, ...options }, at)
       await event(tx, row, 'revision.rolled_back', { from: row.revision, to: target.number, by: principal.keyId }, at)
     })
   }
@@ -131,6 +166,7 @@ export class Lifecycle {
     return revisions.map((r) => ({
       number: r.number,
       spec: r.spec,
+      weight: r.weight,
       current: r.number === row.revision,
       failed: r.failed,
       failedWhy: r.failed_why,
@@ -144,15 +180,59 @@ export class Lifecycle {
     await checkGrowth(tx, row.org_id, before, { ...before, spec }, this.#context)
   }
 
-  async #addRevision(tx: Tx, row: store.DeploymentRow, spec: DeploymentSpec, at: Date): Promise<number> {
-    const [newest] = await store.revisionsOf(tx, row.id)
-    const number = (newest?.number ?? 0) + 1
-    await store.insertRevision(tx, { id: newId('rev', this.#context.clock), deployment_id: row.id, number, spec }, at)
-    await store.setRevision(tx, row.id, number, spec, at)
+  /** `renew`: all replicas are replaced, also by the same. Throws Fault `downtime_not_allowed`. */
+  async #addRevision(
+    tx: Tx,
+    row: store.DeploymentRow,
+    to: RollOptions & { spec: DeploymentSpec; free: readonly Offer[]; renew?: boolean },
+    at: Date,
+  ): Promise<number> {
+    const { spec, free, renew = false } = to
+    const revisions = await store.revisionsOf(tx, row.id)
+    const kept = renew ? [] : await this.#runAlike(tx, row, spec, revisions)
+    const covered = kept.filter(({ phase }) => phase === 'ready').length >= row.desired_replicas
+    const asked = { spec, free, allowed: to.allowDowntime ?? false }
+    const roll = covered ? { inPlace: true, note: null } : await checkDowntime(tx, row, asked, this.#context)
+    const number = (revisions[0]?.number ?? 0) + 1
+    const id = newId('rev', this.#context.clock)
+    const proven = kept.some(({ ready_at }) => ready_at !== null)
+    await store.insertRevision(tx, { id, deployment_id: row.id, number, spec, proven, in_place: roll.inPlace }, at)
+    const says = [`Revision ${number} takes over.`, ...(roll.note === null ? [] : [roll.note])].join(' ')
+    await store.setRevision(tx, row.id, { number, spec, says }, at)
+    await store.adoptReplicas(
+      tx,
+      kept.map((replica) => replica.id),
+      id,
+    )
+    for (const { id: replica_id } of kept) await event(tx, row, 'replica.adopted', { replica_id, revision: number }, at)
     // What was given up stays down until somebody starts it, however its settings change.
     if (row.phase !== 'failed') await store.resetStarts(tx, row.id, 0)
     return number
   }
+
+  /** Replicas that run just as this spec has it, from a revision that is being rolled away from: they need no successor. */
+  async #runAlike(
+    tx: Tx,
+    row: store.DeploymentRow,
+    spec: DeploymentSpec,
+    revisions: readonly store.RevisionRow[],
+  ): Promise<store.ReplicaRow[]> {
+    const usable = choicesOf(spec, floorOf(policyOf(row)), this.#context.hardware).filter((c) => c.skipped === null)
+    const alike = new Set(revisions.filter((revision) => runsAlike(revision.spec, spec)).map(({ id }) => id))
+    const runs = ['starting', 'ready', 'draining']
+    return (await store.liveReplicasOf(tx, row.id)).filter(
+      ({ revision_id, phase, gpu_type, gpu_count }) =>
+        alike.has(revision_id) &&
+        runs.includes(phase) &&
+        usable.some((choice) => choice.gpuType === gpu_type && choice.gpuCount === gpu_count),
+    )
+  }
+}
+
+/** The same engine with the same model on the same choice of hardware; what it may cost changes no replica. */
+function runsAlike(a: DeploymentSpec, b: DeploymentSpec): boolean {
+  const running = ({ modelId, engine, hardware }: DeploymentSpec) => canonical({ modelId, engine, hardware })
+  return running(a) === running(b)
 }
 
 /** The wish that makes this spec again. `replicas` as the policy has them, for the price ceiling. */

@@ -32,6 +32,9 @@ export interface RouteSource {
     key: string
     /** Share of traffic of its revision. */
     weight: number
+    /** Of its revision. */
+    modelId: string
+    engine: Route['engine']
   }[]
 }
 
@@ -59,7 +62,10 @@ export function makeRoute(source: RouteSource): Route {
   const replicas = source.replicas.flatMap((r): RouteReplica[] => {
     if ((r.phase !== 'ready' && r.phase !== 'draining') || r.address === null || r.port === null) return []
     const state = r.silent ? 'draining' : r.phase
-    return [{ id: r.id, address: r.address, port: r.port, key: r.key, state, weight: r.weight }]
+    const servedName = r.modelId === deployment.modelId ? {} : { servedName: r.modelId }
+    const engine = r.engine === source.engine ? {} : { engine: r.engine }
+    const { id, address, port, key, weight } = r
+    return [{ id, address, port, key, state, weight, ...servedName, ...engine }]
   })
   return {
     deploymentId: deployment.id,

@@ -183,6 +183,34 @@ export async function patchReplica(tx: Tx, id: string, patch: ReplicaPatch): Pro
   await tx.query(`update replicas set ${sets.join(', ')} where id = $1`, values)
 }
 
+/** How long the latest replica of this model took to start: of this deployment, else of its org; null = none did. */
+export async function lastStartMs(
+  tx: Tx,
+  { id, org_id }: { id: string; org_id: string },
+  modelId: string,
+): Promise<number | null> {
+  const latest = (which: string) =>
+    tx.query<{ ms: string }>(
+      `select extract(epoch from replicas.ready_at) * 1000
+         - coalesce((replicas.start_phases->>'hardware')::bigint, extract(epoch from replicas.created_at) * 1000) as ms
+       from replicas join revisions on revisions.id = replicas.revision_id
+       where replicas.deployment_id in (${which}) and replicas.ready_at is not null and revisions.spec->>'modelId' = $2
+       order by replicas.ready_at desc limit 1`,
+      [which === own ? id : org_id, modelId],
+    )
+  const own = '$1'
+  // A few of them: each may have had many replicas.
+  const others = `select deployments.id from deployments
+    where deployments.org_id = $1 and deployments.spec->>'modelId' = $2 order by created_at desc limit 20`
+  const [found] = [...(await latest(own)), ...(await latest(others))]
+  return found === undefined ? null : Number(found.ms)
+}
+
+/** These replicas run as the revision has it: they are its own from now on. */
+export async function adoptReplicas(tx: Tx, ids: readonly string[], revisionId: string): Promise<void> {
+  await tx.query('update replicas set revision_id = $2 where id = any($1)', [ids, revisionId])
+}
+
 /** The provider acknowledged the create. */
 export async function markStarted(tx: Tx, id: string, at: Date): Promise<void> {
   await tx.query(`update replicas set phase = 'starting', started_at = $2 where id = $1 and phase = 'planned'`, [

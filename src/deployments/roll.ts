@@ -24,8 +24,14 @@ export function leave(situation: Situation, why: string[]): Map<string, ReplicaP
   const { input, replicas } = situation
   const { now, deployment, settings } = input
   const patches = new Map<string, ReplicaPatch>()
+  let again = missingOf(situation)
   for (const replica of replicas) {
     if (replica.phase !== 'draining') continue
+    // Wanted again: it serves sooner than any other, also when nothing is left on it.
+    if (again > 0 && canServeAgain(situation, replica)) {
+      again -= 1
+      continue
+    }
     const overdue = replica.drainAt !== null && now - replica.drainAt >= settings.drainDeadlineMs
     if (!replica.drained && !overdue && deployment.desired !== 'deleted') continue
     patches.set(replica.id, { phase: 'deleting', endedAt: replica.endedAt ?? now })
@@ -59,6 +65,12 @@ function stayingOf(situation: Situation, leaving?: ReadonlyMap<string, ReplicaPa
   return { lost, good: all.filter((r) => !lost.includes(r)) }
 }
 
+/** Replicas of the revision that should run which are wanted and not there. */
+function missingOf(situation: Situation): number {
+  const { good } = stayingOf(situation)
+  return wantedReplicas(situation) - good.filter((r) => r.revisionId === situation.target?.id).length
+}
+
 /** Staying replicas beyond what is wanted: old revisions that were taken over, then not yet ready ones, then the youngest. */
 function surplus(situation: Situation): ReplicaView[] {
   const { lost, good } = stayingOf(situation)
@@ -86,8 +98,11 @@ function rank(replica: ReplicaView): number {
   return isAnswering(replica) ? 3 : 2
 }
 
-/** What keeps wanted replicas from being started: none is free, or another would cost more than the ceiling. */
-export type Lack = 'hardware' | 'ceiling' | null
+/**
+ * What keeps wanted replicas from being started: none is free, another would cost more than the ceiling, or a roll needs a
+ * spare place because nobody would answer meanwhile.
+ */
+export type Lack = 'hardware' | 'ceiling' | 'spare' | null
 
 export interface Arrival {
   actions: Action[]
@@ -130,7 +145,9 @@ export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>,
   const replaced = replaceInPlace(situation, leaving, lost.slice(0, short), why)
   if (placements.length === 0 && replaced.length === 0 && rolling) {
     const made = inPlace(situation, leaving, good, why)
-    return { ...given, actions: [...inherited, ...(made ?? [])], lack: made === null ? 'hardware' : null, asked: true }
+    return Array.isArray(made)
+      ? { ...given, actions: [...inherited, ...made], asked: true }
+      : { ...given, lack: made, asked: true }
   }
   const lack = replaced.length < short ? 'hardware' : null
   return { ...given, actions: [...actions, ...replaced], lack, asked: true }
@@ -138,6 +155,11 @@ export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>,
 
 function planned({ target }: Situation, placement: Placement, after: string | null): Action {
   return { do: 'plan_replica', revisionId: target!.id, placement, after }
+}
+
+function canServeAgain({ target }: Situation, replica: ReplicaView): boolean {
+  const alive = replica.seen?.state === 'running' && replica.unhealthySince === null
+  return replica.phase === 'draining' && alive && replica.revisionId === target?.id
 }
 
 /** Replicas that were draining serve again: nothing starts faster. */
@@ -150,8 +172,7 @@ function callOffDrains(
   const patches = new Map<string, ReplicaPatch>()
   for (const replica of situation.replicas) {
     if (patches.size >= missing) break
-    const alive = replica.phase === 'draining' && replica.seen?.state === 'running' && replica.unhealthySince === null
-    if (!alive || leaving.has(replica.id) || replica.revisionId !== situation.target?.id) continue
+    if (leaving.has(replica.id) || !canServeAgain(situation, replica)) continue
     patches.set(replica.id, { phase: 'ready', drainAt: null })
     why.push(`${replica.id} is wanted again: its drain is called off.`)
   }
@@ -202,18 +223,20 @@ function replaceInPlace(
     })
 }
 
-/** One at a time: an old replica drains, and the new one waits for its hardware. Null when that hardware does not suit. */
+/** One at a time: an old replica drains, and the new one waits for its hardware. Or why that cannot be. */
 function inPlace(
   situation: Situation,
   leaving: Map<string, ReplicaPatch>,
   staying: ReplicaView[],
   why: string[],
-): Action[] | null {
+): Action[] | 'hardware' | 'spare' {
   const { target } = situation
   if (staying.some((r) => r.revisionId === target!.id && r.phase !== 'ready')) return []
   const old = staying.filter((r) => r.revisionId !== target!.id && suits(situation, r))
   const victim = old.sort(leastUsefulFirst)[0]
-  if (!victim) return null
+  if (!victim) return 'hardware'
+  const others = staying.some((one) => one !== victim && isAnswering(one))
+  if (target!.inPlace === false && isAnswering(victim) && !others) return 'spare'
   why.push(`There is no spare hardware: ${victim.id} makes room for its successor.`)
   leaving.set(victim.id, farewell(situation, victim))
   return [planned(situation, victim.placement, victim.id)]

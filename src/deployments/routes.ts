@@ -15,6 +15,9 @@ export interface RouteReplica {
   state: 'ready' | 'draining'
   /** Share of traffic of this replica's revision, 0 … 100. */
   weight: number
+  /** What it serves where that is not what the route says: it belongs to another revision. */
+  servedName?: string
+  engine?: EngineType
 }
 
 export interface Route {
@@ -22,7 +25,7 @@ export interface Route {
   orgId: string
   name: string
   modelId: string
-  /** Name under which the engines serve the model. */
+  /** Name under which the engines of the current revision serve the model. */
   servedName: string
   engine: EngineType
   phase: Phase

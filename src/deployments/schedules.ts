@@ -32,7 +32,7 @@ export class Schedules {
 
   /** Counts at once. null = none. Throws Fault `invalid_request` that names every problem. */
   async put(principal: Principal, idOrName: string, wish: ScheduleWish | null): Promise<ScheduleView> {
-    const made = makeCalendar({ schedule: wish }, this.#context, this.#context.clock.now())
+    const made = makeCalendar({ schedule: wish }, this.#context, this.#context.clock.now(), '')
     await changeDeployment(this.#context, principal, idOrName, null, async (tx, row, at) => {
       await changeCalendar(this.#context, tx, row, made, { by: principal.keyId, at })
     })

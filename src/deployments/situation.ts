@@ -49,6 +49,8 @@ export interface PlanInput {
     failed: boolean
     /** A replica of it was ready: that others do not start is no reason to give it up. */
     proven: boolean
+    /** It may take the place of the only one that answers; absent = it may. */
+    inPlace?: boolean
   }[]
   /** All that are not gone. */
   replicas: ReplicaView[]

@@ -75,10 +75,10 @@ function planInput(
       starts: deployment.starts,
       stopped: stoppedOf(deployment),
     },
-    revisions: revisions.map(({ id, number, spec, failed, proven }) => {
+    revisions: revisions.map(({ id, number, spec, failed, proven, in_place: inPlace }) => {
       const choices = choicesOf(spec, floorOf(policyOf(deployment)), world.hardware)
       const hardware = choices.filter((c) => c.skipped === null)
-      return { id, number, hardware, ceiling: ceilingOf(spec), failed, proven }
+      return { id, number, hardware, ceiling: ceilingOf(spec), failed, proven, inPlace }
     }),
     replicas: replicas.map(({ id }) => views.get(id)!),
     offers: [],

@@ -5,6 +5,7 @@ import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { CalendarWish } from './calendar-change.ts'
 import type { Wanted } from './place.ts'
+import type { PresetName } from './presets.ts'
 import { checkCeiling } from './prices.ts'
 import type { ScalingPolicy } from './scaling.ts'
 
@@ -23,6 +24,8 @@ export interface DeploymentWish extends CalendarWish {
   maxHourlyUsd?: string
   replicas?: number
   scaling?: Partial<ScalingPolicy>
+  /** For what is not named otherwise. */
+  preset?: PresetName
   /** Refused, and not queued, unless all replicas wanted at first can start now. */
   failFast?: boolean
   /** Also without a policy: quiet time before it is stopped; 0 = never. */

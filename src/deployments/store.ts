@@ -57,6 +57,8 @@ export interface RevisionRow {
   failed_why: string | null
   /** A replica of it was ready once. */
   proven: boolean
+  /** It may take the place of the one before it while nothing else answers. */
+  in_place: boolean
   created_at: Date
 }
 
@@ -108,12 +110,15 @@ export async function insertDeployment(
 
 export async function insertRevision(
   tx: Tx,
-  row: Pick<RevisionRow, 'id' | 'deployment_id' | 'number' | 'spec'>,
+  row: Pick<RevisionRow, 'id' | 'deployment_id' | 'number' | 'spec'> &
+    Partial<Pick<RevisionRow, 'proven' | 'in_place'>>,
   at: Date,
 ): Promise<void> {
+  const { proven = false, in_place = true } = row
   await tx.query(
-    'insert into revisions (id, deployment_id, number, spec, weight, created_at) values ($1, $2, $3, $4, 100, $5)',
-    [row.id, row.deployment_id, row.number, json(row.spec), at],
+    `insert into revisions (id, deployment_id, number, spec, weight, proven, in_place, created_at)
+     values ($1, $2, $3, $4, 100, $5, $6, $7)`,
+    [row.id, row.deployment_id, row.number, json(row.spec), proven, in_place, at],
   )
 }
 
@@ -192,7 +197,7 @@ export async function askDelete(tx: Tx, id: string, at: Date): Promise<boolean> 
   return rows.length > 0
 }
 
-const revisionColumns = 'id, deployment_id, number, spec, weight, failed, failed_why, proven, created_at'
+const revisionColumns = 'id, deployment_id, number, spec, weight, failed, failed_why, proven, in_place, created_at'
 
 export async function revisionsOf(db: Db, deploymentId: string): Promise<RevisionRow[]> {
   const rows = await db.query<RevisionRow>(
@@ -311,6 +316,14 @@ export async function nextLookAt(db: Db): Promise<Date | null> {
   return rows[0]?.at ?? null
 }
 
+/** Somebody allows that the current revision goes in place. */
+export async function allowInPlace(tx: Tx, deploymentId: string, number: number): Promise<void> {
+  await tx.query('update revisions set in_place = true where deployment_id = $1 and number = $2', [
+    deploymentId,
+    number,
+  ])
+}
+
 /** A replica of it is ready. */
 export async function proveRevision(tx: Tx, revisionId: string): Promise<void> {
   await tx.query('update revisions set proven = true where id = $1 and not proven', [revisionId])
@@ -364,12 +377,19 @@ export async function resetStarts(tx: Tx, id: string, replicas: number): Promise
   )
 }
 
-export async function setRevision(tx: Tx, id: string, number: number, spec: DeploymentSpec, at: Date): Promise<void> {
+/** `says` about the roll, where there is one. */
+export async function setRevision(
+  tx: Tx,
+  id: string,
+  { number, spec, says }: { number: number; spec: DeploymentSpec; says: string },
+  at: Date,
+): Promise<void> {
   await tx.query(
     `update deployments set revision = $2, spec = $3,
        phase = case when phase in ('serving', 'scaling', 'degraded') then 'rolling' else phase end,
-       reason = case when phase in ('serving', 'scaling', 'degraded') then $4::jsonb else reason end where id = $1`,
-    [id, number, json(spec), json(reasonOf('rolling', at, `Revision ${number} takes over.`))],
+       reason = case when phase in ('serving', 'scaling', 'degraded', 'rolling') then $4::jsonb else reason end
+     where id = $1`,
+    [id, number, json(spec), json(reasonOf('rolling', at, says))],
   )
 }
 

@@ -310,15 +310,21 @@ function routeFor(
     contextTokens: engine ? contextTokens(world, snapshot) : 0,
     phase,
     reason,
-    replicas: replicas.map((r) => ({
-      id: r.id,
-      phase: r.phase,
-      silent: r.unhealthy_since !== null,
-      address: r.address,
-      port: r.port,
-      key: engineKey(world.seal, r.id),
-      weight: snapshot.revisions.find(({ id }) => id === r.revision_id)?.weight ?? 100,
-    })),
+    replicas: replicas.map((r) => {
+      const revision = snapshot.revisions.find(({ id }) => id === r.revision_id)
+      const { modelId, engine } = (revision ?? deployment).spec
+      return {
+        id: r.id,
+        phase: r.phase,
+        silent: r.unhealthy_since !== null,
+        address: r.address,
+        port: r.port,
+        key: engineKey(world.seal, r.id),
+        weight: revision?.weight ?? 100,
+        modelId,
+        engine: engine.type,
+      }
+    }),
   })
 }
 

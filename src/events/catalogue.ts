@@ -77,6 +77,10 @@ export const eventCatalogue = {
     region: text,
   }),
   'replica.ready': event('A replica answers.', { ...replica, start_ms: count, phases: z.record(text, z.number()) }),
+  'replica.adopted': event('A replica that ran before is one of a new revision with the same settings.', {
+    ...replica,
+    revision: count,
+  }),
   'replica.draining': event('A replica gets no new requests and finishes those it has.', replica),
   'replica.drain_called_off': event('A replica that was draining is wanted again and serves on.', replica),
   'replica.ended': event('An engine ended, by itself or because it did not answer.', {

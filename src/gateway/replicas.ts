@@ -6,7 +6,6 @@
  */
 import { Pool } from 'undici'
 import type { Route, RouteReplica, RouteTable } from '../deployments/routes.ts'
-import type { EngineType } from '../engines/contract.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
 import type { Log } from '../runtime/log.ts'
@@ -26,13 +25,30 @@ const longestProbePauseMs = 1_000
 const probeTimeoutMs = 2_000
 const probeBodyMaximumBytes = 64 * 1024
 
+/** The connections to one replica. */
+export type Connections = Pick<Pool, 'dispatch' | 'request' | 'close' | 'destroy'>
+export type Connect = (origin: string) => Connections
+
+function connectionPool(limits: ConnectionLimits): Connect {
+  return (origin) =>
+    new Pool(origin, {
+      connections: limits.maxConnections,
+      pipelining: 1,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      keepAliveTimeout: idleConnectionMs,
+      keepAliveMaxTimeout: idleConnectionMs,
+      connect: { timeout: limits.connectTimeoutMs, noDelay: true },
+    })
+}
+
 /** One replica. `stop` ends its probes. */
 export class Link implements ReplicaState {
   readonly id: string
   readonly deploymentId: string
   readonly authorization: string
   readonly origin: string
-  readonly pool: Pool
+  readonly pool: Connections
   readonly stop = new AbortController()
   inFlight = 0
   ejected = false
@@ -44,20 +60,12 @@ export class Link implements ReplicaState {
   /** It left the route table: its connections close with its last request. */
   gone = false
 
-  constructor(deploymentId: string, replica: RouteReplica, limits: ConnectionLimits) {
+  constructor(deploymentId: string, replica: RouteReplica, connect: Connect) {
     this.id = replica.id
     this.deploymentId = deploymentId
     this.authorization = `Bearer ${replica.key}`
     this.origin = originOf(replica)
-    this.pool = new Pool(this.origin, {
-      connections: limits.maxConnections,
-      pipelining: 1,
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      keepAliveTimeout: idleConnectionMs,
-      keepAliveMaxTimeout: idleConnectionMs,
-      connect: { timeout: limits.connectTimeoutMs, noDelay: true },
-    })
+    this.pool = connect(this.origin)
   }
 
   /** False once the replica of this id is somewhere else, or has another key. */
@@ -69,7 +77,7 @@ export class Link implements ReplicaState {
 export class Replicas {
   readonly #routes: RouteTable
   readonly #engines: Engines
-  readonly #limits: ConnectionLimits
+  readonly #connect: Connect
   readonly #clock: Clock
   readonly #deadlines: Deadlines
   readonly #log: Log
@@ -87,10 +95,12 @@ export class Replicas {
     clock: Clock
     deadlines: Deadlines
     log: Log
+    /** Default: over the network. */
+    connect?: Connect
   }) {
     this.#routes = parts.routes
     this.#engines = parts.engines
-    this.#limits = parts.limits
+    this.#connect = parts.connect ?? connectionPool(parts.limits)
     this.#clock = parts.clock
     this.#deadlines = parts.deadlines
     this.#log = parts.log
@@ -103,7 +113,7 @@ export class Replicas {
   enter(route: Route, replica: RouteReplica): Link {
     let link = this.#links.get(replica.id)
     if (link === undefined) {
-      link = new Link(route.deploymentId, replica, this.#limits)
+      link = new Link(route.deploymentId, replica, this.#connect)
       this.#links.set(replica.id, link)
       this.#watch(route.deploymentId)
     }
@@ -215,7 +225,8 @@ export class Replicas {
   }
 
   #engineOf(link: Link): EngineDialect | null {
-    const type: EngineType | undefined = this.#routes.byId(link.deploymentId)?.engine
+    const route = this.#routes.byId(link.deploymentId)
+    const type = route?.replicas.find(({ id }) => id === link.id)?.engine ?? route?.engine
     return (type && this.#engines.get(type)) ?? null
   }
 }

@@ -45,8 +45,18 @@ export const faultTable = {
   // 409: conflict with what is
   name_taken: meaning(409, 'Choose another name, or delete the deployment that holds it.'),
   conflict: meaning(409, 'Look at the current state and try again.'),
+  downtime_not_allowed: meaning(
+    409,
+    'Free a place for one more replica, or send allow_downtime: true.',
+    'Add hardware: a roll needs one spare place.',
+  ),
   idempotency_conflict: meaning(409, 'Use a new Idempotency-Key for a different request.'),
   quota_exceeded: meaning(409, 'Use fewer GPUs, stop another deployment, or ask the operator to raise the quota.'),
+  hardware_absent: meaning(
+    409,
+    'Send keep_hardware: true to keep the hardware as it is, or choose another preset or hardware.',
+    'Presets name h100 and mi300x; offer them, or let people keep their hardware.',
+  ),
   body_too_large: meaning(413, 'Send a smaller body.', 'gateway.max_body_bytes sets the limit.'),
   unsupported_media_type: meaning(415, 'Send Content-Type: application/json.'),
   // 422: valid, but impossible here

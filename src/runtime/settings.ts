@@ -64,6 +64,11 @@ export const settings = {
   'compute.prices': setting(prices, {}, 'USD per unit-hour by GPU type; overrides the catalogue.'),
   'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
   'start.deadline_seconds': setting(count(1, 86_400), 600, 'A start that takes longer counts as failed.'),
+  'start.expected_seconds': setting(
+    z.coerce.number().min(0.1).max(86_400),
+    60,
+    'How long a start is expected to take before one was measured.',
+  ),
   'start.brake_after': setting(count(1, 100), 5, 'Failed starts in a row after which a deployment is failed.'),
   'start.rollback_after': setting(
     count(1, 100),

@@ -10,7 +10,8 @@ import { trouble } from './script.ts'
 
 /** Paths of the door begin so; everything else on the port is for engines. */
 export const doorPath = '/simulated/'
-const bodyBytesMaximum = 1024 * 1024
+/** Enough to ask about a hundred thousand machines. */
+const bodyBytesMaximum = 4 * 1024 * 1024
 
 /** Where the door is and what opens it, as written in the data folder. */
 export interface DoorAddress {

@@ -119,7 +119,7 @@ export class SimulatedCompute implements ComputeDriver {
     const now = await this.#enter('observe')
     const place = this.#options.place()
     return new Map(
-      ids.map((id) => {
+      ids.map((id): [ReplicaId, Observation] => {
         const machine = this.#machines.get(id)
         return [id, machine === undefined ? { state: 'not_found' } : observationOf(machine, now, place)]
       }),

@@ -6,4 +6,6 @@ export const testLimits = {
   scheduleWindowsMaximum: 20,
   leaseWarningSeconds: 3_600,
   quotaGpus: 8,
+  holdMaxSeconds: 300,
+  startExpectedSeconds: 60,
 }

@@ -91,6 +91,7 @@ export class SimulatedEngine {
 
   /** Waits for a sequence. */
   async #begin(work: Work): Promise<void> {
+    this.#check(work)
     if (this.#waiting.length >= waitingMaximum) throw new Cut()
     this.#waiting.push(work)
     try {

@@ -15,6 +15,7 @@ import {
 } from './schedule.ts'
 import { nativeStatus, nativeStatuses } from './status.ts'
 
+export const presetNames = ['speed', 'latency', 'cost', 'balanced'] as const
 export const engineTypes = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang', 'simulated'] as const
 type NamedEngine = Exclude<(typeof engineTypes)[number], 'auto'>
 
@@ -46,7 +47,7 @@ export const createDeployment = z
       example: 'paddock/starter',
     }),
     gpu_type: plainText(60).optional().meta({
-      description: 'A `gpu_type` from `GET /gpu-types`; required unless there is `hardware`.',
+      description: 'A `gpu_type` from `GET /gpu-types`; required unless there is `hardware` or a preset.',
       example: 'cpu',
     }),
     gpu_count: z.int().min(1).max(1000).optional().meta({ description: 'Units per replica; default 1.', example: 1 }),
@@ -61,15 +62,22 @@ export const createDeployment = z
     scaling: changeScaling.optional(),
     inactive_timeout_minutes: changeScaling.shape.inactive_timeout_minutes,
     ...calendarFields,
+    preset: z.enum(presetNames).optional().meta({
+      description:
+        'Scaling, and hardware unless it is named, as a preset of `GET /presets` has them. What is named here goes before it.',
+    }),
     fail_fast: z.boolean().optional().meta({
       description: '`true`: 503, and nothing is created, unless all replicas that are wanted at first can start now.',
     }),
   })
   // Also when other fields are wrong, so that everything is said at once.
-  .refine((body) => body.gpu_type !== undefined || body.hardware !== undefined, {
-    path: ['gpu_type'],
-    when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value),
-  })
+  .refine(
+    ({ gpu_type, hardware, preset }) => gpu_type !== undefined || hardware !== undefined || preset !== undefined,
+    {
+      path: ['gpu_type'],
+      when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value),
+    },
+  )
   .meta({ id: 'CreateDeployment', example: { name: 'my-first', model_id: 'paddock/starter', gpu_type: 'cpu' } })
 export type CreateDeployment = z.input<typeof createDeployment>
 
@@ -146,6 +154,7 @@ export type Deployment = z.output<typeof deployment>
 
 /** A create request in our own words; absent stays absent. */
 export interface DeploymentWishShape extends CalendarShape {
+  preset?: (typeof presetNames)[number]
   name: string
   modelId: string
   gpuType?: string

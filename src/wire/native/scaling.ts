@@ -76,6 +76,11 @@ const ourWord = {
   inactive_timeout_minutes: 'inactiveTimeoutMinutes',
 } as const satisfies Record<keyof typeof wished, keyof ScalingShape>
 
+/** Our words → theirs. */
+export const wireNames: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries(ourWord).map(([theirs, ours]) => [ours, theirs]),
+)
+
 /** What is absent stays absent. */
 export function scalingFrom(body: z.output<typeof changeScaling>): Partial<ScalingShape> {
   const given = Object.entries(body).filter(([, value]) => value !== undefined)
