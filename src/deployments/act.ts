@@ -12,7 +12,7 @@ import type { TurnWorld } from './turn.ts'
 const actDeadlineMs = 60_000
 
 export type Outcome =
-  | { replicaId: string; result: 'started' }
+  | { replicaId: string; result: 'started'; row: store.ReplicaRow }
   | { replicaId: string; result: 'refused'; row: store.ReplicaRow; short: boolean; why: string }
 
 /** Calls the providers, all at once, each with a deadline. */
@@ -35,7 +35,7 @@ async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): 
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
     await within(world, driver.create(makeOrder(world, snapshot, row)))
-    return { replicaId, result: 'started' }
+    return { replicaId, result: 'started', row }
   } catch (error) {
     if (error instanceof ComputeError && (error.meaning === 'unavailable' || error.meaning === 'not_ready')) {
       world.log.warn({ replicaId, error: error.message }, 'the provider could not be asked to create a replica')

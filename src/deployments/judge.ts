@@ -15,6 +15,9 @@ interface Verdict {
   why: string[]
 }
 
+/** A start that the watcher follows. */
+export const startingLookMs = 10_000
+
 /**
  * How often a thing is looked at while it is in a state, ms. Changes of what started, runs or goes are the watcher's to
  * see, at once: these looks are for what it may miss.
@@ -22,7 +25,7 @@ interface Verdict {
 const look = {
   planned: 50,
   plannedSlow: 1_000,
-  starting: 10_000,
+  starting: startingLookMs,
   ready: 60_000,
   unhealthy: 1_000,
   draining: 250,

@@ -12,8 +12,9 @@ import type { Log } from '../runtime/log.ts'
 import type { Tx } from '../store/database.ts'
 import { type Lease, release, wake, withLease } from '../store/leases.ts'
 import { act, type Outcome } from './act.ts'
+import { startingLookMs } from './judge.ts'
 import { lookAgainAt } from './look-again.ts'
-import { engineKey } from './observe.ts'
+import { engineKey, viewOf } from './observe.ts'
 import { hasRoom } from './place.ts'
 import { type Action, type Plan, plan } from './plan.ts'
 import { emulatedNow, makeRoute, sameRoute } from './publish.ts'
@@ -63,7 +64,7 @@ export async function takeTurn(world: TurnWorld, lease: Lease, { snapshot, resul
   world.follow(lease.id, followed({ snapshot, result }))
   const calls = [...created, ...result.actions.filter((action) => action.do === 'create' || action.do === 'delete')]
   if (calls.length === 0) return
-  await applyOutcomes(world, lease, snapshot, await act(world, snapshot, calls))
+  await applyOutcomes(world, lease, { snapshot, result }, await act(world, snapshot, calls))
 }
 
 /** True when a turn would write nothing and call nobody. */
@@ -75,7 +76,7 @@ export function isQuiet(world: TurnWorld, { snapshot, result }: Decided): boolea
   return sameRoute(route, routeFor(world, snapshot, verdict, replicas))
 }
 
-/** The replicas as the plan leaves them. New ones are followed from the turn that finds them started. */
+/** The replicas as the plan leaves them; new ones are followed once they are started. */
 export function followed({ snapshot, result }: Decided): Followed[] {
   const patches = new Map(result.actions.flatMap((a) => (a.do === 'update' ? [[a.replicaId, a.patch] as const] : [])))
   return snapshot.input.replicas.map((view, at) => ({
@@ -333,18 +334,30 @@ function contextTokens(world: TurnWorld, { deployment }: Snapshot): number {
   return engine.maxModelLen ?? world.models.all().find((m) => m.id === deployment.spec.modelId)?.contextSize ?? 0
 }
 
-async function applyOutcomes(world: TurnWorld, lease: Lease, snapshot: Snapshot, outcomes: Outcome[]): Promise<void> {
+async function applyOutcomes(world: TurnWorld, lease: Lease, decided: Decided, outcomes: Outcome[]): Promise<void> {
   const at = new Date(world.clock.now())
-  await world.db.tx(async (tx) => {
+  const started = outcomes.flatMap((outcome) => (outcome.result === 'started' ? [outcome.row] : []))
+  const isHeld = await world.db.tx(async (tx) => {
     const held = await withLease(tx, lease, async () => {
       for (const outcome of outcomes) {
         if (outcome.result === 'started') await store.markStarted(tx, outcome.replicaId, at)
-        else await applyRefusal(tx, snapshot, outcome, at)
+        else await applyRefusal(tx, decided.snapshot, outcome, at)
       }
     })
-    // What was started or refused is looked at again at once; a removal at the time that the plan set.
-    if (held) await release(tx, lease, outcomes.length > 0 ? at.getTime() : null)
+    // What was refused is looked at again at once, what was started by the watcher; a removal at the time that the plan
+    // set.
+    const refused = outcomes.length > started.length
+    const nextAt = refused ? at.getTime() : started.length > 0 ? at.getTime() + startingLookMs : null
+    if (held) await release(tx, lease, nextAt)
+    return held
   })
+  if (isHeld && started.length > 0)
+    world.follow(lease.id, [...followed(decided), ...started.map((row) => newlyFollowed(decided.snapshot, row, at))])
+}
+
+function newlyFollowed(snapshot: Snapshot, row: store.ReplicaRow, at: Date): Followed {
+  const view = viewOf({ ...row, phase: 'starting', started_at: at }, [], at.getTime())
+  return { view, provider: row.provider, engine: engineOf(snapshot, row.revision_id) }
 }
 
 /** Nothing was started. Short of hardware is waiting; anything else counts as a failed start. */
