@@ -19,7 +19,7 @@ type Report = (measured: Measured) => void
 
 const usual = { sizes: [1_000, 3_000, 10_000], idleSeconds: 15, events: 100 }
 const quick = { sizes: [50, 100], idleSeconds: 3, events: 10 }
-const eventEveryMs = 100
+const eventEveryMs = 200
 const settleMs = 2_000
 const targets = { resyncSeconds: 10, eventMs: 1_000, growth: 1.3 }
 
