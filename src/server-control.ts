@@ -2,6 +2,7 @@
 import { chmodSync, rmSync } from 'node:fs'
 import { createAdaptorServer } from '@hono/node-server'
 import { Access } from './access/commands.ts'
+import { journalReports } from './access/gateways.ts'
 import { makeApi } from './api/app.ts'
 import { Scaling } from './autoscaling/commands.ts'
 import { Autoscaler } from './autoscaling/loop.ts'
@@ -23,6 +24,8 @@ import type { Config } from './runtime/settings.ts'
 import { runPart } from './server-child.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
 import { type Database, openDatabase } from './store/database.ts'
+import { journalGauges } from './usage/gauges.ts'
+import { keepLedger } from './usage/loop.ts'
 
 runPart<ControlSetup>(async (setup, tell) => {
   const { config } = setup
@@ -52,14 +55,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   )
   const context = {
     ...parts,
-    replicasMaximum: config.replicas_maximum,
-    cooldownMinimumSeconds: config['autoscaling.cooldown_minimum_seconds'],
-    idleTimeoutMinimumSeconds: config['autoscaling.idle_timeout_minimum_seconds'],
-    scheduleWindowsMaximum: config['schedule.windows_maximum'],
-    leaseWarningSeconds: config['lease.warning_seconds'],
-    quotaGpus: config['quota.gpus'],
-    holdMaxSeconds: config['hold.max_seconds'],
-    startExpectedSeconds: config['start.expected_seconds'],
+    ...limitsOf(config),
     wake: () => loop.wake(),
   }
   const app = makeApi({
@@ -72,6 +68,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     config: { publicUrl: setup.publicUrl },
     version,
     ready: () => ready(db),
+    gauges: journalGauges(() => journalReports(db, clock.now())),
   })
   const server = await listen(app.fetch, setup.socketPath)
   const stopping = new AbortController()
@@ -82,6 +79,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     loop.sweepForever(stopping.signal),
     autoscaler.run(stopping.signal),
     calendar.run(stopping.signal),
+    keepLedger({ db, clock, log, retentionDays: config['usage.retention_days'] }, stopping.signal),
   ]
   tell({ kind: 'ready' })
   return {
@@ -93,6 +91,19 @@ runPart<ControlSetup>(async (setup, tell) => {
     },
   }
 })
+
+function limitsOf(config: Config) {
+  return {
+    replicasMaximum: config.replicas_maximum,
+    cooldownMinimumSeconds: config['autoscaling.cooldown_minimum_seconds'],
+    idleTimeoutMinimumSeconds: config['autoscaling.idle_timeout_minimum_seconds'],
+    scheduleWindowsMaximum: config['schedule.windows_maximum'],
+    leaseWarningSeconds: config['lease.warning_seconds'],
+    quotaGpus: config['quota.gpus'],
+    holdMaxSeconds: config['hold.max_seconds'],
+    startExpectedSeconds: config['start.expected_seconds'],
+  }
+}
 
 function decideSettings(config: Config): DecideSettings {
   return {
@@ -107,6 +118,13 @@ function decideSettings(config: Config): DecideSettings {
 function planSettings(config: Config) {
   return {
     startDeadlineMs: config['start.deadline_seconds'] * 1000,
+    phaseDeadlineMs: {
+      hardware: config['start.hardware_deadline_seconds'] * 1000,
+      files: config['start.files_deadline_seconds'] * 1000,
+      load: config['start.load_deadline_seconds'] * 1000,
+      warmup: config['start.warmup_deadline_seconds'] * 1000,
+    },
+    coldStartTargetSeconds: config['start.cold_start_target_seconds'],
     brakeAfter: config['start.brake_after'],
     rollbackAfter: config['start.rollback_after'],
     backoffMs: config['start.backoff_seconds'] * 1000,

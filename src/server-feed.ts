@@ -6,11 +6,11 @@
 import type { GatewayReport } from './access/gateways.ts'
 import type { Keyring, KeyringEntry } from './access/keyring.ts'
 import type { Route, RouteTable } from './deployments/routes.ts'
-import type { SettledRequest } from './gateway/exchange.ts'
 import { loadSnapshot, saveSnapshot } from './gateway/snapshot.ts'
 import type { Clock } from './runtime/clock.ts'
 import type { Log } from './runtime/log.ts'
 import { DemandCounts } from './usage/demand.ts'
+import type { SettledRequest } from './usage/request.ts'
 
 const reportEveryMs = 1_000
 const usedEveryMs = 5_000

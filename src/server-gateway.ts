@@ -10,6 +10,7 @@ import { systemClock as clock } from './runtime/clock.ts'
 import { makeLog } from './runtime/log.ts'
 import { runPart } from './server-child.ts'
 import { Feed, type FeedSource } from './server-feed.ts'
+import { type Metering, startMetering } from './server-metering.ts'
 import type { GatewaySetup } from './server-parts.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { currentVersions, demandChannel, notifyNow, tablesChannel } from './store/tables.ts'
@@ -20,9 +21,10 @@ runPart<GatewaySetup>(async (setup, tell) => {
   const log = makeLog(setup.config['log.level'], 'gateway')
   const db = openDatabase({ connection: setup.connection, name: 'paddock gateway', log: (line) => log.warn({}, line) })
   const tables = { keyring: new Keyring(), routes: new RouteTable() }
+  const metering = await startMetering({ config: setup.config, folder: setup.journalFolder, db, log })
   const feed = new Feed({
     id: setup.id,
-    source: sourceOf(db),
+    source: sourceOf(db, metering),
     tables,
     clock,
     log,
@@ -40,6 +42,7 @@ runPart<GatewaySetup>(async (setup, tell) => {
     settings: setup.config,
     clock,
     log,
+    metering: metering.journal,
     onSettle: (settled) => feed.settled(settled),
     onHold: (deploymentId) => feed.holds(deploymentId),
     trust: () => feed.distrust(),
@@ -52,6 +55,7 @@ runPart<GatewaySetup>(async (setup, tell) => {
   return {
     stop: async () => {
       await gateway.close({ drainMs })
+      await metering.stop()
       stopping.abort()
       await fed
       await feed.leave()
@@ -60,13 +64,13 @@ runPart<GatewaySetup>(async (setup, tell) => {
   }
 })
 
-function sourceOf(db: Database): FeedSource {
+function sourceOf(db: Database, metering: Metering): FeedSource {
   return {
     versions: () => currentVersions(db),
     keyringSince: (version) => keyringSince(db, version),
     routesSince: (version) => routesSince(db, version),
     onPublished: (look) => db.listen(tablesChannel, look),
-    report: (state, now) => report(db, state, now),
+    report: (state, now) => report(db, { ...state, journal: metering.report() }, now),
     announce: () => notifyNow(db, demandChannel),
     markUsed: (usedAt) => markUsed(db, usedAt),
     unregister: (id, lastReportAt) => unregister(db, id, lastReportAt),

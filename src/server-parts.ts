@@ -32,6 +32,7 @@ export interface GatewaySetup {
   port: number
   controlSocketPath: string
   snapshotPath: string
+  journalFolder: string
 }
 
 /** What the simulated fleet's process is made of. */

@@ -2,13 +2,14 @@
  * A simulated fleet: the provider of compute/simulated with the engines of engines/simulated, in this process. As a
  * server both are behind one port: the provider's door, and the engines, told apart by their keys.
  */
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
 import { join } from 'node:path'
 import type { SimulatedType } from './compute/simulated/capacity.ts'
 import { Door, type DoorAddress, doorPath } from './compute/simulated/door.ts'
+import { Doorways, engineAddress, engineServer, listen } from './compute/simulated/doorways.ts'
 import { FileJournal } from './compute/simulated/journal.ts'
 import { SimulatedCompute, type SimulatedOptions } from './compute/simulated/provider.ts'
-import { doorFile, engineAddress } from './compute/simulated/remote.ts'
+import { doorFile } from './compute/simulated/remote.ts'
 import type { Script } from './compute/simulated/script.ts'
 import { EngineRoom } from './engines/simulated/room.ts'
 import type { Clock } from './runtime/clock.ts'
@@ -45,15 +46,18 @@ function assemble(
   makeDoor: (compute: SimulatedCompute) => Door | null,
 ): Simulation {
   const room = new EngineRoom(options.clock)
+  const doorways = options.script.ports === 'each' ? new Doorways(room.serve) : null
   let port = 0
   const compute = new SimulatedCompute({
     ...options,
     ...memory,
     room,
+    // Nobody asks the engines of one that will never listen.
+    doorways: () => (port !== 0 || memory.journal !== undefined ? doorways : null),
     place: () => ({ address: engineAddress, port }),
   })
   const door = makeDoor(compute)
-  const server = createServer({ noDelay: true, requestTimeout: 0, keepAliveTimeout: 120_000 }, (request, response) => {
+  const server = createServer(engineServer, (request, response) => {
     if (door !== null && request.url?.startsWith(doorPath)) door.serve(request, response)
     else room.serve(request, response)
   })
@@ -65,6 +69,7 @@ function assemble(
       return port
     },
     close: async () => {
+      doorways?.closeAll()
       if (port === 0) return
       const closed = new Promise<void>((done) => server.close(() => done()))
       server.closeAllConnections()
@@ -109,14 +114,4 @@ async function live(compute: SimulatedCompute, clock: Clock, signal: AbortSignal
     const ms = (compute.nextAt ?? now + lateMaximumMs) - now
     await clock.sleep(Math.min(lateMaximumMs, Math.max(leastPauseMs, ms)), signal)
   }
-}
-
-function listen(server: Server, port: number): Promise<number> {
-  return new Promise((listening, failed) => {
-    server.once('error', failed)
-    server.listen({ host: engineAddress, port }, () => {
-      server.off('error', failed)
-      listening((server.address() as { port: number }).port)
-    })
-  })
 }

@@ -28,6 +28,7 @@ import { migrate } from './store/migrate.ts'
 
 /** Longest for each step of a clean stop; together under ten seconds. */
 const gatewayDrainMs = 3_000
+const gatewayLeaveMs = 1_000
 const controlStopMs = 2_000
 const enginesStopSeconds = 2
 /** Signals closer together than this are one. */
@@ -189,6 +190,7 @@ class Supervisor {
       port: this.#port,
       controlSocketPath: this.#controlSocket,
       snapshotPath: join(dataFolder, 'gateway-snapshot.json'),
+      journalFolder: join(dataFolder, 'journal'),
     }
   }
 
@@ -241,7 +243,7 @@ class Supervisor {
   /** Gateway first (finish what is in flight), then control, engines, database. */
   async #shutDown(): Promise<void> {
     this.#stop.abort()
-    await this.#gateway.stop(gatewayDrainMs + 500)
+    await this.#gateway.stop(gatewayDrainMs + gatewayLeaveMs)
     await this.#control.stop(controlStopMs)
     if (!this.#config.keep_engines)
       await ownCompute(this.#config, this.#setup, this.#log)

@@ -56,7 +56,11 @@ export class Fleet {
     const script = join(root, 'script.json')
     writeFileSync(
       script,
-      JSON.stringify({ units: { [gpuType]: 1_000_000 }, start: { hardware_seconds: 0, files_seconds: 0 } }),
+      JSON.stringify({
+        ports: 'shared',
+        units: { [gpuType]: 1_000_000 },
+        start: { hardware_seconds: 0, files_seconds: 0 },
+      }),
     )
     const env = {
       PADDOCK_FLEET: 'simulated',

@@ -16,13 +16,16 @@ export interface GatewayReport {
   inFlight: Record<string, number>
   /** Deployment id → what is asked of it; its shape is that of usage/demand.ts. */
   demand: Record<string, unknown>
+  /** How its journal is. */
+  journal?: object
 }
 
 export async function report(db: Database, gateway: GatewayReport, now: number): Promise<void> {
   await db.query(
-    `insert into gateways (id, started_at, seen_at, keyring_version, routes_version, in_flight, demand)
-     values ($1, $2, $2, $3, $4, $5, $6)
-     on conflict (id) do update set seen_at = $2, keyring_version = $3, routes_version = $4, in_flight = $5, demand = $6`,
+    `insert into gateways (id, started_at, seen_at, keyring_version, routes_version, in_flight, demand, journal)
+     values ($1, $2, $2, $3, $4, $5, $6, $7)
+     on conflict (id) do update set
+       seen_at = $2, keyring_version = $3, routes_version = $4, in_flight = $5, demand = $6, journal = $7`,
     [
       gateway.id,
       new Date(now),
@@ -30,6 +33,7 @@ export async function report(db: Database, gateway: GatewayReport, now: number):
       gateway.routesVersion,
       JSON.stringify(gateway.inFlight),
       JSON.stringify(gateway.demand),
+      JSON.stringify(gateway.journal ?? {}),
     ],
   )
 }
@@ -120,4 +124,12 @@ export async function demandReports(
   }>('select id, seen_at as "seenAt", demand, in_flight as "inFlight" from gateways')
   const { complete, fresh } = heard(rows, now)
   return { complete, gateways: fresh }
+}
+
+/** How the journals of the gateways that are heard of are; their shape is that of the gateway's metering. */
+export async function journalReports(
+  db: Database,
+  now: number,
+): Promise<{ id: string; journal: Record<string, unknown> }[]> {
+  return db.query('select id, journal from gateways where seen_at > $1 order by id', [new Date(now - silentAfterMs)])
 }

@@ -102,6 +102,8 @@ test('people have the last word: their stop stays, their start holds until the n
   const started = await post(`${id}/start`)
   assert.deepEqual([started.json.phase, started.json.schedule.active.overruled], ['starting', true])
   assert.equal((await world.call('GET', `/deployments/${id}/schedule`)).json.active.overruled, true)
+  const { why } = (await world.call('GET', `/deployments/${id}/explain`)).json
+  assert.match(why.join(' '), /Schedule: stop \(.* UTC\), until .*Z\. Somebody started it: it runs until then\./)
   await pass(1)
   assert.equal((await get(id)).phase, 'starting', 'nobody stops it again within the window')
   await post(`${id}/stop`)

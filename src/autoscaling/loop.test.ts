@@ -7,12 +7,13 @@ import { CalendarLoop } from '../deployments/calendar-loop.ts'
 import { Deployments } from '../deployments/commands.ts'
 import { days, type Override, type Schedule } from '../deployments/schedule.ts'
 import { Schedules } from '../deployments/schedules.ts'
+import { lockOrg } from '../deployments/store.ts'
 import { testLimits } from '../deployments/testing/limits.ts'
 import { availableEngines } from '../engines/registry.ts'
 import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue, starterModelId } from '../models/catalogue.ts'
 import { loadHardware } from '../models/hardware.ts'
-import { type Clock, systemClock } from '../runtime/clock.ts'
+import { type Clock, systemClock, until } from '../runtime/clock.ts'
 import { silentLog } from '../runtime/log.ts'
 import { Seal } from '../runtime/seal.ts'
 import { packageRoot } from '../runtime/self.ts'
@@ -242,4 +243,24 @@ test('five hundred held for one that sleeps: one start until it answers, whateve
       ],
     )
   }
+})
+
+test('it waits for the quota before it takes a row, as people’s changes do: neither waits for the other', async () => {
+  const id = await make('both', { scaleToZero: true, idleTimeoutSeconds: 5 })
+  await pass(9)
+  assert.equal(await desired(id), 0)
+  now += 1_000
+  await gateway({ [id]: { ...quiet, held: 1, lastAt: now } })
+  let ticking: Promise<void> = Promise.resolve()
+  await db.tx(async (tx) => {
+    await lockOrg(tx, operator.orgId)
+    ticking = autoscaler.tick()
+    await until(systemClock, 'the autoscaler waits', 10_000, async () => {
+      return (await db.query('select 1 from pg_locks where not granted', [])).length > 0
+    })
+    // Refused at once if the autoscaler had it.
+    await tx.query('select 1 from deployments where id = $1 for update nowait', [id])
+  })
+  await ticking
+  assert.equal(await desired(id), 1)
 })

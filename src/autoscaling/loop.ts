@@ -202,7 +202,9 @@ export class Autoscaler {
     memory.dueAt = 0
     const at = new Date(now)
     const cause = causeWords[decision.cause] ?? 'load'
-    const refusal = await db.tx(async (tx): Promise<string | null> => {
+    const outcome = await db.tx(async (tx): Promise<{ refused: string | null } | null> => {
+      // Before the row, as people's changes do: whoever holds rows never waits for the quota.
+      await deployments.lockOrg(tx, row.org_id)
       const locked = await deployments.lockDeployment(tx, row.id)
       if (locked?.desired !== 'running' || locked.desired_replicas !== row.desired_replicas) return null
       // A window began or ended, or another policy came meanwhile: the next look decides by that.
@@ -215,20 +217,21 @@ export class Autoscaler {
           scaling: policyOf(locked),
           desiredReplicas: locked.desired_replicas,
         }
-        await deployments.lockOrg(tx, locked.org_id)
         await checkGrowth(tx, locked.org_id, held, { ...held, desiredReplicas: decision.desired }, this.#context)
       } catch (error) {
         if (!(error instanceof Fault)) throw error
         if (memory.refused !== decision.desired)
           await insertDecision(tx, { ...change, to: locked.desired_replicas, why: `${decision.why} ${error.message}` })
-        return error.message
+        return { refused: error.message }
       }
       await setDesiredReplicas(tx, change)
       await saveState(tx, row.id, decision.state)
-      return null
+      return { refused: null }
     })
-    memory.refused = refusal === null ? null : decision.desired
-    if (refusal !== null) return
+    // Somebody was faster: nothing was written, so nothing is remembered.
+    if (outcome === null) return
+    memory.refused = outcome.refused === null ? null : decision.desired
+    if (outcome.refused !== null) return
     memory.state = decision.state
     this.#counted.delete(row.id)
     wake()

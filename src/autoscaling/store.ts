@@ -1,5 +1,6 @@
 /** The SQL of scaling. `setDesiredReplicas` is the one way in which the wanted number of a running deployment changes. */
 
+import { beginCold, endCold } from '../deployments/cold-store.ts'
 import type { ScalingPolicy } from '../deployments/scaling.ts'
 import type { DeploymentRow } from '../deployments/store.ts'
 import { record } from '../events/store.ts'
@@ -42,6 +43,8 @@ export async function setDesiredReplicas(tx: Tx, change: DesiredChange): Promise
        reason = case when phase = $4 then reason else $5 end where id = $1`,
     [row.id, to, at, phase, JSON.stringify(phase === 'asleep' || phase === 'waking' ? reasonOf(phase, at) : null)],
   )
+  if (to === 0) await endCold(tx, row.id)
+  if (from === 0 && row.desired === 'running') await beginCold(tx, row.id, cause === 'request' ? 'request' : 'wake', at)
   await insertDecision(tx, change)
   const base = { orgId: row.org_id, deploymentId: row.id, at }
   await record(tx, { ...base, type: 'deployment.scaled', data: { from, to, cause, why } })

@@ -1,6 +1,7 @@
 /** A deployment in the words of the command line: its row, its page, its short forms. Pure. */
 import type { Phase } from '../kernel/phase.ts'
 import type { Deployment } from '../wire/native/deployment.ts'
+import { calendarText } from './calendar.ts'
 import type { Colour } from './screen.ts'
 import type { Column } from './table.ts'
 import { padEnd } from './width.ts'
@@ -96,6 +97,8 @@ export function deploymentPage(d: Deployment, nowMs: number, paint: Paint): stri
     ['replicas', `${d.ready_replicas} of ${d.desired_replicas} ready`],
     ['engine', `${d.engine.type}${d.engine.version ? ` ${d.engine.version}` : ''}`],
     ['cost', `${usdShown(d.cost_usd)} so far, ${usdShown(d.hourly_cost_usd)}/hour now`],
+    ...calendarText(d, new Date(nowMs)),
+    ...(d.preset ? [['preset', d.preset] as [string, string]] : []),
     ['created', `${ageText(nowMs - Date.parse(d.created_at))} ago, ${d.created_at}`],
     ...(d.endpoint_url ? [['endpoint', d.endpoint_url] as [string, string]] : []),
   ]

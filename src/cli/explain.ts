@@ -22,6 +22,7 @@ export function explanationText(explanation: Explanation, now: Date, paint: Pain
     '',
     paint('bold', 'Why'),
     ...[...why, `Engine: ${explanation.engine_why}`].map((sentence) => `  ${oneLine(sentence)}`),
+    ...coldStartText(explanation.cold_start, paint),
     ...(explanation.next_look_at ? [`  ${nextLook(explanation.next_look_at, now)}`] : []),
     '',
     paint('bold', 'Replicas'),
@@ -30,6 +31,23 @@ export function explanationText(explanation: Explanation, now: Date, paint: Pain
     paint('bold', 'Recent events'),
     ...(events.length === 0 ? ['  none'] : events.slice(-eventsShown).map((event) => eventText(event, now))),
   ]
+}
+
+const fromWords: Record<NonNullable<Explanation['cold_start']>['from'], string> = {
+  create: 'its creation',
+  start: 'its start',
+  wake: 'its wake',
+  request: 'a request',
+  replica: 'its hardware',
+}
+
+function coldStartText(start: Explanation['cold_start'], paint: Paint): string[] {
+  if (start === null) return []
+  const waited = start.waited_ms === 0 ? '' : `, ${elapsedText(start.waited_ms)} before its hardware was asked for`
+  const took = `Last cold start: ${elapsedText(start.actual_ms)} from ${fromWords[start.from]} on${waited}.`
+  if (start.target_ms === null) return [`  ${took}`]
+  const target = `${elapsedText(start.target_ms)} is the target.`
+  return [`  ${took} ${start.missed ? paint('red', `MISSED: ${target}`) : `In time: ${target}`}`]
 }
 
 function nextLook(at: string, now: Date): string {

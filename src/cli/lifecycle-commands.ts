@@ -83,6 +83,9 @@ function addScale(program: Command, talk: Talk): void {
     .option('--inactive <time>', 'quiet time, in minutes, before it is stopped; 0: never')
     .addOption(new Option('--policy <policy>', 'what it follows').choices(['steps', 'target', 'slo']))
     .option('--concurrency <n>', 'requests at once that one replica carries well')
+    .option('--schedule <file>', 'windows of time, as JSON; "-": standard input')
+    .option('--no-schedule', 'take its schedule away')
+    .option('--expires <when>', 'end of its lease: 8h, 30d, 2027-01-31T18:00:00+01:00, or never')
     .option('--on', 'follow the load')
     .option('--off', 'do not: exactly --min replicas')
     .option('--wait', 'wait until as many are ready as wanted')
@@ -95,5 +98,6 @@ function addScale(program: Command, talk: Talk): void {
     ['paddock scale starter --min 1 --max 4', ''],
     ['paddock scale starter --to-zero --idle 10m', 'sleeps after ten quiet minutes'],
     ['paddock scale starter --replicas 3 --wait', 'three, whatever the load'],
+    ['paddock scale starter --schedule office-hours.json --expires 30d', 'by the clock'],
   ])
 }

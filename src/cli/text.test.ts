@@ -159,17 +159,18 @@ const replica: Explanation['replicas'][number] = {
     hardware: '2026-11-21T12:00:00.000Z',
     warmup: '2026-11-21T12:00:01.400Z',
   },
+  start_ms: { hardware: 400, load: 1000, warmup: 70 },
   exit: null,
 }
 
-test('the parts of a start follow from the moments at which they began', () => {
+test('the parts of a start, in their order, as the server measured them', () => {
   assert.deepEqual(startParts(replica), [
     { name: 'hardware', ms: 400, open: false },
     { name: 'load', ms: 1000, open: false },
-    { name: 'warm-up', ms: 100, open: false },
+    { name: 'warm-up', ms: 70, open: false },
   ])
   const starting = { ...replica, ready_at: null }
-  assert.deepEqual(startParts(starting).at(-1), { name: 'warm-up', ms: 0, open: true })
+  assert.deepEqual(startParts(starting).at(-1), { name: 'warm-up', ms: 70, open: true })
   assert.equal(startParts(starting, Date.parse('2026-11-21T12:00:03.400Z')).at(-1)?.ms, 2000)
 })
 
@@ -222,6 +223,16 @@ test('explain says why, how it started and what happened, harmlessly', () => {
     deployment,
     why: ['rep_1 ended: it died.'],
     engine_why: 'llamacpp, because the weights are gguf.',
+    cold_start: {
+      from: 'request',
+      at: replica.created_at,
+      replica_id: 'rep_1',
+      actual_ms: 61_500,
+      target_ms: 60_000,
+      missed: true,
+      waited_ms: 60_000,
+      start_ms: replica.start_ms,
+    },
     replicas: [
       replica,
       {
@@ -243,6 +254,7 @@ test('explain says why, how it started and what happened, harmlessly', () => {
     '  Engine: llamacpp, because the weights are gguf.',
     '  It is looked at again in 2.0 s.',
     'start: hardware 0.4 s · load 1.0 s · warm-up 0.1 s · ready after 1.5 s',
+    '  Last cold start: 1m 02s from a request on, 1m 00s before its hardware was asked for. MISSED: 1m 00s is the target.',
     '    ended: It died.',
     '      last words',
     'deployment.created name=demo',

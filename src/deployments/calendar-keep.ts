@@ -8,7 +8,7 @@ import { type CalendarAct, type CalendarView, calendarStep } from './calendar.ts
 import * as store from './calendar-store.ts'
 import type { DeploymentContext } from './context.ts'
 import { bringBack, stopDeployment } from './stop-start.ts'
-import { type DeploymentRow, deploymentById } from './store.ts'
+import { type DeploymentRow, deploymentById, touch } from './store.ts'
 
 /** How long until a start that was refused is tried again. */
 const refusedPauseMs = 30_000
@@ -66,6 +66,8 @@ async function perform(
       const range = override?.action === 'scale' ? { min_replicas: override.min, max_replicas: override.max } : {}
       const data = { says: override?.action ?? 'nothing', window, ...range, until: isoOf(until) } as const
       await event(tx, row, 'deployment.schedule_turned', data, at)
+      // Whoever follows what was written since, as the autoscaler does, sees it.
+      await touch(tx, row.id, at)
       return null
     }
     case 'warn':

@@ -3,6 +3,7 @@ import { propagated } from '../access/gateways.ts'
 import { type Once, runOnce } from '../access/once.ts'
 import { can, type Principal } from '../access/permissions.ts'
 import type { Offer } from '../compute/contract.ts'
+import type { StartMoments } from '../engines/contract.ts'
 import type { StoredEvent } from '../events/catalogue.ts'
 import { type EventFilter, eventsOf, record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
@@ -13,6 +14,8 @@ import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
 import { makeCalendar } from './calendar-change.ts'
 import { keepCalendar } from './calendar-keep.ts'
+import { isMissed } from './cold-start.ts'
+import { beginCold, lastColdStart } from './cold-store.ts'
 import { allowed, type DeploymentContext, forbidden } from './context.ts'
 import { onlyEmulated } from './place.ts'
 import { checkPresetHardware, withPreset } from './presets.ts'
@@ -20,10 +23,12 @@ import { makeRoute } from './publish.ts'
 import { checkQuota } from './quota.ts'
 import { checkRoom } from './room.ts'
 import { firstScaling, type ScalingPolicy } from './scaling.ts'
+import { calendarWhy } from './schedules.ts'
 import { showDeployments } from './show.ts'
 import { noStarts } from './situation.ts'
 import { freeOffers } from './snapshot.ts'
 import { type DeploymentWish, makeSpec } from './spec.ts'
+import { durationsOf } from './start.ts'
 import * as store from './store.ts'
 import type { DeploymentView, Explanation, ReplicaSummary } from './view.ts'
 
@@ -95,6 +100,7 @@ export class Deployments {
     if (!(await store.insertDeployment(tx, row, at)))
       throw new Fault('name_taken', `There is a deployment "${name}" already.`)
     await store.insertRevision(tx, { id: newId('rev', this.#context.clock), deployment_id: id, number: 1, spec }, at)
+    await beginCold(tx, id, 'create', at)
     const data = { name, model_id: spec.modelId, by: principal.keyId }
     await record(tx, { orgId: principal.orgId, deploymentId: id, type: 'deployment.created', data, at })
     const route = makeRoute({
@@ -187,15 +193,17 @@ export class Deployments {
   async explain(principal: Principal, idOrName: string): Promise<Explanation> {
     const { db } = this.#context
     const row = await allowed(this.#context, principal, idOrName, 'deployment:read')
-    const [deployment, replicas, events] = await Promise.all([
+    const [deployment, replicas, events, coldStart] = await Promise.all([
       this.#view(row),
       this.#summaries(row),
       eventsOf(db, row.id, null, eventsExplained),
+      lastColdStart(db, row.id),
     ])
     return {
       deployment,
-      why: row.plan_why,
+      why: [...row.plan_why, ...calendarWhy(row, this.#context.clock.now())],
       engineWhy: row.spec.engineWhy,
+      coldStart: coldStart === null ? null : { ...coldStart, missed: isMissed(coldStart) },
       replicas,
       events: events.map(({ at, type, data }) => ({ at, type, data })),
       nextLookAt: row.next_at,
@@ -241,7 +249,7 @@ export class Deployments {
   }
 
   async #summaries(row: store.DeploymentRow): Promise<ReplicaSummary[]> {
-    const { db } = this.#context
+    const { db, clock } = this.#context
     const [replicas, revisions] = await Promise.all([
       store.replicasOf(db, [row.id], replicasShownMaximum),
       store.revisionsOf(db, row.id),
@@ -256,7 +264,8 @@ export class Deployments {
       createdAt: r.created_at,
       readyAt: r.ready_at,
       endedAt: r.ended_at,
-      startPhases: r.start_phases,
+      startPhases: begunOf(r.start_phases),
+      startMs: durationsOf(r.start_phases, (r.ready_at ?? r.ended_at)?.getTime() ?? clock.now()),
       exit: r.exit,
     }))
   }
@@ -264,4 +273,9 @@ export class Deployments {
   async #view(row: store.DeploymentRow): Promise<DeploymentView> {
     return (await showDeployments(this.#context, [row]))[0]!
   }
+}
+
+/** Without the moment at which it was ready, which is no part. */
+function begunOf({ ready: _ready, ...begun }: StartMoments): Record<string, number> {
+  return begun
 }

@@ -54,6 +54,8 @@ export function presetScaling(name: PresetName, before: ScalingPolicy, limits: S
     idleTimeoutSeconds: Math.max(scaling.idleTimeoutSeconds, limits.idleTimeoutMinimumSeconds),
     cooldownSeconds: Math.max(scaling.cooldownSeconds, limits.cooldownMinimumSeconds + 1),
     ...(warm ? { minReplicas: 1 } : {}),
+    // A number that was fixed stays the range: a preset makes nothing dearer by itself.
+    ...(before.autoscalingEnabled ? {} : { maxReplicas: before.maxReplicas }),
   }
 }
 

@@ -1,6 +1,6 @@
 /** The SQL of replicas: one function per statement. */
 import type { Exit, Placement } from '../compute/contract.ts'
-import type { StartPhase } from '../engines/contract.ts'
+import type { StartMoments } from '../engines/contract.ts'
 import type { Database, Tx } from '../store/database.ts'
 import type { HeldUnits } from './place.ts'
 import type { ReplicaPatch, ReplicaPhase } from './replica.ts'
@@ -19,7 +19,8 @@ export interface ReplicaRow {
   price_micro_usd_per_unit_hour: string
   address: string | null
   port: number | null
-  start_phases: Partial<Record<StartPhase, number>>
+  start_phases: StartMoments
+  start_progress: { at: number; detail: string } | null
   created_at: Date
   started_at: Date | null
   ready_at: Date | null
@@ -52,7 +53,7 @@ export async function endReplicas(tx: Tx, deploymentId: string, at: Date): Promi
 }
 
 const replicaColumns = `id, deployment_id, revision_id, org_id, phase, provider, gpu_type, gpu_count, region, emulated,
-  price_micro_usd_per_unit_hour, address, port, start_phases, created_at, started_at, ready_at, drain_at, drain_version,
+  price_micro_usd_per_unit_hour, address, port, start_phases, start_progress, created_at, started_at, ready_at, drain_at, drain_version,
   ended_at, gone_at, unhealthy_since, after_replica, exit`
 
 export async function liveReplicasOf(db: Db, deploymentId: string): Promise<ReplicaRow[]> {
@@ -160,6 +161,7 @@ const patchColumns: Record<keyof ReplicaPatch, { column: string; value: (value: 
   goneAt: { column: 'gone_at', value: date },
   unhealthySince: { column: 'unhealthy_since', value: date },
   startPhases: { column: 'start_phases', value: json },
+  progress: { column: 'start_progress', value: json },
   exit: { column: 'exit', value: json },
   address: { column: 'address', value: (v) => v },
   port: { column: 'port', value: (v) => v },
@@ -211,12 +213,14 @@ export async function adoptReplicas(tx: Tx, ids: readonly string[], revisionId: 
   await tx.query('update replicas set revision_id = $2 where id = any($1)', [ids, revisionId])
 }
 
-/** The provider acknowledged the create. */
-export async function markStarted(tx: Tx, id: string, at: Date): Promise<void> {
-  await tx.query(`update replicas set phase = 'starting', started_at = $2 where id = $1 and phase = 'planned'`, [
-    id,
-    at,
-  ])
+/** The provider acknowledged the create. The start of one that waited for its place began when it was `asked`. */
+export async function markStarted(tx: Tx, id: string, at: Date, asked: Date): Promise<void> {
+  await tx.query(
+    `update replicas set phase = 'starting', started_at = $2, start_phases = case when after_replica is null
+       then start_phases else start_phases || jsonb_build_object('hardware', $3::bigint) end
+     where id = $1 and phase = 'planned'`,
+    [id, at, asked.getTime()],
+  )
 }
 
 export async function markDrainVersion(tx: Tx, id: string, version: number): Promise<void> {

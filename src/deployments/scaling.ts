@@ -22,6 +22,8 @@ export interface ScalingPolicy {
   targetConcurrency: number | null
   /** Quiet time before it is stopped, and stays so; 0 = never. */
   inactiveTimeoutMinutes: number
+  /** A start that takes longer is told as missed; null = as the server has it, 0 = none is. */
+  coldStartTargetSeconds: number | null
 }
 
 export interface ScalingLimits {
@@ -41,6 +43,7 @@ export const defaultScaling: ScalingPolicy = {
   cooldownSeconds: 300,
   targetConcurrency: null,
   inactiveTimeoutMinutes: 0,
+  coldStartTargetSeconds: null,
 }
 
 /** Exactly `replicas`, for ever. */
@@ -128,6 +131,9 @@ export function changeScaling(
   // Whoever names what only autoscaling has, means it: a fixed number of replicas becomes a range.
   const implied = change.autoscalingEnabled === undefined && impliesAutoscaling(before, change)
   const after = { ...before, ...change, ...(implied ? { autoscalingEnabled: true } : {}) }
+  // Turned on without a word about the ceiling, it has room to scale: the default's.
+  if (change.autoscalingEnabled && !before.autoscalingEnabled && change.maxReplicas === undefined)
+    after.maxReplicas = Math.min(limits.replicasMaximum, Math.max(after.maxReplicas, defaultScaling.maxReplicas))
   // When the floor is above the ceiling, the one that was not named follows the other.
   if (after.minReplicas > after.maxReplicas) {
     if (change.maxReplicas === undefined) after.maxReplicas = after.minReplicas

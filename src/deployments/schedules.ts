@@ -56,6 +56,16 @@ function scheduleView(row: DeploymentRow, now: number): ScheduleView {
   }
 }
 
+/** What lease and schedule say of it, in sentences. */
+export function calendarWhy(row: DeploymentRow, now: number): string[] {
+  const expiresAt = row.expires_at?.getTime() ?? null
+  const lease = expiresAt !== null && expiresAt > now ? [`Its lease ends at ${new Date(expiresAt).toISOString()}.`] : []
+  if (row.schedule === null) return lease
+  const { why, active, nextChangeAt } = scheduleView(row, now)
+  const next = active === null && nextChangeAt !== null ? [`One opens at ${nextChangeAt.toISOString()}.`] : []
+  return [...lease, why, ...next, ...(active?.overruled ? ['Somebody started it: it runs until then.'] : [])]
+}
+
 /** A person started it in the middle of a window that stops it. */
 export function isOverruled({ desired }: Pick<DeploymentRow, 'desired'>, { action }: { action: string }): boolean {
   return action === 'stop' && desired === 'running'

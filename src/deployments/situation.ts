@@ -1,5 +1,6 @@
 /** The data that the decisions of this folder share. */
 import type { Offer } from '../compute/contract.ts'
+import type { StartPhase } from '../engines/contract.ts'
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import type { Wanted } from './place.ts'
@@ -8,6 +9,10 @@ import type { StopCause, Stopped } from './stopped.ts'
 
 export interface PlanSettings {
   startDeadlineMs: number
+  /** Of each part; files: without progress. Absent = only the whole start has one. */
+  phaseDeadlineMs?: Partial<Record<StartPhase, number>>
+  /** Of deployments that have no target of their own; absent, 0 = none. */
+  coldStartTargetSeconds?: number
   brakeAfter: number
   /** Failed starts after which a new revision gives way to the one before it. */
   rollbackAfter: number

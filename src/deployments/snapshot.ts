@@ -139,7 +139,9 @@ async function observe(
   const views = await Promise.all(
     rows.map(async (row) => {
       const view = { ...viewOf(row), seen: seen.get(row.id) ?? null }
-      if (isCalm(view)) return { ...view, probe: world.recall(row.id) }
+      const heard = view.readyAt === null ? null : world.recall(row.id)
+      // One that is silent takes its time to say nothing, twice when two ask.
+      if (heard !== null || isCalm(view)) return { ...view, probe: heard }
       if (view.phase === 'deleting' || view.seen?.state !== 'running') return view
       return {
         ...view,

@@ -3,6 +3,7 @@ import { record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
 import { reasonOf } from '../kernel/phase.ts'
 import type { Tx } from '../store/database.ts'
+import { beginCold, endCold } from './cold-store.ts'
 import type { DeploymentContext } from './context.ts'
 import { checkQuota } from './quota.ts'
 import { boundsOf, limitsOf, policyOf } from './scaling.ts'
@@ -18,6 +19,7 @@ export async function stopDeployment(
 ): Promise<void> {
   const reason = reasonOf('stopping', at, stoppingBecause(cause))
   await store.setStopped(tx, row.id, cause, reason, at)
+  await endCold(tx, row.id)
   await record(tx, { orgId: row.org_id, deploymentId: row.id, type: 'deployment.stop_asked', data: { by }, at })
   const route = await store.routeOf(tx, row.id)
   if (route) await store.publishRoute(tx, { ...route, phase: 'stopping', reason })
@@ -39,5 +41,6 @@ export async function bringBack(context: DeploymentContext, tx: Tx, row: store.D
   await checkQuota(tx, row.org_id, { id: row.id, spec: row.spec, scaling, desiredReplicas }, context)
   await store.setRunning(tx, row.id, at)
   await store.resetStarts(tx, row.id, floor)
+  await beginCold(tx, row.id, 'start', at)
   await store.touch(tx, row.id, at)
 }

@@ -18,6 +18,7 @@ import { engineKey, viewOf } from './observe.ts'
 import { hasRoom } from './place.ts'
 import { type Action, type Plan, plan } from './plan.ts'
 import { emulatedNow, makeRoute, sameRoute } from './publish.ts'
+import { recordUpdate } from './replica-record.ts'
 import type { Route } from './routes.ts'
 import { sameWish, type Wish } from './situation.ts'
 import { engineOf, freeOffers, type Snapshot, takeSnapshots, type World } from './snapshot.ts'
@@ -109,7 +110,7 @@ async function recordIntent(
       outdated = !sameWish(wishOf(snapshot.deployment), wishOf((await store.deploymentById(tx, lease.id))!))
       if (outdated) return
       for (const action of result.actions) {
-        if (action.do === 'update') await recordUpdate(tx, snapshot, action, at)
+        if (action.do === 'update') await recordUpdate(world.settings, tx, snapshot, action, at)
         if (action.do === 'fail_revision') await recordRollback(tx, snapshot, action, at)
         if (action.do === 'plan_replica') created.push(...(await reserve(world, tx, snapshot, action, at)))
       }
@@ -152,44 +153,6 @@ async function recordRollback(
   const number = revisions.find((r) => r.id === action.revisionId)?.number ?? 0
   const data = { revision: number, why: action.why }
   await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'revision.failed', data, at })
-}
-
-async function recordUpdate(
-  tx: Tx,
-  snapshot: Snapshot,
-  action: Extract<Action, { do: 'update' }>,
-  at: Date,
-): Promise<void> {
-  const { deployment } = snapshot
-  const before = snapshot.replicas.find((r) => r.id === action.replicaId)!
-  await store.patchReplica(tx, action.replicaId, action.patch)
-  const base = { orgId: deployment.org_id, deploymentId: deployment.id, at }
-  const { phase, exit } = action.patch
-  // A drain that is called off is no start.
-  if (phase === 'ready' && action.patch.readyAt !== undefined) {
-    await store.proveRevision(tx, before.revision_id)
-    const start_ms = Math.max(0, at.getTime() - before.created_at.getTime())
-    await record(tx, {
-      ...base,
-      type: 'replica.ready',
-      data: { replica_id: before.id, start_ms, phases: action.patch.startPhases ?? before.start_phases },
-    })
-  }
-  if (phase === 'ready' && action.patch.drainAt === null)
-    await record(tx, { ...base, type: 'replica.drain_called_off', data: { replica_id: before.id } })
-  if (phase === 'draining') await record(tx, { ...base, type: 'replica.draining', data: { replica_id: before.id } })
-  if (phase === 'gone') {
-    await record(tx, { ...base, type: 'replica.gone', data: { replica_id: before.id } })
-    await store.wakeQueued(tx, at)
-  }
-  if (exit) {
-    const { why, code, signal, lastLines } = exit
-    await record(tx, {
-      ...base,
-      type: 'replica.ended',
-      data: { replica_id: before.id, why, code, signal, last_lines: lastLines },
-    })
-  }
 }
 
 /** Inserts the row that holds the hardware, unless somebody was faster: then nothing, and the next turn sees it. */
@@ -340,7 +303,8 @@ async function applyOutcomes(world: TurnWorld, lease: Lease, decided: Decided, o
   const isHeld = await world.db.tx(async (tx) => {
     const held = await withLease(tx, lease, async () => {
       for (const outcome of outcomes) {
-        if (outcome.result === 'started') await store.markStarted(tx, outcome.replicaId, at)
+        if (outcome.result === 'started')
+          await store.markStarted(tx, outcome.replicaId, at, new Date(decided.snapshot.input.now))
         else await applyRefusal(tx, decided.snapshot, outcome, at)
       }
     })

@@ -2,6 +2,7 @@
 
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
+import type { ColdStart } from './cold-start.ts'
 import type { Choice } from './prices.ts'
 import type { Override } from './schedule.ts'
 import type { DeploymentSpec } from './spec.ts'
@@ -67,8 +68,10 @@ export interface ReplicaSummary {
   createdAt: Date
   readyAt: Date | null
   endedAt: Date | null
-  /** Start phases with the moment each began, ms since epoch. */
+  /** When each part of the start began, ms since epoch. */
   startPhases: Record<string, number>
+  /** How long each part took, the open one up to now. */
+  startMs: Record<string, number>
   exit: { at: number; why: string; code: number | null; signal: string | null; lastLines: string[] } | null
 }
 
@@ -78,6 +81,8 @@ export interface Explanation {
   /** Sentences of the latest plan. */
   why: string[]
   engineWhy: string
+  /** The last time that it took until something answered; null = nothing has yet. */
+  coldStart: (ColdStart & { missed: boolean }) | null
   replicas: ReplicaSummary[]
   events: { at: Date; type: string; data: Record<string, unknown> }[]
   nextLookAt: Date | null

@@ -158,6 +158,7 @@ test('an engine that falls silent is told, and so is one that answers again', as
   const before = probes
   await until(clock, 'more probes', 5_000, () => probes > before + 2)
   assert.equal(told.length, 1, 'how long it may be silent is the plan’s to say')
+  assert.equal(watcher.recall('rep_a')?.state, 'not_ready', 'so that no turn waits for one that says nothing')
   health = 200
   await tells('the recovery', 2)
 })
@@ -168,7 +169,7 @@ test('a start: loading, then ready, is told as it happens; a start that is not w
   seen.set('rep_a', running)
   watcher.follow('dep_a', [replica('rep_a', 'starting')])
   await tells('loading')
-  watcher.follow('dep_a', [replica('rep_a', 'starting', { startPhases: { load: 1 } })])
+  watcher.follow('dep_a', [replica('rep_a', 'starting', { startPhases: { hardware: 1, load: 1 } })])
   const before = probes
   await until(clock, 'more probes', 5_000, () => probes > before + 3)
   assert.equal(told.length, 1, 'nothing new')

@@ -46,6 +46,8 @@ const hotFirstMs = 10
 const hotLongestMs = 1_000
 /** An engine that is ready is probed this often; more rarely in a large fleet, so that this many per second are enough. */
 const probeEveryMs = 5_000
+/** So long a silent engine is listened to before that counts as its answer. */
+const silentMs = 2_500
 const probesPerSecond = 1_000
 const looksAtOnce = 256
 const errorPauseMs = 500
@@ -87,10 +89,10 @@ export class Watcher {
     if (watched.some(({ view }) => !isCalm(view))) this.#wakeHot()
   }
 
-  /** The last answer of a ready engine to its probe; null = there is none of late. */
+  /** The last answer to its probe of an engine that was ready once; null = there is none of late. */
   recall(replicaId: string): Readiness | null {
-    const one = this.#calm.get(replicaId)
-    if (one === undefined || this.#world.clock.now() - one.probedAt > 2 * this.#probeEveryMs()) return null
+    const one = this.#calm.get(replicaId) ?? this.#hot.get(replicaId)
+    if (one === undefined || this.#world.clock.now() - one.probedAt > 2 * (this.#probeEveryMs() + silentMs)) return null
     return one.view.probe
   }
 
@@ -173,6 +175,7 @@ export class Watcher {
     const probe = phase === 'deleting' ? null : await askEngine(this.#world, id, seen, this.#engineOf(one))
     const now = this.#world.clock.now()
     one.dueAt = now + pauseMs(one.view, now)
+    one.probedAt = now
     one.view = { ...one.view, seen, probe }
     this.#judge(one, now)
     this.#wakeHot()

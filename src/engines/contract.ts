@@ -62,10 +62,16 @@ export interface LaunchInput {
 
 export type StartPhase = 'hardware' | 'files' | 'load' | 'warmup'
 
-/** One answer of the readiness probe: `status` null = connection refused. */
+/** When each part of a start began, and when it was ready; ms since epoch. */
+export type StartMoments = Partial<Record<StartPhase | 'ready', number>>
+
+/**
+ * One answer of the readiness probe: `status` null = connection refused. `agoMs`: how long before its answer each part of
+ * the start began, as far as the engine says.
+ */
 export type Readiness =
-  | { state: 'ready' }
-  | { state: 'not_ready'; phase: StartPhase; detail: string }
+  | { state: 'ready'; agoMs?: StartMoments }
+  | { state: 'not_ready'; phase: StartPhase; detail: string; agoMs?: StartMoments }
   | { state: 'broken'; detail: string }
 
 /** The engines' metrics brought to common names. Missing = the engine does not say. */

@@ -23,6 +23,8 @@ const names = z.array(z.string())
 /** At most 50. */
 const lastLines = z.array(z.string())
 const replica = { replica_id: text }
+/** By the parts of a start: hardware, files, load, warmup. */
+const partTimes = z.record(text, z.number())
 
 export const eventCatalogue = {
   'deployment.created': event('A deployment was created.', { name: text, model_id: text, by }),
@@ -65,6 +67,17 @@ export const eventCatalogue = {
   'deployment.expiring': event('Its lease will end soon.', { expires_at: text }),
   'deployment.expired': event('Its lease has ended: it is stopped, and stays so.', { expires_at: text }),
   'deployment.preset_applied': event('A preset was applied.', { by, preset: text, changed: names }),
+  'deployment.cold_start_missed': event(
+    'It took longer than the target until a replica answered: from a request, a wake, a start or a create on, or, of one beside others, from its hardware on.',
+    {
+      from: z.enum(['create', 'start', 'wake', 'request', 'replica']),
+      ...replica,
+      target_ms: count,
+      actual_ms: count,
+      waited_ms: count,
+      phase_ms: partTimes,
+    },
+  ),
   'revision.failed': event('A revision did not start and gave way to the one before it.', {
     revision: count,
     why: text,
@@ -76,7 +89,12 @@ export const eventCatalogue = {
     gpu_count: count,
     region: text,
   }),
-  'replica.ready': event('A replica answers.', { ...replica, start_ms: count, phases: z.record(text, z.number()) }),
+  'replica.ready': event('A replica answers; since when each part of its start was under way, and how long it took.', {
+    ...replica,
+    start_ms: count,
+    phases: partTimes,
+    phase_ms: partTimes,
+  }),
   'replica.adopted': event('A replica that ran before is one of a new revision with the same settings.', {
     ...replica,
     revision: count,

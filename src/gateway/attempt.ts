@@ -18,6 +18,8 @@ export interface AttemptLimits {
   answerMs: number
   chunkMs: number
   maxAnswerBytes: number
+  /** A stream whose client has left is read to its end, as a plain answer is. */
+  drainStreams: boolean
 }
 
 export type Outcome =
@@ -176,6 +178,7 @@ class Relay implements Dispatcher.DispatchHandler {
 
   #write(out: Buffer | string): void {
     const exchange = this.#exchange
+    if (exchange.gone) return
     exchange.bytesOut += out.length
     const flows = typeof out === 'string' ? exchange.response.write(out, 'latin1') : exchange.response.write(out)
     if (flows || this.#paused) return
@@ -209,14 +212,16 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#fail(broken(`silent for ${this.#limits.chunkMs / 1000} s`))
   }
 
-  /** A plain answer is paid for in full whoever leaves, so it is waited for; a stream ends here and now. */
+  /** A plain answer is paid for in full whoever leaves, so it is waited for; a stream ends here and now, or drains. */
   readonly #interrupted = (why: ClientGone | Fault): void => {
     if (!(why instanceof ClientGone)) {
       this.#fail(why)
       return
     }
-    if (this.#begin === null && this.#controller !== null) {
+    const runsOn = this.#begin === null || this.#limits.drainStreams
+    if (runsOn && this.#controller !== null) {
       this.#exchange.interrupted = this.#interrupted
+      this.#drained()
       return
     }
     this.#end({ kind: 'gone' })

@@ -14,6 +14,7 @@ import type { Ask } from './parse.ts'
 import { outlook, pick } from './pick.ts'
 import type { Link } from './replicas.ts'
 import { Sending } from './sending.ts'
+import { begin } from './settle.ts'
 import { upstreamBody } from './upstream-body.ts'
 
 /**
@@ -59,6 +60,7 @@ export async function forward(
         const { usage } = route.engine === deployment.engine ? engine : admit(parts.engines, route, meant.route, fields)
         told = { name: route.servedName, engine: route.engine, body: upstreamBody(ask, route.servedName, usage) }
       }
+      begin(exchange, parts)
       const sending = new Sending(parts, exchange, ask, route)
       const again = sending.conclude(await attempt(parts, exchange, link, told.body, ask.stream ? sending : null))
       if (again === null) {

@@ -1,23 +1,19 @@
 /**
- * The one table of everything that can go wrong towards a caller: HTTP status, whether a request that ends so is
- * charged per token (seed B), and what caller and operator should do. `docs/errors.md` is compared with it by a test.
- * Messages are written where the fault is raised; `action` here is the default sentence.
+ * The one table of everything that can go wrong towards a caller: HTTP status, and what caller and operator should do.
+ * Whether a request that ends so is charged follows from its status (charge.ts). `docs/errors.md` is compared with it by
+ * a test. Messages are written where the fault is raised; `action` here is the default sentence.
  */
+import type { LedgerStatus } from './charge.ts'
+
 export interface FaultMeaning {
-  status: number
-  charged: boolean
+  status: LedgerStatus
   /** What the caller should do. */
   action: string
   /** What the operator should look at; '' when nothing. */
   operator: string
 }
 
-const meaning = (status: number, action: string, operator = '', charged = false): FaultMeaning => ({
-  status,
-  charged,
-  action,
-  operator,
-})
+const meaning = (status: LedgerStatus, action: string, operator = ''): FaultMeaning => ({ status, action, operator })
 
 export const faultTable = {
   // 400: the request is wrong
@@ -77,13 +73,18 @@ export const faultTable = {
   concurrency_limited: meaning(429, 'Send fewer requests at once.'),
   hold_full: meaning(503, 'Try again in a moment.', 'hold.max_requests and hold.max_bytes bound what is held.'),
   // 499, 5xx
-  client_closed: meaning(499, '', '', true),
+  client_closed: meaning(499, ''),
   internal: meaning(
     500,
     'Try again; if it stays, give the request id to the operator.',
     'Look for the request id in the log.',
   ),
   engine_failed: meaning(500, 'Try again; the replica that failed is replaced.', 'Look at the engine’s last lines.'),
+  gateway_lost: meaning(
+    500,
+    'Send the request again.',
+    'The gateway that had the request was killed; the ledger learned it from its journal.',
+  ),
   starting: meaning(503, 'Try again after Retry-After seconds; the deployment is starting.'),
   capacity_short: meaning(
     503,
@@ -94,6 +95,11 @@ export const faultTable = {
   stopped: meaning(503, 'Start the deployment.'),
   failed: meaning(503, 'Read the reason, correct the deployment, and start it again.'),
   unavailable: meaning(503, 'Try again after Retry-After seconds.', 'A part of the server is down; see /readyz.'),
+  journal_full: meaning(
+    503,
+    'Try again after Retry-After seconds.',
+    'The journal of requests cannot be written, see /readyz; journal.when_full says what happens then.',
+  ),
   shutting_down: meaning(503, 'Try again in a moment.'),
   upstream_timeout: meaning(504, 'Try again, or ask for a shorter answer.'),
 } satisfies Record<string, FaultMeaning>

@@ -63,7 +63,24 @@ export const settings = {
   ),
   'compute.prices': setting(prices, {}, 'USD per unit-hour by GPU type; overrides the catalogue.'),
   'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
-  'start.deadline_seconds': setting(count(1, 86_400), 600, 'A start that takes longer counts as failed.'),
+  'start.deadline_seconds': setting(
+    count(1, 86_400),
+    600,
+    'A start that takes longer counts as failed. While files are seen to come on, its clock stands still.',
+  ),
+  'start.hardware_deadline_seconds': setting(count(1, 86_400), 300, 'Longest wait for the hardware of a start.'),
+  'start.files_deadline_seconds': setting(
+    count(1, 86_400),
+    300,
+    'Longest time without progress while the files of a start (image, weights) come.',
+  ),
+  'start.load_deadline_seconds': setting(count(1, 86_400), 600, 'Longest time for an engine to load its model.'),
+  'start.warmup_deadline_seconds': setting(count(1, 86_400), 300, 'Longest warm-up of an engine.'),
+  'start.cold_start_target_seconds': setting(
+    z.coerce.number().min(0).max(86_400),
+    300,
+    'A start that takes longer, from the first request or wake on, is told as missed; 0: none is. A deployment may have another.',
+  ),
   'start.expected_seconds': setting(
     z.coerce.number().min(0.1).max(86_400),
     60,
@@ -147,10 +164,41 @@ export const settings = {
   'gateway.chunk_timeout_seconds': setting(count(1, 86_400), 120, 'Longest silence in a running answer.'),
   'gateway.max_answer_bytes': setting(count(1024, 1_073_741_824), 64 * 1024 * 1024, 'Largest plain answer.'),
   'gateway.replica_connections': setting(count(1, 65_535), 1024, 'Most connections to one replica.'),
+  'gateway.on_disconnect': setting(
+    z.enum(['abort', 'drain']),
+    'abort',
+    'What becomes of a stream whose client leaves: it ends at the engine at once, or runs to its end and is charged whole.',
+  ),
   'gateway.trusted_proxies': setting(
     list,
     [] as string[],
     'Addresses or networks (CIDR) whose X-Forwarded-For, -Proto and -Host are believed.',
+  ),
+  'journal.sync_milliseconds': setting(
+    count(1, 1000),
+    50,
+    'How long what the journal was told may stay off the disk: what a power failure may cost.',
+  ),
+  'journal.segment_bytes': setting(count(64 * 1024, 1024 ** 3), 8 * 1024 * 1024, 'Size of a file of the journal.'),
+  'journal.max_bytes': setting(
+    count(1024 ** 2, 1024 ** 4),
+    4 * 1024 ** 3,
+    'Most that the journal keeps while the database takes nothing; more counts as full.',
+  ),
+  'journal.min_free_bytes': setting(
+    count(0, 1024 ** 4),
+    64 * 1024 * 1024,
+    'A disk with less room than this counts as full.',
+  ),
+  'journal.when_full': setting(
+    z.enum(['refuse', 'serve_unmetered']),
+    'refuse',
+    'What a gateway does whose journal cannot be written: refuse inference with 503, or serve without counting.',
+  ),
+  'usage.retention_days': setting(
+    count(2, 3650),
+    90,
+    'How long single requests stay in the ledger; the sums per minute stay for ever.',
   ),
   'hold.max_seconds': setting(count(0, 3600), 300, 'How long a request is held for a replica.'),
   'hold.comment_seconds': setting(

@@ -1,18 +1,22 @@
 /**
  * Streams under way while replicas come and go: none fails, none is cut. Every stream is looked at token by token.
- * Streams per change: 300, and as many more as come until it is over; with FULL=1: 2,000.
+ * Streams per change: 200, and as many more as come until it is over; with FULL=1: 2,000.
  */
 // test timeout: 900 s
 import assert from 'node:assert/strict'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, describe, it, type TestContext } from 'node:test'
+import { systemClock, until } from '../../src/runtime/clock.ts'
+import { packageRoot } from '../../src/runtime/self.ts'
 import type { Server } from '../e2e/harness.ts'
 import { Place } from '../e2e/place.ts'
 import { procOnly } from '../e2e/processes.ts'
 import { Clients, kinds } from './load.ts'
-import { enginesOf, eventsOf, isFull, settledAt, startElastic } from './world.ts'
+import { enginesOf, eventsOf, isFull, longMs, settledAt, startElastic } from './world.ts'
 
-const streams = isFull ? 2_000 : 300
-const atOnce = 24
+const streams = isFull ? 2_000 : 200
+const atOnce = isFull ? 24 : 8
 /** All that there is: with four replicas there is no place for a fifth. */
 const slots = 4
 
@@ -23,7 +27,8 @@ describe('replicas come and go under load', { skip: procOnly }, () => {
   let id: string
 
   before(async () => {
-    server = await startElastic(place, { env: { PADDOCK_COMPUTE_LOCAL_CPU_SLOTS: String(slots) } })
+    const env = { PADDOCK_COMPUTE_LOCAL_CPU_SLOTS: String(slots), PADDOCK_MODELS_ALLOW_PATHS: modelFolder() }
+    server = await startElastic(place, { env })
     clients = new Clients(server)
     id = (await server.deploy('flow', { replicas: 1 })).id
     await settledAt(server, id, 1)
@@ -36,6 +41,17 @@ describe('replicas come and go under load', { skip: procOnly }, () => {
       await place.remove()
     }
   })
+
+  /** Another model that loads, and one of which the half is missing. */
+  function modelFolder(): string {
+    const folder = join(place.root, 'models')
+    if (existsSync(folder)) return folder
+    mkdirSync(folder)
+    const starter = readFileSync(join(packageRoot, 'models', 'starter', 'paddock-starter.gguf'))
+    writeFileSync(join(folder, 'other.gguf'), starter)
+    writeFileSync(join(folder, 'broken.gguf'), starter.subarray(0, starter.length / 2))
+    return folder
+  }
 
   /** Clients ask all the time while `change` is made, and as often as promised. */
   async function under(t: TestContext, change: () => Promise<void>): Promise<void> {
@@ -98,6 +114,22 @@ describe('replicas come and go under load', { skip: procOnly }, () => {
     })
   })
 
+  it('a roll to another model, and one to a model that does not load: it goes back by itself and says why', async (t) => {
+    await under(t, async () => {
+      await server.native.changeDeployment(id, { model_id: join(modelFolder(), 'other.gguf') })
+      await server.when(id, 'rolls', ({ phase }) => phase === 'rolling')
+      await settledAt(server, id, 2)
+      await server.native.changeDeployment(id, { model_id: join(modelFolder(), 'broken.gguf') })
+      await until(systemClock, 'the revision is given up', longMs, async () => {
+        return (await eventsOf(server, id, 'revision.failed')).length > 0
+      })
+      await settledAt(server, id, 2)
+      const revisions = (await server.native.listRevisions(id)).data
+      assert.match(revisions.find(({ failed }) => failed)!.failed_why!, /\S/)
+      assert.equal((await server.native.getDeployment(id)).model_id, join(modelFolder(), 'other.gguf'))
+    })
+  })
+
   it('two rolls without a place to spare: each makes room for its successor', async (t) => {
     await neighbours(slots - 2)
     await under(t, async () => {
@@ -106,7 +138,10 @@ describe('replicas come and go under load', { skip: procOnly }, () => {
       await roll(4)
       await settledAt(server, id, 2)
     })
-    assert.deepEqual(await eventsOf(server, id, 'replica.ended'), [], 'no engine ended by itself')
+    const ended = (await eventsOf(server, id, 'replica.ended')).filter(
+      ({ data }) => !/broken/.test(JSON.stringify(data)),
+    )
+    assert.deepEqual(ended, [], 'no engine ended by itself, but for the model that does not load')
   })
 
   it('the only replica rolled in place: requests wait meanwhile', async (t) => {

@@ -1,6 +1,6 @@
 /**
  * Zero and back on real engines: whoever asks a deployment that sleeps, falls asleep or wakes is answered, with one start.
- * Asked at once: 500. Rounds of requests around the moment of going to sleep: 8; with FULL=1: 60.
+ * Asked at once: 500. Rounds of requests around the moment of going to sleep: 6; with FULL=1: 60.
  */
 // test timeout: 600 s
 import assert from 'node:assert/strict'
@@ -14,7 +14,7 @@ import { Clients, kinds } from './load.ts'
 import { asleepAndGone, enginesOf, eventsOf, isFull, longMs, startElastic, starts } from './world.ts'
 
 const atOnce = 500
-const rounds = isFull ? 60 : 8
+const rounds = isFull ? 60 : 6
 /** Around the moment of going to sleep, from before it until after everything is gone. */
 const aroundMs = 600
 

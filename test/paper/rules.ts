@@ -1,7 +1,7 @@
 /**
  * What the world runs on: the real functions. A planted bug is these with one of them broken.
  */
-import { heard, isDrained } from '../../src/access/gateways.ts'
+import { type GatewayReport, heard, isDrained } from '../../src/access/gateways.ts'
 import { decide } from '../../src/autoscaling/decide.ts'
 import type { Demands } from '../../src/autoscaling/demands.ts'
 import { recall, sampleOf } from '../../src/autoscaling/memory.ts'
@@ -46,6 +46,10 @@ export const realRules = {
     deployment.desiredReplicas === seen.desiredReplicas &&
     deployment.scaling === seen.scaling &&
     deployment.window === seen.window,
+  /** What a gateway writes of the report it made; `newest`: the version that is published by then. */
+  said: (report: GatewayReport, _newest: number): GatewayReport => report,
+  /** The version that drains a replica, once its drain is called off. */
+  drainVersionCalledOff: (_version: number | null): number | null => null,
   /** What a turn does after its records: nothing more to the rows. */
   afterRecord: (_tables: Tables, _deployment: Deployment) => {},
   /** When a replica's interval is closed as a person deletes it. */

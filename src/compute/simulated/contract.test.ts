@@ -21,7 +21,7 @@ const flagsOf: Record<Behaviour, string[]> = {
 }
 const options = {
   clock: systemClock,
-  script: makeScript({ units: { h100: 3 }, start: { hardware_seconds: 0.02, files_seconds: 0.02 } }),
+  script: makeScript({ ports: 'shared', units: { h100: 3 }, start: { hardware_seconds: 0.02, files_seconds: 0.02 } }),
   types: [{ slug: 'h100', gpusPerUnit: 1, regions: ['nyc2'] }],
 }
 
@@ -59,9 +59,10 @@ computeContract('simulated, in this process', async () => {
   }
 })
 
+// Each with a port of its own.
 computeContract('simulated, behind its door', async (): Promise<ComputeHarness> => {
   const folder = mkdtempSync(join(tmpdir(), 'paddock-simulated-'))
-  const served = await serveSimulation({ ...options, folder })
+  const served = await serveSimulation({ ...options, script: { ...options.script, ports: 'each' }, folder })
   const driver: ComputeDriver = new RemoteSimulatedCompute(folder)
   return {
     driver,

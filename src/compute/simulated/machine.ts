@@ -33,6 +33,8 @@ export interface Machine {
   engine: { launch: Launch; fate: Fate } | null
   /** Noted once it is over. */
   exit: Exit | null
+  /** Its own port, where each has one; null = it does not listen yet. */
+  port?: number | null
   /** Removal was asked: from then on nobody knows it. */
   goneAt: number | null
 }
@@ -40,13 +42,14 @@ export interface Machine {
 export const linesKept = 50
 
 export function observationOf(machine: Machine, now: number, place: { address: string; port: number }): Observation {
-  const { exit, engine, hardwareAt } = machine
+  const { exit, engine, hardwareAt, port = place.port } = machine
   if (exit !== null) return { state: 'exited', exit }
   if (engine === null) return { state: 'pending', detail: 'Nobody asked for this machine.' }
-  if (now < hardwareAt) return { state: 'pending', detail: 'Its machine is being made.' }
+  if (now < hardwareAt) return { state: 'pending', detail: 'Its machine is being made.', phase: 'hardware' }
   const { startsAt } = engine.fate
-  if (now < startsAt) return { state: 'pending', detail: 'Its files are being placed.' }
-  return { state: 'running', ...place, startedAt: startsAt }
+  const began = { files: hardwareAt }
+  if (now < startsAt || port === null) return { state: 'pending', detail: 'Its files are being placed.', began }
+  return { state: 'running', address: place.address, port, startedAt: startsAt, began }
 }
 
 /** How its engine ended by itself. */

@@ -225,6 +225,7 @@ test('what is in its journal goes on after a kill in the middle of a line, troub
         script,
         room,
         place: () => ({ address: '', port: 1 }),
+        doorways: () => null,
         journal,
         kept,
       })

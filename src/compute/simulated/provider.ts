@@ -17,6 +17,7 @@ import {
 } from '../contract.ts'
 import { Agenda } from './agenda.ts'
 import { Capacity, provider, type SimulatedType } from './capacity.ts'
+import type { Doorways } from './doorways.ts'
 import type { Journal, Kept } from './journal.ts'
 import { exitOf, type Machine, observationOf, type Room } from './machine.ts'
 import { happens, isMoment } from './moments.ts'
@@ -32,6 +33,8 @@ export interface SimulatedOptions {
   /** Where the engines listen. */
   place: () => { address: string; port: number }
   /** Absent: what is known is lost with this process. */
+  /** null: all engines listen at one place, or none does. */
+  doorways: () => Doorways | null
   journal?: Journal
   kept?: Kept | null
 }
@@ -246,9 +249,25 @@ export class SimulatedCompute implements ComputeDriver {
     this.#machines.set(machine.id, machine)
     if (machine.exit === null) this.#capacity.take(machine.placement)
     const { engine, goneAt } = machine
-    if (engine !== null && machine.exit === null) this.#room.open(engine.launch, engine.fate)
+    if (engine !== null && machine.exit === null) {
+      this.#room.open(engine.launch, engine.fate)
+      void this.#openDoorway(machine)
+    }
     if (engine?.fate.end && machine.exit === null) this.#agenda.add(engine.fate.end.at, () => this.#noteEnd(machine))
     if (goneAt !== null) this.#agenda.add(goneAt, () => this.#forget(machine))
+    this.#options.journal?.keep(machine)
+  }
+
+  async #openDoorway(machine: Machine): Promise<void> {
+    const doorways = this.#options.doorways()
+    if (doorways === null) return
+    const before = machine.port ?? 0
+    machine.port = null
+    const port = await doorways.open(machine.id, before).catch(() => null)
+    if (this.#machines.get(machine.id) !== machine || machine.exit !== null) return doorways.close(machine.id)
+    // Somebody has its port: it can be reached no more.
+    if (port === null) return this.#end(machine, this.#clock.now(), null)
+    machine.port = port
     this.#options.journal?.keep(machine)
   }
 
@@ -265,6 +284,7 @@ export class SimulatedCompute implements ComputeDriver {
     machine.exit = exitOf(machine, this.#room)
     this.#capacity.giveBack(machine.placement)
     this.#room.close(machine.engine!.launch)
+    this.#options.doorways()?.close(machine.id)
     this.#options.journal?.keep(machine)
   }
 
@@ -280,6 +300,7 @@ export class SimulatedCompute implements ComputeDriver {
     this.#machines.delete(machine.id)
     if (machine.exit === null) this.#capacity.giveBack(machine.placement)
     if (machine.engine !== null) this.#room.close(machine.engine.launch)
+    this.#options.doorways()?.close(machine.id)
     this.#options.journal?.drop(machine.id)
   }
 

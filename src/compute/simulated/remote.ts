@@ -13,13 +13,13 @@ import {
 } from '../contract.ts'
 import { provider } from './capacity.ts'
 import { type Calls, type DoorAddress, doorPath } from './door.ts'
+import { engineAddress } from './doorways.ts'
 import { launchOf } from './provider.ts'
 
 const silentWithinMs = 120_000
 const connectionsMaximum = 64
 /** Replicas in one question: within what the door reads. */
 const idsAtOnce = 10_000
-export const engineAddress = '127.0.0.1'
 
 /** Where a provider says in its folder how it is reached. */
 export function doorFile(folder: string): string {

@@ -58,6 +58,8 @@ export const script = z.strictObject({
     .default({ hardware_seconds: 0.5, files_seconds: 0.5 }),
   /** Starts take up to this share longer or shorter than they should. */
   jitter: z.number().min(0).max(1).default(0),
+  /** A port for each engine, which closes when it ends; or one for all, for ten thousands of them. */
+  ports: z.enum(['shared', 'each']).default('each'),
   /** For every engine; what a deployment adds itself counts more. */
   engine_args: z.array(z.string().max(1000)).max(100).default([]),
   troubles: z.array(trouble).max(1000).default([]),

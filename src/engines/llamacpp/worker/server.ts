@@ -17,7 +17,7 @@ import {
   usageChunk,
   wholeAnswer,
 } from '../../contract.answer.ts'
-import type { StartPhase } from '../../contract.ts'
+import type { StartMoments, StartPhase } from '../../contract.ts'
 import { type Engine, generate } from './generate.ts'
 import { WorkerMetrics } from './metrics.ts'
 import { type EngineRequest, readChatRequest, readTextRequest } from './request.ts'
@@ -33,11 +33,15 @@ export interface WorkerServerOptions {
   servedName: string
   key: string
   clock?: Clock
+  /** How long the process has been running. */
+  ageMs?: number
   log(line: string): void
 }
 
 export class WorkerServer {
-  state: WorkerState = { status: 'loading', phase: 'load', progress: 0 }
+  #state: WorkerState = { status: 'loading', phase: 'load', progress: 0 }
+  /** When each part of the start began, by the monotonic clock. Loading begins with the process. */
+  readonly #began: StartMoments
   engine: Engine | null = null
   readonly #options: WorkerServerOptions
   readonly #clock: Clock
@@ -50,6 +54,7 @@ export class WorkerServer {
   constructor(options: WorkerServerOptions) {
     this.#options = options
     this.#clock = options.clock ?? systemClock
+    this.#began = { load: this.#clock.monotonicMs() - (options.ageMs ?? 0) }
     this.#keyHash = hash('sha256', options.key, 'buffer')
     this.#server = createServer(
       { noDelay: true, requestTimeout: 0, keepAliveTimeout: 120_000 },
@@ -57,6 +62,16 @@ export class WorkerServer {
         void this.#answer(request, response)
       },
     )
+  }
+
+  get state(): WorkerState {
+    return this.#state
+  }
+
+  set state(state: WorkerState) {
+    this.#state = state
+    const moment = state.status === 'loading' ? state.phase : state.status === 'ok' ? 'ready' : null
+    if (moment !== null) this.#began[moment] ??= this.#clock.monotonicMs()
   }
 
   listen(host: string, port: number): Promise<number> {
@@ -102,7 +117,9 @@ export class WorkerServer {
 
   #health(response: ServerResponse): void {
     const { state } = this
-    send(response, state.status === 'ok' ? 200 : 503, state)
+    const now = this.#clock.monotonicMs()
+    const ago = Object.entries(this.#began).map(([moment, at]) => [moment, Math.round(now - at)])
+    send(response, state.status === 'ok' ? 200 : 503, { ...state, phases_ms_ago: Object.fromEntries(ago) })
   }
 
   #checkKey(request: IncomingMessage): void {
