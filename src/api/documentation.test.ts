@@ -18,6 +18,7 @@ const app = makeApi({
   deployments: null as never,
   lifecycle: null as never,
   scaling: null as never,
+  quotas: null as never,
   schedules: null as never,
   engines: new Map(),
   models: loadCatalogue({ allowPaths: [], starterStandsIn: false }),
