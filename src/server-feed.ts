@@ -15,6 +15,8 @@ import type { SettledRequest } from './usage/request.ts'
 const reportEveryMs = 1_000
 const usedEveryMs = 5_000
 const saveEveryMs = 30_000
+/** Between two snapshots of changed routes there are so many times what a snapshot takes: large tables take long. */
+const savePauses = 50
 
 /** What the feed asks of the database. */
 export interface FeedSource {
@@ -51,6 +53,9 @@ class Feed {
   #reportedAt = 0
   #savedUsedAt = 0
   #savedAt = 0
+  #saveTookMs = 0
+  /** Routes were changed since the snapshot. */
+  #unsaved = false
   /** When the snapshot was saved that we live on, ms since epoch; null = the database has been reached. */
   #snapshotFrom: number | null = null
   #wake: () => void = () => {}
@@ -124,9 +129,11 @@ class Feed {
   }
 
   async #look(): Promise<void> {
-    const changed = await this.refresh()
+    const { keyring } = this.#parts.tables
+    const before = keyring.version
+    if (await this.refresh()) this.#unsaved = true
     await this.report()
-    await this.#save(changed)
+    await this.#save(keyring.version !== before)
   }
 
   /** Reads what is newer and applies it; true when something was. */
@@ -145,16 +152,23 @@ class Feed {
     return changed
   }
 
-  /** Also without changes, so that the snapshot's age says since when the database is away. */
-  async #save(changed: boolean): Promise<void> {
+  /**
+   * Changed keys at once: a revoked one must not come back. Also without changes, so that the snapshot's age says since
+   * when the database is away.
+   */
+  async #save(atOnce: boolean): Promise<void> {
     const { clock, log, snapshotPath, tables } = this.#parts
     const now = clock.now()
-    if (!changed && now - this.#savedAt < saveEveryMs) return
+    const pause = this.#unsaved ? Math.min(saveEveryMs, savePauses * this.#saveTookMs) : saveEveryMs
+    if (!atOnce && Math.abs(now - this.#savedAt) < pause) return
     this.#savedAt = now
+    this.#unsaved = false
+    const began = clock.monotonicMs()
     const snapshot = { keyring: tables.keyring.entries(), routes: tables.routes.entries(), savedAt: now }
-    await saveSnapshot(snapshotPath, snapshot).catch((error: Error) =>
+    await saveSnapshot(snapshotPath, snapshot, clock).catch((error: Error) =>
       log.warn({ error: error.message }, 'the snapshot of the tables could not be saved'),
     )
+    this.#saveTookMs = clock.monotonicMs() - began
   }
 
   #apply<E>(table: { apply(entries: readonly E[]): void }, entries: E[]): boolean {

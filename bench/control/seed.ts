@@ -13,19 +13,26 @@ type Row = Record<string, unknown> & { id: string }
 
 export interface Copied {
   deploymentId: string
+  orgId: string
   replicaIds: string[]
 }
 
 const perTransaction = 500
 
-/** `count` copies, `each` at the name's end. */
-export async function copyDeployment(db: Database, seal: Seal, templateId: string, count: number): Promise<Copied[]> {
+/** `count` copies, one after the other in each of these organisations. */
+export async function copyDeployment(
+  db: Database,
+  seal: Seal,
+  templateId: string,
+  { count, orgIds, from = 0 }: { count: number; orgIds: readonly string[]; from?: number },
+): Promise<Copied[]> {
   const template = await readTemplate(db, templateId)
   const all: Copied[] = []
   while (all.length < count) {
-    const made = Array.from({ length: Math.min(perTransaction, count - all.length) }, (_, at) =>
-      copy(template, all.length + at, seal),
-    )
+    const made = Array.from({ length: Math.min(perTransaction, count - all.length) }, (_, index) => {
+      const at = from + all.length + index
+      return copy(template, { name: `copy-${at}`, orgId: orgIds[at % orgIds.length]! }, seal)
+    })
     await db.tx((tx) => insert(tx, made))
     all.push(...made.map(({ copied }) => copied))
   }
@@ -40,34 +47,39 @@ interface Template {
 }
 
 async function readTemplate(db: Database, id: string): Promise<Template> {
-  const rows = async (table: string, where: string) =>
-    (await db.query<{ row: Row }>(`select to_jsonb(t) as row from ${table} t where ${where} order by id`, [id])).map(
-      ({ row }) => row,
+  const read = async (table: string, where: string) => {
+    const rows = await db.query<{ row: Row }>(
+      `select to_jsonb(t) as row from ${table} t where ${where} order by t.id`,
+      [id],
     )
-  const [deployment] = await rows('deployments', 'id = $1')
-  const [revision] = await rows('revisions', 'deployment_id = $1')
-  const replicas = await rows('replicas', `deployment_id = $1 and phase = 'ready'`)
+    return rows.map(({ row }) => row)
+  }
+  const [deployment] = await read('deployments', 'id = $1')
+  const [revision] = await read('revisions', 'deployment_id = $1')
+  const replicas = await read('replicas', `deployment_id = $1 and phase = 'ready'`)
   const [route] = await db.query<{ document: Route }>('select document from routes where deployment_id = $1', [id])
   return { deployment: deployment!, revision: revision!, replicas, route: route!.document }
 }
 
-function copy({ deployment, revision, replicas, route }: Template, at: number, seal: Seal) {
+function copy(
+  { deployment, revision, replicas, route }: Template,
+  { name, orgId }: { name: string; orgId: string },
+  seal: Seal,
+) {
   const id = newId('dep')
   const revisionId = newId('rev')
-  const name = `${deployment.name}-${at}`
-  const copies = replicas.map((row) => ({ ...row, id: newId('rep'), deployment_id: id, revision_id: revisionId }))
-  const places = route.replicas.map((replica, index) => ({
-    ...replica,
-    id: copies[index]!.id,
-    key: engineKey(seal, copies[index]!.id),
-  }))
-  const sorted = places.sort((a, b) => (a.id < b.id ? -1 : 1))
+  const copies: Row[] = replicas.map((row) => {
+    return { ...row, id: newId('rep'), deployment_id: id, revision_id: revisionId, org_id: orgId }
+  })
+  const places = route.replicas.map((replica, at) => {
+    return { ...replica, id: copies[at]!.id, key: engineKey(seal, copies[at]!.id) }
+  })
   return {
-    copied: { deploymentId: id, replicaIds: copies.map((row) => row.id as string) },
-    deployment: { ...deployment, id, name, next_at: null, lease_token: null, lease_until: null },
+    copied: { deploymentId: id, orgId, replicaIds: copies.map((row) => row.id) },
+    deployment: { ...deployment, id, org_id: orgId, name, next_at: null, lease_token: null, lease_until: null },
     revision: { ...revision, id: revisionId, deployment_id: id },
     replicas: copies,
-    route: { ...route, deploymentId: id, name, replicas: sorted },
+    route: { ...route, deploymentId: id, orgId, name, replicas: places.sort((a, b) => (a.id < b.id ? -1 : 1)) },
   }
 }
 
@@ -89,12 +101,9 @@ async function insert(tx: Tx, made: ReturnType<typeof copy>[]): Promise<void> {
     made.flatMap((one) => one.replicas),
   )
   const version = await nextVersion(tx, 'routes')
-  const routes = made.map(({ route }) => ({
-    deployment_id: route.deploymentId,
-    org_id: route.orgId,
-    document: route,
-    version,
-  }))
+  const routes = made.map(({ route }) => {
+    return { deployment_id: route.deploymentId, org_id: route.orgId, document: route, version }
+  })
   await into('routes', routes)
   await notify(tx)
 }

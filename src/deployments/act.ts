@@ -85,7 +85,9 @@ async function remove(world: TurnWorld, snapshot: Snapshot, replicaId: string): 
   const driver = row && world.computes.get(row.provider)
   if (!driver) return
   try {
-    await within(world, driver.delete(replicaId as ReplicaId, { graceSeconds: world.stopGraceSeconds }))
+    // One that answers nobody will not heed a polite word either; its place may be waited for.
+    const graceSeconds = row.unhealthy_since === null ? world.stopGraceSeconds : 0
+    await within(world, driver.delete(replicaId as ReplicaId, { graceSeconds }))
   } catch (error) {
     world.log.warn(
       { replicaId, error: (error as Error).message },

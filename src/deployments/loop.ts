@@ -36,6 +36,7 @@ export class DeploymentLoop {
   #turns = 0
   #wake: () => void = () => {}
   #woken = false
+  #tookOver = false
 
   constructor(world: Omit<TurnWorld, 'recall' | 'follow'>, owner: string) {
     this.#watcher = new Watcher(world, async (ids) => {
@@ -61,13 +62,10 @@ export class DeploymentLoop {
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.wake(), { once: true })
     const watching = this.#watcher.run(signal)
-    let tookOver = false
     while (!signal.aborted) {
       this.#woken = false
       await this.#tolerant('claim', async () => {
-        // Not before it succeeded: what a killed control had claimed would wait for the end of its claim.
-        if (!tookOver) await store.takeOver(this.#world.db, this.#owner, this.#now())
-        tookOver = true
+        await this.#takeOver()
         await this.#claimAndStart()
       })
       await this.#wait(signal)
@@ -75,6 +73,30 @@ export class DeploymentLoop {
     await watching
     // A look that ends may leave turns behind.
     while (this.#running.size > 0) await Promise.all(this.#running)
+  }
+
+  /** All that is due now, until nothing is: for whoever moves the clock by hand, instead of `run`. */
+  async settle(): Promise<void> {
+    await this.#takeOver()
+    do {
+      while (this.#running.size > 0) await Promise.all(this.#running)
+      await this.#watcher.look()
+      await this.#claimAndStart()
+    } while (this.#running.size > 0)
+  }
+
+  /** When `settle` has something to do again by itself, ms since epoch; null = only when something changes. */
+  async nextAt(): Promise<number | null> {
+    const moments = [(await store.nextLookAt(this.#world.db))?.getTime() ?? null, this.#watcher.nextAt]
+    const known = moments.filter((at) => at !== null)
+    return known.length === 0 ? null : Math.min(...known)
+  }
+
+  /** What a killed control had claimed must not wait for the end of its claim. */
+  async #takeOver(): Promise<void> {
+    if (this.#tookOver) return
+    await store.takeOver(this.#world.db, this.#owner, this.#now())
+    this.#tookOver = true
   }
 
   async #claimAndStart(): Promise<void> {

@@ -19,7 +19,10 @@ let health: number | null = 200
 let probes = 0
 const server = createServer((_request, response) => {
   probes += 1
-  if (health !== null) response.writeHead(health, { 'content-type': 'application/json' }).end('{"status":"ok"}')
+  const answer = () =>
+    health !== null && response.writeHead(health, { 'content-type': 'application/json' }).end('{"status":"ok"}')
+  if (answerAfterMs === 0) answer()
+  else setTimeout(answer, answerAfterMs)
 }).listen(0, '127.0.0.1')
 await once(server, 'listening')
 const { port } = server.address() as AddressInfo
@@ -36,6 +39,7 @@ const dead: Observation = {
 let seen: Map<string, Observation>
 let questions: number
 let told: string[][]
+let answerAfterMs: number
 let fails: number
 let stop: AbortController
 let ended: Promise<void>
@@ -78,7 +82,7 @@ function begin(bulk: boolean): void {
 }
 
 beforeEach(() => {
-  ;[health, probes, seen, questions, told, fails] = [200, 0, new Map(), 0, [], 0]
+  ;[health, probes, seen, questions, told, fails, answerAfterMs] = [200, 0, new Map(), 0, [], 0, 0]
   stop = new AbortController()
 })
 afterEach(async () => {
@@ -179,6 +183,15 @@ test('a start: loading, then ready, is told as it happens; a start that is not w
   const last = questions
   await clock.sleep(50)
   assert.ok(questions <= last + 1)
+})
+
+test('an engine that is slow to answer while it starts is asked again at once, not a second later', async () => {
+  begin(false)
+  health = 503
+  answerAfterMs = 30
+  seen.set('rep_a', running)
+  watcher.follow('dep_a', [replica('rep_a', 'starting', { startPhases: { hardware: 1, load: 1 } })])
+  await until(clock, 'ten probes', 6_000, () => probes >= 10)
 })
 
 test('what has ended is cleared away by a turn, and a turn that could not be asked for is asked for again', async () => {

@@ -63,7 +63,7 @@ export class Watcher {
   /** Providers that have not answered yet. */
   readonly #asked = new Set<string>()
   readonly #changed = new Set<Watched>()
-  #telling = false
+  #telling: Promise<void> | null = null
   #over = false
   #wakeHot: () => void = () => {}
 
@@ -94,6 +94,23 @@ export class Watcher {
     const one = this.#calm.get(replicaId) ?? this.#hot.get(replicaId)
     if (one === undefined || this.#world.clock.now() - one.probedAt > 2 * (this.#probeEveryMs() + silentMs)) return null
     return one.view.probe
+  }
+
+  /** One look at all that is due, to its end: for whoever moves the clock by hand, instead of `run`. */
+  async look(): Promise<void> {
+    const now = this.#world.clock.now()
+    const due = [...this.#hot.values()].filter((one) => !one.told && isDue(one, now, hotLongestMs))
+    const asked = [...this.#calmByProvider()].map(([provider, list]) => this.#askProvider(provider, list))
+    await Promise.all([...due.map((one) => this.#lookClosely(one)), ...asked])
+    const everyMs = this.#probeEveryMs()
+    await Promise.all([...this.#calm.values()].filter((one) => isDue(one, now, everyMs)).map((one) => this.#probe(one)))
+    while (this.#changed.size > 0) await this.#tellChanged()
+  }
+
+  /** When one that is on its way is looked at next, ms since epoch; null = there is none. */
+  get nextAt(): number | null {
+    const moments = [...this.#hot.values()].filter((one) => !one.told).map(({ dueAt }) => dueAt)
+    return moments.length === 0 ? null : Math.min(...moments)
   }
 
   /** Runs until the signal aborts. */
@@ -142,17 +159,18 @@ export class Watcher {
     while (!signal.aborted) {
       const now = clock.now()
       const everyMs = this.#probeEveryMs()
-      const byProvider = new Map<string, Watched[]>()
-      for (const one of this.#calm.values()) {
-        if (one.told) continue
-        const list = byProvider.get(one.provider)
-        if (list) list.push(one)
-        else byProvider.set(one.provider, [one])
-        if (!one.busy && isDue(one, now, everyMs)) this.#start(one, () => this.#probe(one))
-      }
-      for (const [provider, list] of byProvider) void this.#askProvider(provider, list)
+      for (const one of this.#calm.values())
+        if (!one.told && !one.busy && isDue(one, now, everyMs)) this.#start(one, () => this.#probe(one))
+      for (const [provider, list] of this.#calmByProvider()) void this.#askProvider(provider, list)
       await clock.sleep(calmEveryMs, signal)
     }
+  }
+
+  #calmByProvider(): Map<string, Watched[]> {
+    return Map.groupBy(
+      [...this.#calm.values()].filter((one) => !one.told),
+      (one) => one.provider,
+    )
   }
 
   #start(one: Watched, work: () => Promise<void>): void {
@@ -164,6 +182,8 @@ export class Watcher {
         this.#world.log.error({ replica: one.view.id, error: (error as Error).stack }, 'the watcher stumbled')
       } finally {
         one.busy = false
+        // Not before: who is busy is passed over, and the next look would come a second later.
+        if (!isCalm(one.view)) this.#wakeHot()
       }
     })
   }
@@ -178,7 +198,6 @@ export class Watcher {
     one.probedAt = now
     one.view = { ...one.view, seen, probe }
     this.#judge(one, now)
-    this.#wakeHot()
   }
 
   /** A provider that is slow to answer is asked again when it has. */
@@ -222,9 +241,12 @@ export class Watcher {
     void this.#tellChanged()
   }
 
-  async #tellChanged(): Promise<void> {
-    if (this.#telling) return
-    this.#telling = true
+  #tellChanged(): Promise<void> {
+    this.#telling ??= this.#tellAll().finally(() => (this.#telling = null))
+    return this.#telling
+  }
+
+  async #tellAll(): Promise<void> {
     try {
       while (this.#changed.size > 0) {
         const batch = [...this.#changed]
@@ -234,8 +256,6 @@ export class Watcher {
     } catch (error) {
       this.#world.log.warn({ error: (error as Error).message }, 'turns could not be asked for')
       await this.#world.clock.sleep(errorPauseMs)
-    } finally {
-      this.#telling = false
     }
   }
 

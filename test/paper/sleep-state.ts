@@ -17,6 +17,8 @@ export interface Scenario {
   lost?: string
   /** Gateways also say again what they have said already, as a sign of life: many more orders. */
   signsOfLife?: boolean
+  /** What a gateway says is written as soon as it is made: fewer orders. */
+  prompt?: boolean
   /** Gateways that are the same but for their names count as one another: half as many states. */
   alike?: boolean
   /** By request: the gateway at which it arrives, at any moment. */

@@ -55,10 +55,12 @@ function stepsOf(state: State, rules: Rules): Step<State>[] {
 function gatewaySteps(state: State, id: string, rules: Rules): [string, Take][] {
   const { alive, saying, view } = state.gateways[id]!
   if (!alive) return []
+  const look = async () => {
+    const after = await gatewayLooks(state, id)
+    return state.scenario.prompt ? gatewaySays(after, id, rules) : after
+  }
   const talk: [string, Take] =
-    saying === null
-      ? [`${id} looks`, () => gatewayLooks(state, id)]
-      : [`${id} says what it sees`, () => gatewaySays(state, id, rules)]
+    saying === null ? [`${id} looks`, look] : [`${id} says what it sees`, () => gatewaySays(state, id, rules)]
   const served = Object.entries(view.requests).filter(
     ([, where]) => replicaOf(where) !== null && state.machines[replicaOf(where)!] === 'up',
   )

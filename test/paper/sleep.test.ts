@@ -27,12 +27,17 @@ const scenarios: Record<string, Scenario> = {
   'one request': { ...one, signsOfLife: true },
   'two requests at one gateway': { ...one, requests: { r1: 'gw_a', r2: 'gw_a' }, signsOfLife: true },
   'two gateways': { ...two, requests: { r1: 'gw_a' }, signsOfLife: true },
-  'two gateways, a request at each': { ...two, alike: true },
-  'two gateways, of which one dies for good': { ...two, requests: { r1: 'gw_a' }, mishaps: ['gw_b dies'] },
+  'two gateways, a request at each': { ...two, alike: true, prompt: true },
+  'two gateways, of which one dies for good': {
+    ...two,
+    prompt: true,
+    requests: { r1: 'gw_a' },
+    mishaps: ['gw_b dies'],
+  },
   'a gateway that died long ago, and a person who says sleep': { ...one, lost: 'gw_b', told: 1 },
-  'one request, and control dies, or stands still': { ...one, mishaps: ['control dies', standStill] },
+  'one request, and control dies, or stands still': { ...one, prompt: true, mishaps: ['control dies', standStill] },
   'one request, and the autoscaler dies': { ...one, mishaps: ['the autoscaler dies'] },
-  'one request, and the replica dies': { ...one, mishaps: ['the replica dies'] },
+  'one request, and the replica dies': { ...one, prompt: true, mishaps: ['the replica dies'] },
   'two requests, and a person who says sleep': { ...one, told: 1, requests: { r1: 'gw_a', r2: 'gw_a' } },
   'one request, and a person who says sleep twice': { ...one, told: 2 },
 }
@@ -89,9 +94,11 @@ interface Planted {
   rules: Partial<Rules>
 }
 
+const small = { ...one, prompt: true } satisfies Scenario
+
 const planted: Record<string, Planted> = {
   'drained before the gateway knows': {
-    scenario: one,
+    scenario: small,
     rules: { isDrained: (gateways, id, _version, now) => real.isDrained(gateways, id, 0, now) },
   },
   'a gateway acknowledges what it has not applied': {
@@ -99,7 +106,7 @@ const planted: Record<string, Planted> = {
     rules: { said: (report, newest) => ({ ...report, routesVersion: newest }) },
   },
   'what is in flight does not count': {
-    scenario: one,
+    scenario: small,
     rules: {
       isDrained: (gateways, ...rest) =>
         real.isDrained(
@@ -109,11 +116,11 @@ const planted: Record<string, Planted> = {
     },
   },
   'only the first gateway is asked': {
-    scenario: two,
+    scenario: { ...two, prompt: true },
     rules: { isDrained: (gateways, ...rest) => real.isDrained(gateways.slice(0, 1), ...rest) },
   },
   'a replica that drains stays in the route as ready': {
-    scenario: one,
+    scenario: small,
     rules: {
       makeRoute: (source) => {
         const route = real.makeRoute(source)
@@ -122,18 +129,18 @@ const planted: Record<string, Planted> = {
     },
   },
   'a drain that was called off leaves its version behind': {
-    scenario: { ...one, told: 2 },
+    scenario: { ...small, told: 2 },
     rules: { drainVersionCalledOff: (version) => version },
   },
   'held requests are no demand': {
-    scenario: one,
+    scenario: small,
     rules: {
       gather: (demands, ...rest) =>
         new Map([...real.gather(demands, ...rest)].map(([id, asked]) => [id, { ...asked, held: 0 }])),
     },
   },
   'the decision does not look at who waits': {
-    scenario: one,
+    scenario: small,
     rules: {
       decide: (input) => {
         const samples = input.window.samples.map((sample) => ({ ...sample, held: 0 }))
@@ -142,7 +149,7 @@ const planted: Record<string, Planted> = {
     },
   },
   'nobody is heard while one gateway is silent': {
-    scenario: { ...one, lost: 'gw_b', told: 1 },
+    scenario: { ...small, lost: 'gw_b', told: 1 },
     rules: {
       heard: (gateways, now) => {
         const { complete, fresh } = real.heard(gateways, now)
@@ -151,11 +158,11 @@ const planted: Record<string, Planted> = {
     },
   },
   'the autoscaler trusts its memory more than the row': {
-    scenario: { ...one, told: 1 },
+    scenario: { ...small, told: 1 },
     rules: { recall: (known, row, now) => known ?? real.recall(known, row, now) },
   },
   'told to sleep, it wakes for what it was answering': {
-    scenario: { ...one, told: 1 },
+    scenario: { ...small, told: 1 },
     rules: {
       recall: (known, row, now) => {
         const memory = real.recall(known, row, now)
@@ -165,7 +172,7 @@ const planted: Record<string, Planted> = {
     },
   },
   'every request that waits starts a replica of its own': {
-    scenario: { ...one, requests: { r1: 'gw_a', r2: 'gw_a' } },
+    scenario: { ...small, requests: { r1: 'gw_a', r2: 'gw_a' } },
     rules: {
       plan: (input) => {
         const result = real.plan(input)

@@ -80,7 +80,7 @@ export class Door {
       offers: () => compute.offers(),
       place: (order) => compute.place(order),
       observe: (id) => compute.observe(id),
-      observeAll: async (ids) => [...(await compute.observeAll(ids))],
+      observeAll: async (ids) => [...(await compute.observeAll(ids)).values()],
       list: () => compute.list(),
       delete: (id, options) => compute.delete(id, options),
       logs: (id, lines) => compute.logs(id, lines),

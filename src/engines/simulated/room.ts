@@ -15,6 +15,7 @@ import {
   usageChunk,
   wholeAnswer,
 } from '../contract.answer.ts'
+import { readJson, send } from '../contract.body.ts'
 import type { Launch } from '../contract.ts'
 import { readArguments } from './arguments.ts'
 import { type Ask, answerText, readAsk } from './ask.ts'
@@ -22,7 +23,6 @@ import { Cut, SimulatedEngine, Work } from './engine.ts'
 import { type Fate, foresee, linesAt } from './fate.ts'
 import { keyVariable, program } from './words.ts'
 
-const bodyBytesMaximum = 64 * 1024 * 1024
 /** The same launch line in other words comes often: many replicas of one deployment. */
 const parsedMaximum = 1_000
 
@@ -128,7 +128,7 @@ async function answer(
   if (path !== '/v1/chat/completions' && path !== '/v1/completions')
     throw new Fault('route_not_found', `This engine has no route ${path.slice(0, 200)}.`)
   if (request.method !== 'POST') throw new Fault('method_not_allowed', `${path} takes POST.`)
-  const ask = readAsk(path === '/v1/completions' ? 'text' : 'chat', parse(await read(request)), args)
+  const ask = readAsk(path === '/v1/completions' ? 'text' : 'chat', await readJson(request), args)
   await complete(engine, ask, work, response, headOf(args.servedName, ask, clock))
 }
 
@@ -187,29 +187,4 @@ function metricsText({ running, waiting, promptTokens, generatedTokens }: Simula
     `simulated:generated_tokens_total ${generatedTokens}`,
     '',
   ].join('\n')
-}
-
-function send(response: ServerResponse, status: number, body: object | string, type = 'application/json'): void {
-  const text = typeof body === 'string' ? body : JSON.stringify(body)
-  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) })
-  response.end(text)
-}
-
-function parse(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'))
-  } catch {
-    throw new Fault('invalid_json', 'The body is not valid JSON.')
-  }
-}
-
-async function read(request: IncomingMessage): Promise<Buffer> {
-  const parts: Buffer[] = []
-  let size = 0
-  for await (const part of request as AsyncIterable<Buffer>) {
-    size += part.length
-    if (size > bodyBytesMaximum) throw new Fault('body_too_large', `The body is larger than ${bodyBytesMaximum} bytes.`)
-    parts.push(part)
-  }
-  return Buffer.concat(parts)
 }

@@ -17,12 +17,11 @@ import {
   usageChunk,
   wholeAnswer,
 } from '../../contract.answer.ts'
+import { readJson, send } from '../../contract.body.ts'
 import type { StartMoments, StartPhase } from '../../contract.ts'
 import { type Engine, generate } from './generate.ts'
 import { WorkerMetrics } from './metrics.ts'
 import { type EngineRequest, readChatRequest, readTextRequest } from './request.ts'
-
-export const bodyBytesMaximum = 64 * 1024 * 1024
 
 export type WorkerState =
   | { status: 'loading'; phase: StartPhase; progress: number }
@@ -108,7 +107,7 @@ export class WorkerServer {
       if (request.method !== 'POST') throw new Fault('method_not_allowed', `${path} takes POST.`)
       const engine = this.#readyEngine()
       this.#countUntilClosed(response)
-      const body = parseJson(await readBody(request))
+      const body = await readJson(request)
       await this.#complete(engine, path === '/v1/completions' ? readTextRequest(body) : readChatRequest(body), response)
     } catch (thrown) {
       this.#fail(response, toFault(thrown))
@@ -256,29 +255,4 @@ class Reply {
     if (this.#request.usage === 'none') return undefined
     return this.#request.usage === 'every' ? usage : null
   }
-}
-
-function send(response: ServerResponse, status: number, body: object | string, type = 'application/json'): void {
-  const text = typeof body === 'string' ? body : JSON.stringify(body)
-  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) })
-  response.end(text)
-}
-
-function parseJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'))
-  } catch {
-    throw new Fault('invalid_json', 'The body is not valid JSON.')
-  }
-}
-
-async function readBody(request: IncomingMessage): Promise<Buffer> {
-  const parts: Buffer[] = []
-  let size = 0
-  for await (const part of request as AsyncIterable<Buffer>) {
-    size += part.length
-    if (size > bodyBytesMaximum) throw new Fault('body_too_large', `The body is larger than ${bodyBytesMaximum} bytes.`)
-    parts.push(part)
-  }
-  return Buffer.concat(parts)
 }
