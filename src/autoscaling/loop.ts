@@ -48,8 +48,8 @@ interface Kept extends Memory {
   dueAt: number
   /** What the database has of the state. */
   stored: string
-  /** The last number that could not be had, and when it was last wanted. */
-  refused: { to: number; at: number } | null
+  /** When more was last wanted than may be had; null = it may. */
+  refusedAt: number | null
 }
 
 /** What came of a decision. */
@@ -57,7 +57,7 @@ interface Outcome {
   state: ScalingState
   /** Something was written that the reconciler should look at. */
   changed: boolean
-  refused: Kept['refused']
+  limited: boolean
 }
 
 const causeWords: Record<Cause, ScalingCause | null> = {
@@ -180,7 +180,7 @@ export class Autoscaler {
     const known = this.#memory.get(row.id)
     const memory: Kept = {
       stored: known?.stored ?? countedText(row.autoscaler),
-      refused: known?.refused ?? null,
+      refusedAt: known?.refusedAt ?? null,
       before: known?.before ?? null,
       dueAt: 0,
       ...recall(known ?? null, row, now),
@@ -197,8 +197,8 @@ export class Autoscaler {
 
   async #keep(row: ScaledRow, memory: Kept, decision: Decision, now: number): Promise<void> {
     memory.state = decision.state
-    if (row.limited === null) memory.refused = null
-    if (row.limited !== null) await this.#unlimit(row, memory, now)
+    if (row.limited === null) memory.refusedAt = null
+    else await this.#unlimit(row, memory, now)
     const text = countedText(decision.state)
     if (text === memory.stored) return
     this.#counted.set(row.id, decision.state)
@@ -210,10 +210,10 @@ export class Autoscaler {
     const { decideSettings, db, wake } = this.#context
     const slow = row.desired_replicas > 0 && policyOf(row).policy === 'steps'
     const pauseMs = 2_000 * (slow ? decideSettings.lookEverySeconds : decideSettings.fastLookSeconds)
-    const until = (memory.refused?.at ?? 0) + pauseMs
+    const until = (memory.refusedAt ?? 0) + pauseMs
     if (now < until) memory.dueAt = Math.min(memory.dueAt, until)
     else {
-      memory.refused = null
+      memory.refusedAt = null
       await db.tx((tx) => saveLimited(tx, row.id, null, new Date(now)))
       wake()
     }
@@ -237,17 +237,18 @@ export class Autoscaler {
       const { to, limited } = await roomToGrow(tx, org_id, holding, decision.desired, this.#context)
       const why = limited === null ? decision.why : `${decision.why} ${limited.message}`
       const state = stateAfter(memory.state, decision, to, now)
-      if (canonical(limited) !== canonical(locked.limited)) await saveLimited(tx, id, limited, at)
+      const news = canonical(limited) !== canonical(locked.limited)
+      if (news) await saveLimited(tx, id, limited, at)
       if (to !== desiredReplicas) {
         await setDesiredReplicas(tx, { row: locked, to, cause, why, at })
         await saveState(tx, id, state)
-      } else if (memory.refused?.to !== decision.desired) await insertDecision(tx, { row: locked, to, cause, why, at })
-      const changed = to !== desiredReplicas || canonical(limited) !== canonical(locked.limited)
-      return { state, changed, refused: limited === null ? null : { to: decision.desired, at: now } }
+        // That it grew only in part is told with it; that it did not is told once, not at every look.
+      } else if (news) await insertDecision(tx, { row: locked, to, cause, why, at })
+      return { state, changed: news || to !== desiredReplicas, limited: limited !== null }
     })
     // Somebody was faster: nothing was written, so nothing is remembered.
     if (outcome === null) return
-    memory.refused = outcome.refused
+    memory.refusedAt = outcome.limited ? now : null
     memory.state = outcome.state
     this.#counted.delete(row.id)
     if (outcome.changed) wake()

@@ -34,7 +34,7 @@ export function growthWithin(
   if (most >= to) return { to, limited: null }
   return {
     to: Math.max(from, most),
-    limited: byPrice <= byQuota ? tooDear(spec) : tooMany(to * gpusEach, quota),
+    limited: byPrice <= byQuota ? tooDear(spec) : tooMany(gpusEach, quota),
   }
 }
 
@@ -48,8 +48,10 @@ function affordableReplicas(spec: Priced, scaling: ScalingPolicy, catalogue: Har
   return ceiling === null || cheapest === null || cheapest === 0n ? Number.MAX_SAFE_INTEGER : Number(ceiling / cheapest)
 }
 
-function tooMany(gpus: number, { used, limit }: { used: number; limit: number }): Limited {
-  const message = `The organisation's quota leaves no room for it: this would need ${gpus} GPUs, its other deployments hold ${used} of ${limit}.`
+/** Says nothing of how many are wanted: that changes with every look, and what is told should not. */
+function tooMany(each: number, { used, limit }: { used: number; limit: number }): Limited {
+  const gpus = each === 1 ? '1 GPU' : `${each} GPUs`
+  const message = `The organisation's quota leaves no room for it: its other deployments hold ${used} of ${limit} GPUs, and a replica takes ${gpus}.`
   return { code: 'quota_short', message }
 }
 

@@ -390,25 +390,3 @@ test('closing ends what does not finish in time, and says so', async () => {
     [503],
   )
 })
-
-test('asleep, and the quota has no room: who waits is told at once, who comes later too, and the next when there is', async () => {
-  const up = await engine()
-  const b = await bench([], {}, 'asleep' as never)
-  const waiting = b.chat({})
-  await held(b, 1)
-  const message = 'It cannot wake. The quota is used up.'
-  const reason = { code: 'quota_short' as const, message, since: new Date(0).toISOString(), retry_after: 60 }
-  b.routes.apply([routeOf({ replicas: [], phase: 'asleep', reason })])
-  for (const response of [await waiting, await b.chat({ stream: true })]) {
-    assert.equal(response.status, 503)
-    assert.deepEqual([response.headers.get('retry-after'), response.headers.get('x-should-retry')], ['60', 'true'])
-    const { error } = (await response.json()) as { error: { code: string; message: string } }
-    assert.equal(error.code, 'quota_short')
-    assert.match(error.message, /It cannot wake\. The quota is used up\./)
-  }
-  b.routes.apply([routeOf({ replicas: [], phase: 'asleep' })])
-  const later = b.chat({})
-  await held(b, 1)
-  settle(b, [replicaOf(up.port)])
-  assert.equal((await later).status, 200)
-})
