@@ -80,6 +80,7 @@ test('every route of the contract that exists now is in the document', () => {
       'DELETE /api-keys/{id}',
       'POST /orgs',
       'GET /orgs',
+      'PATCH /orgs/{id}/quota',
       'POST /v1/chat/completions',
       'POST /v1/completions',
       'GET /v1/models',
