@@ -132,9 +132,11 @@ class FrontDoor implements Gateway {
       control &&
       new ControlProxy({
         ...control,
+        clock,
         deadlines,
         firstByteMs,
         maxBodyBytes: settings['gateway.max_body_bytes'],
+        uploadBytesPerSecond: settings['gateway.upload_bytes_per_second'],
       })
     this.#server = this.#makeServer()
   }
