@@ -54,7 +54,8 @@ export function outlook(route: Route | null, stateOf: StateOf): 'ready' | 'hold'
     case 'yes':
     case 'hold':
       // A ready replica serves even before the phase has caught up with it.
-      return pick(route.replicas, stateOf, null, 0) === null ? 'hold' : 'ready'
+      if (pick(route.replicas, stateOf, null, 0) !== null) return 'ready'
+      return mayNotWake(route) ?? 'hold'
     case 'stopping':
       return new Fault('stopping', sentence(route, 'is stopping'), { retryAfterSeconds })
     case 'stopped':
@@ -65,6 +66,12 @@ export function outlook(route: Route | null, stateOf: StateOf): 'ready' | 'hold'
     default:
       return never(answer, 'answer of a phase')
   }
+}
+
+/** Asleep, and the quota has no room for it: no request is worth waiting for that. */
+function mayNotWake(route: Route): Fault | null {
+  if (route.phase !== 'asleep' || route.reason?.code !== 'quota_short') return null
+  return new Fault('quota_short', sentence(route, 'is asleep'), { retryAfterSeconds: route.reason.retry_after })
 }
 
 /** The refusal of a request that was held as long as it may be: with the deployment's own reason where it has one. */
