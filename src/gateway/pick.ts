@@ -7,8 +7,10 @@ import { answering } from '../kernel/phase.ts'
 
 /** What this gateway knows of a replica. */
 export interface ReplicaState {
-  /** Requests that are with the replica now. */
+  /** Requests of ours that are with the replica now. */
   inFlight: number
+  /** Those of all workers of this host. */
+  load: number
   /** It refused or lost a connection and has not answered its probe since. */
   ejected: boolean
   /** Requests at once that it takes, as far as it has said; Infinity = it has turned nobody away. */
@@ -35,9 +37,11 @@ export function pick(
     const replica = replicas[(i + turn) % replicas.length]!
     if (replica.state !== 'ready' || replica.weight <= 0 || tried?.has(replica.id)) continue
     const state = stateOf(replica)
-    if (state.ejected || state.inFlight >= state.room || state.inFlight >= bestLoad) continue
+    if (state.ejected || state.inFlight >= state.room) continue
+    const load = state.load
+    if (load >= bestLoad) continue
     best = replica
-    bestLoad = state.inFlight
+    bestLoad = load
   }
   return best
 }
