@@ -4,7 +4,6 @@
  * away while it works on others is full, and gets no more than it takes. Whoever waits for its deployment is told when
  * it is back, or has room.
  */
-import { Pool } from 'undici'
 import type { Route, RouteReplica, RouteTable } from '../deployments/routes.ts'
 import type { EngineType } from '../engines/contract.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -12,14 +11,9 @@ import type { Deadlines } from '../runtime/deadlines.ts'
 import type { Log } from '../runtime/log.ts'
 import type { EngineDialect, Engines } from './admit.ts'
 import type { ReplicaState } from './pick.ts'
+import { type ConnectionLimits, Connections } from './upstream/connections.ts'
+import { fetchSmall } from './upstream/small.ts'
 
-export interface ConnectionLimits {
-  maxConnections: number
-  connectTimeoutMs: number
-}
-
-/** Below the idle timeout of the engines' servers (5 s), so that we close first. */
-const idleConnectionMs = 4_000
 /** The first probe comes at once; then the pause doubles. */
 const firstProbePauseMs = 25
 const longestProbePauseMs = 1_000
@@ -30,9 +24,7 @@ const probeBodyMaximumBytes = 64 * 1024
 export class Link implements ReplicaState {
   readonly id: string
   readonly deploymentId: string
-  readonly authorization: string
-  readonly origin: string
-  readonly pool: Pool
+  readonly connections: Connections
   readonly stop = new AbortController()
   inFlight = 0
   ejected = false
@@ -44,25 +36,32 @@ export class Link implements ReplicaState {
   /** It left the route table: its connections close with its last request. */
   gone = false
 
-  constructor(deploymentId: string, replica: RouteReplica, limits: ConnectionLimits) {
+  readonly #replica: RouteReplica
+  /** Path → the beginning of the heads of its requests, the same for all of them. */
+  readonly #heads = new Map<string, string>()
+
+  constructor(deploymentId: string, replica: RouteReplica, limits: ConnectionLimits, deadlines: Deadlines) {
     this.id = replica.id
     this.deploymentId = deploymentId
-    this.authorization = `Bearer ${replica.key}`
-    this.origin = originOf(replica)
-    this.pool = new Pool(this.origin, {
-      connections: limits.maxConnections,
-      pipelining: 1,
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      keepAliveTimeout: idleConnectionMs,
-      keepAliveMaxTimeout: idleConnectionMs,
-      connect: { timeout: limits.connectTimeoutMs, noDelay: true },
-    })
+    this.#replica = replica
+    this.connections = new Connections({ host: replica.address, port: replica.port }, limits, deadlines)
   }
 
   /** False once the replica of this id is somewhere else, or has another key. */
-  leadsTo(replica: RouteReplica): boolean {
-    return replica.id === this.id && originOf(replica) === this.origin && `Bearer ${replica.key}` === this.authorization
+  leadsTo({ id, address, port, key }: RouteReplica): boolean {
+    return (
+      id === this.id && address === this.#replica.address && port === this.#replica.port && key === this.#replica.key
+    )
+  }
+
+  /** Request line and fields that do not change from request to request. */
+  head(method: 'GET' | 'POST', path: string): string {
+    let head = this.#heads.get(path)
+    if (head === undefined) {
+      head = `${method} ${path} HTTP/1.1\r\nhost: ${hostOf(this.#replica)}\r\nauthorization: Bearer ${this.#replica.key}\r\n`
+      this.#heads.set(path, head)
+    }
+    return head
   }
 }
 
@@ -103,7 +102,7 @@ export class Replicas {
   enter(route: Route, replica: RouteReplica): Link {
     let link = this.#links.get(replica.id)
     if (link === undefined) {
-      link = new Link(route.deploymentId, replica, this.#limits)
+      link = new Link(route.deploymentId, replica, this.#limits, this.#deadlines)
       this.#links.set(replica.id, link)
       this.#watch(route.deploymentId)
     }
@@ -160,11 +159,11 @@ export class Replicas {
     return counts
   }
 
-  async close(): Promise<void> {
+  close(): void {
     for (const unwatch of this.#unwatch.values()) unwatch()
     const links = [...this.#links.values(), ...this.#leaving]
     for (const link of links) link.stop.abort()
-    await Promise.all(links.map((link) => link.pool.destroy()))
+    for (const link of links) link.connections.destroy()
   }
 
   #watch(deploymentId: string): void {
@@ -196,7 +195,7 @@ export class Replicas {
 
   #retire(link: Link): void {
     this.#leaving.delete(link)
-    void link.pool.close().catch(() => {})
+    link.connections.destroy()
   }
 
   async #probeBack(link: Link): Promise<void> {
@@ -222,30 +221,12 @@ export class Replicas {
 
 const untouched: ReplicaState = { inFlight: 0, ejected: false, room: Number.POSITIVE_INFINITY }
 
-function originOf(replica: RouteReplica): string {
-  const host = replica.address.includes(':') ? `[${replica.address}]` : replica.address
-  return `http://${host}:${replica.port}`
+function hostOf({ address, port }: RouteReplica): string {
+  return `${address.includes(':') ? `[${address}]` : address}:${port}`
 }
 
 async function isReady(link: Link, engine: EngineDialect, deadlines: Deadlines): Promise<boolean> {
-  const late = new AbortController()
-  const deadline = deadlines.add(probeTimeoutMs, () => late.abort())
-  try {
-    const answer = await link.pool.request({
-      path: engine.healthPath,
-      method: 'GET',
-      headers: { authorization: link.authorization },
-      signal: AbortSignal.any([link.stop.signal, late.signal]),
-    })
-    let text = ''
-    for await (const chunk of answer.body) {
-      text += chunk
-      if (text.length > probeBodyMaximumBytes) return false
-    }
-    return engine.readiness(answer.statusCode, text).state === 'ready'
-  } catch {
-    return false
-  } finally {
-    deadlines.cancel(deadline)
-  }
+  const limits = { timeoutMs: probeTimeoutMs, maximumBytes: probeBodyMaximumBytes }
+  const answer = await fetchSmall(link.connections, link.head('GET', engine.healthPath), limits, deadlines)
+  return answer !== null && engine.readiness(answer.status, answer.text).state === 'ready'
 }
