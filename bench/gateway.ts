@@ -3,9 +3,11 @@
  * the same clients, in turns. nginx only passes bytes on; the gateway also authenticates, resolves, rewrites and meters.
  */
 import { existsSync } from 'node:fs'
-import type { Load, Loaded } from './gateway/load.ts'
+import { cost } from './gateway/cost.ts'
+import { temporaryFolder } from './gateway/folder.ts'
+import type { Load } from './gateway/load.ts'
 import { findNginx, type Nginx, startNginx } from './gateway/nginx.ts'
-import { cpuMicroseconds, type Helper, startHelper } from './gateway/process.ts'
+import { type Helper, startHelper } from './gateway/process.ts'
 import { median } from './median.ts'
 import type { Bench, Measured } from './report.ts'
 
@@ -52,7 +54,10 @@ async function measure(program: string, report: Report, ends: (() => Promise<voi
   ends.push(load.helper.end)
   const nginx: Nginx = await startNginx(program, upstream.started.port)
   ends.push(nginx.end)
-  const own = await startHelper<Front>('./front.ts', { upstreamPort: upstream.started.port })
+  const own = await startHelper<Front>('./front.ts', {
+    upstreamPort: upstream.started.port,
+    journal: temporaryFolder(ends),
+  })
   ends.push(own.helper.end)
   const gateway: Front = { pid: own.helper.pid, port: own.started.port }
   await cost(load.helper, gateway, warmUp)
@@ -77,14 +82,4 @@ async function inTurns(load: Helper, nginx: Front, gateway: Front, what: Turns) 
     gateway: median(costs.gateway),
     ratio: median(costs.gateway.map((one, round) => one / costs.nginx[round]!)),
   }
-}
-
-/** Microseconds of CPU per request, or per event of streams. */
-async function cost(load: Helper, front: Front, what: Omit<Load, 'port'>): Promise<number> {
-  const before = cpuMicroseconds(front.pid)
-  const loaded = await load.ask<Loaded>({ ...what, port: front.port })
-  const used = cpuMicroseconds(front.pid) - before
-  if (loaded.answered !== what.requests)
-    throw new Error(`${loaded.answered} of ${what.requests} requests were answered with 200`)
-  return used / (what.stream ? loaded.events : loaded.answered)
 }

@@ -18,7 +18,12 @@ export interface Bench {
   /** One line for the list. */
   about: string
   /** Measures and reports; what it throws becomes a figure that could not be measured. */
-  run(report: (measured: Measured) => void): Promise<void> | void
+  run(report: (measured: Measured) => void, options: BenchOptions): Promise<void> | void
+}
+
+export interface BenchOptions {
+  /** Smaller and shorter, where the bench has such a form: to see that it works. */
+  quick: boolean
 }
 
 /** One line of the result, as `--json` gives it. */

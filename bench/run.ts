@@ -1,11 +1,11 @@
 /**
- * `npm run bench` lists the benches; `npm run bench -- <name> [--json]` runs one. The status is 0 also when a target was
- * missed: a bench measures, tests judge. 2 = there is no such bench.
+ * `npm run bench` lists the benches; `npm run bench -- <name> [--json] [--quick]` runs one. The status is 0 also when a
+ * target was missed: a bench measures, tests judge. 2 = there is no such bench.
  */
 import { globSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type Bench, type Figure, figureOf, figureTable } from './report.ts'
+import { type Bench, type BenchOptions, type Figure, figureOf, figureTable } from './report.ts'
 
 export type { Bench, Figure, Measured } from './report.ts'
 
@@ -25,10 +25,10 @@ async function load(path: string): Promise<Bench | null> {
 }
 
 /** Runs one bench; never throws for what the bench does. */
-export async function runBench(bench: Bench): Promise<Figure[]> {
+export async function runBench(bench: Bench, options: BenchOptions = { quick: false }): Promise<Figure[]> {
   const figures: Figure[] = []
   try {
-    await bench.run((measured) => figures.push(figureOf(measured)))
+    await bench.run((measured) => figures.push(figureOf(measured)), options)
     if (figures.length > 0) return figures
     return [figureOf({ name: bench.name, value: null, unit: '', why: 'the bench reported nothing' })]
   } catch (error) {
@@ -41,7 +41,7 @@ export async function main(argv: string[], folder: string, print: (text: string)
   const { values, positionals } = parseArgs({
     args: argv,
     allowPositionals: true,
-    options: { json: { type: 'boolean' } },
+    options: { json: { type: 'boolean' }, quick: { type: 'boolean' } },
   })
   const benches = await findBenches(folder)
   const [wanted] = positionals
@@ -54,7 +54,7 @@ export async function main(argv: string[], folder: string, print: (text: string)
     print(`There is no bench "${wanted}".\n${list(benches, false)}`)
     return 2
   }
-  const figures = await runBench(bench)
+  const figures = await runBench(bench, { quick: values.quick ?? false })
   print(
     values.json ? JSON.stringify({ bench: bench.name, figures }, null, 2) : `${bench.about}\n\n${figureTable(figures)}`,
   )
@@ -65,7 +65,9 @@ function list(benches: Bench[], json: boolean): string {
   if (json) return JSON.stringify(benches.map(({ name, about }) => ({ name, about })))
   const width = Math.max(0, ...benches.map(({ name }) => name.length))
   const lines = benches.map(({ name, about }) => `  ${name.padEnd(width)}  ${about}`)
-  return [`Benches (npm run bench -- <name> [--json]):`, ...(lines.length > 0 ? lines : ['  none yet'])].join('\n')
+  return [`Benches (npm run bench -- <name> [--json] [--quick]):`, ...(lines.length > 0 ? lines : ['  none yet'])].join(
+    '\n',
+  )
 }
 
 // Set as the program by the bootstrap too, which imports this file instead of starting another process.

@@ -1,4 +1,5 @@
-/** Writes `docs/errors.md` from the one table of faults and the one of reasons. Pure. */
+/** Writes `docs/errors.md` from the tables of faults, of what is charged, and of reasons. Pure. */
+import { type Charge, isCharged } from '../src/kernel/charge.ts'
 import type { FaultMeaning } from '../src/kernel/fault-table.ts'
 import type { ReasonMeaning } from '../src/kernel/phase.ts'
 
@@ -6,11 +7,20 @@ const head = `# Errors
 
 Every error carries a \`code\`, a \`message\` that says what was wrong, and an \`action\` that says what to do. Native routes
 answer \`{"error": {"code", "message", "action", "detail"?, "request_id"}}\`; inference routes answer OpenAI's error object
-with the same \`code\`. "Charged" says whether a request that ends so is charged per token. What a deployment says while
-it is not serving, its reason, is at the end.
+with the same \`code\`. "Charged" says whether a request that ends so is charged per token. At the end: what is charged, and
+the reasons of a deployment that is not serving.
 
-This page is written from \`src/kernel/fault-table.ts\` and \`src/kernel/phase.ts\`; a test compares them
-(\`UPDATE=1 npm test -- test/tidy/errors\` writes it anew).
+This page is written from \`src/kernel/fault-table.ts\`, \`src/kernel/charge.ts\` and \`src/kernel/phase.ts\`; a test compares
+them (\`UPDATE=1 npm test -- test/tidy/errors\` writes it anew).
+`
+
+const chargesHead = `## What is charged
+
+The ledger keeps what a request ended as, which is not always what was on the wire: an answer that began with 200 may
+end as 499 or 500. Tokens that had to be estimated are flagged.
+
+| on the ledger | when | charged per token |
+|---|---|---|
 `
 
 const reasonsHead = `## Reasons
@@ -23,9 +33,10 @@ asks.
 |---|---|---|---|---|
 `
 
-/** The page for these tables, ordered as they are: one section per status, then the reasons. */
+/** The page for these tables, ordered as they are: one section per status, then what is charged, then the reasons. */
 export function errorsDocument(
   table: Readonly<Record<string, FaultMeaning>>,
+  charges: Readonly<Record<number, Charge>>,
   reasons: Readonly<Record<string, ReasonMeaning>>,
 ): string {
   const statuses = [...new Set(Object.values(table).map(({ status }) => status))].sort((a, b) => a - b)
@@ -34,11 +45,22 @@ export function errorsDocument(
       .filter(([, meaning]) => meaning.status === status)
       .map(
         ([code, meaning]) =>
-          `| \`${code}\` | ${meaning.action || '—'} | ${meaning.operator || '—'} | ${meaning.charged ? 'yes' : 'no'} |`,
+          `| \`${code}\` | ${meaning.action || '—'} | ${meaning.operator || '—'} | ${yesOrNo(isCharged(meaning.status))} |`,
       )
     return `## ${status}\n\n| code | what the caller does | what the operator looks at | charged |\n|---|---|---|---|\n${rows.join('\n')}\n`
   })
-  return [head, ...sections, reasonsSection(reasons)].join('\n')
+  return [head, ...sections, chargesSection(charges), reasonsSection(reasons)].join('\n')
+}
+
+function chargesSection(charges: Readonly<Record<number, Charge>>): string {
+  const rows = Object.entries(charges).map(
+    ([status, { when, charged }]) => `| ${status} | ${when} | ${yesOrNo(charged)} |`,
+  )
+  return `${chargesHead}${rows.join('\n')}\n`
+}
+
+function yesOrNo(value: boolean): string {
+  return value ? 'yes' : 'no'
 }
 
 function reasonsSection(reasons: Readonly<Record<string, ReasonMeaning>>): string {

@@ -39,6 +39,8 @@ export function groupFiles(files: string[], cores: number): Group[] {
     ['simulated', 1, /^test\/(sim|scenarios)\//],
     ['end to end', cores >= 4 ? 2 : 1, /^test\/(e2e|needs-[^/]+)\//],
     ['kill', 1, /^test\/kill\//],
+    // They keep both cores busy, and are about what happens in time.
+    ['elastic', 1, /^test\/elastic\//],
   ]
   const groups = kinds.map(([name, jobs, pattern]) => ({
     name,

@@ -37,6 +37,7 @@ export class Tally {
   failed = 0
   readonly #skipped: string[] = []
   readonly #failures: string[] = []
+  readonly #later: string[] = []
   readonly #began = performance.now()
 
   add(result: FileResult): void {
@@ -44,6 +45,11 @@ export class Tally {
     this.failed += result.failures.length
     this.#failures.push(...result.failures.map(({ name }) => `  ${result.file}: ${name}`))
     this.#skipped.push(...result.skipped.map(({ name, reason }) => `  ${result.file}: ${name}: ${reason}`))
+  }
+
+  /** The first try of a file that passed when it was run again: no failure, but somebody should know. */
+  passedLater(first: FileResult): void {
+    this.#later.push(...first.failures.map(({ name }) => `  ${first.file}: ${name}`))
   }
 
   /** True when something ran and nothing failed. */
@@ -57,6 +63,7 @@ export class Tally {
       `\n${interrupted ? 'Interrupted after' : 'Took'} ${((performance.now() - this.#began) / 1000).toFixed(1)} s.`,
     ]
     if (this.#failures.length > 0) lines.push('Failed:', ...this.#failures)
+    if (this.#later.length > 0) lines.push('Failed at first, passed when run again (look into them):', ...this.#later)
     if (this.#skipped.length > 0) lines.push('Skipped:', ...this.#skipped)
     if (this.passed + this.failed === 0) lines.push('No test ran.')
     const skipped = this.#skipped.length > 0 ? `, ${this.#skipped.length} skipped` : ''

@@ -2,14 +2,17 @@
 import { chmodSync, rmSync } from 'node:fs'
 import { createAdaptorServer } from '@hono/node-server'
 import { Access } from './access/commands.ts'
+import { journalReports } from './access/gateways.ts'
 import { makeApi } from './api/app.ts'
 import { Scaling } from './autoscaling/commands.ts'
 import { Autoscaler } from './autoscaling/loop.ts'
 import { type DecideSettings, defaultDecideSettings } from './autoscaling/state.ts'
+import { CalendarLoop } from './deployments/calendar-loop.ts'
 import { Deployments } from './deployments/commands.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
-import { availableEngines } from './engines/registry.ts'
+import { Schedules } from './deployments/schedules.ts'
+import { enginesOf } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
 import { loadCatalogue } from './models/catalogue.ts'
 import { loadHardware } from './models/hardware.ts'
@@ -21,6 +24,8 @@ import type { Config } from './runtime/settings.ts'
 import { runPart } from './server-child.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
 import { type Database, openDatabase } from './store/database.ts'
+import { journalGauges } from './usage/gauges.ts'
+import { keepLedger } from './usage/loop.ts'
 
 runPart<ControlSetup>(async (setup, tell) => {
   const { config } = setup
@@ -33,8 +38,12 @@ runPart<ControlSetup>(async (setup, tell) => {
     seal,
     log,
     computes: computeDrivers(config, setup, log),
-    engines: availableEngines(),
-    models: loadCatalogue({ allowPaths: config['models.allow_paths'], starterStandsIn: config.fleet === 'emulated' }),
+    engines: enginesOf(config.fleet),
+    models: loadCatalogue({
+      allowPaths: config['models.allow_paths'],
+      starterStandsIn: config.fleet === 'emulated',
+      simulated: config.fleet === 'simulated',
+    }),
     hardware: loadHardware(config['compute.prices']),
   }
   const access = new Access(db, seal, clock)
@@ -46,10 +55,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   )
   const context = {
     ...parts,
-    replicasMaximum: config.replicas_maximum,
-    cooldownMinimumSeconds: config['autoscaling.cooldown_minimum_seconds'],
-    idleTimeoutMinimumSeconds: config['autoscaling.idle_timeout_minimum_seconds'],
-    quotaGpus: config['quota.gpus'],
+    ...limitsOf(config),
     wake: () => loop.wake(),
   }
   const app = makeApi({
@@ -58,14 +64,23 @@ runPart<ControlSetup>(async (setup, tell) => {
     deployments: new Deployments(context),
     lifecycle: new Lifecycle(context),
     scaling: new Scaling(context),
+    schedules: new Schedules(context),
     config: { publicUrl: setup.publicUrl },
     version,
     ready: () => ready(db),
+    gauges: journalGauges(() => journalReports(db, clock.now())),
   })
   const server = await listen(app.fetch, setup.socketPath)
   const stopping = new AbortController()
   const autoscaler = new Autoscaler({ ...context, decideSettings: decideSettings(config) })
-  const loops = [loop.run(stopping.signal), loop.sweepForever(stopping.signal), autoscaler.run(stopping.signal)]
+  const calendar = new CalendarLoop(context)
+  const loops = [
+    loop.run(stopping.signal),
+    loop.sweepForever(stopping.signal),
+    autoscaler.run(stopping.signal),
+    calendar.run(stopping.signal),
+    keepLedger({ db, clock, log, retentionDays: config['usage.retention_days'] }, stopping.signal),
+  ]
   tell({ kind: 'ready' })
   return {
     stop: async () => {
@@ -76,6 +91,20 @@ runPart<ControlSetup>(async (setup, tell) => {
     },
   }
 })
+
+function limitsOf(config: Config) {
+  return {
+    replicasMaximum: config.replicas_maximum,
+    cooldownMinimumSeconds: config['autoscaling.cooldown_minimum_seconds'],
+    idleTimeoutMinimumSeconds: config['autoscaling.idle_timeout_minimum_seconds'],
+    scheduleWindowsMaximum: config['schedule.windows_maximum'],
+    leaseWarningSeconds: config['lease.warning_seconds'],
+    quotaGpus: config['quota.gpus'],
+    holdMaxSeconds: config['hold.max_seconds'],
+    startExpectedSeconds: config['start.expected_seconds'],
+    reserveAfterMs: config['capacity.reserve_after_minutes'] * 60_000,
+  }
+}
 
 function decideSettings(config: Config): DecideSettings {
   return {
@@ -90,12 +119,21 @@ function decideSettings(config: Config): DecideSettings {
 function planSettings(config: Config) {
   return {
     startDeadlineMs: config['start.deadline_seconds'] * 1000,
+    phaseDeadlineMs: {
+      hardware: config['start.hardware_deadline_seconds'] * 1000,
+      files: config['start.files_deadline_seconds'] * 1000,
+      load: config['start.load_deadline_seconds'] * 1000,
+      warmup: config['start.warmup_deadline_seconds'] * 1000,
+    },
+    coldStartTargetSeconds: config['start.cold_start_target_seconds'],
     brakeAfter: config['start.brake_after'],
     rollbackAfter: config['start.rollback_after'],
     backoffMs: config['start.backoff_seconds'] * 1000,
     backoffMaximumMs: config['start.backoff_maximum_seconds'] * 1000,
     unresponsiveMs: config['liveness.unresponsive_seconds'] * 1000,
     drainDeadlineMs: config['drain.deadline_seconds'] * 1000,
+    reserveAfterMs: config['capacity.reserve_after_minutes'] * 60_000,
+    refusedMs: config['capacity.refused_seconds'] * 1000,
   }
 }
 

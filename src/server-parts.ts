@@ -3,12 +3,14 @@ import { readdirSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { ComputeDriver } from './compute/contract.ts'
 import { LocalCompute } from './compute/local/driver.ts'
+import { RemoteSimulatedCompute } from './compute/simulated/remote.ts'
 import { runtimePackages } from './engines/registry.ts'
 import { loadHardware } from './models/hardware.ts'
 import { systemClock } from './runtime/clock.ts'
 import type { Log } from './runtime/log.ts'
 import { packageRoot } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
+import type { SimulationOptions } from './server-simulation.ts'
 import type { Connection } from './store/connection.ts'
 import { chooseSocketFolder } from './store/socket-folder.ts'
 
@@ -30,6 +32,15 @@ export interface GatewaySetup {
   port: number
   controlSocketPath: string
   snapshotPath: string
+  journalFolder: string
+}
+
+/** What the simulated fleet's process is made of. */
+export type SimulatedSetup = Omit<SimulationOptions, 'clock'> & { folder: string }
+
+/** Where the simulated fleet keeps its things; a data folder that has it belongs to a simulated fleet. */
+export function simulatedFolder(dataFolder: string): string {
+  return join(dataFolder, 'simulated')
 }
 
 const socketPathBytesMaximum = 100
@@ -59,17 +70,27 @@ export function removeControlSocket(path: string, dataFolder: string): void {
   }
 }
 
-/** This machine as a place for engines. Holds no state: every process may have its own. */
-export function localCompute(
-  config: Config,
-  place: { dataFolder: string; instanceId: string },
-  log: Log,
-): LocalCompute {
+interface Home {
+  dataFolder: string
+  instanceId: string
+}
+
+/** A place for engines that lives and ends with this server: this machine, or the simulated fleet. */
+export type OwnCompute = ComputeDriver & { endAll(options: { graceSeconds: number }): Promise<unknown> }
+
+/** Holds no state: every process may have its own. */
+export function ownCompute(config: Config, home: Home, log: Log): OwnCompute {
+  return config.fleet === 'simulated'
+    ? new RemoteSimulatedCompute(simulatedFolder(home.dataFolder))
+    : localCompute(config, config.fleet, home, log)
+}
+
+function localCompute(config: Config, fleet: 'local' | 'emulated', place: Home, log: Log): LocalCompute {
   return new LocalCompute({
     folder: join(place.dataFolder, 'engines'),
     systemFolder: config.system_folder,
     instanceId: place.instanceId,
-    fleet: config.fleet,
+    fleet,
     cpuSlots: config['compute.local.cpu_slots'],
     leaseSeconds: config['compute.local.lease_seconds'],
     uidBase: config['isolation.uid_base'],
@@ -84,11 +105,7 @@ export function localCompute(
   })
 }
 
-export function computeDrivers(
-  config: Config,
-  place: { dataFolder: string; instanceId: string },
-  log: Log,
-): Map<string, ComputeDriver> {
-  const drivers = [localCompute(config, place, log)]
+export function computeDrivers(config: Config, home: Home, log: Log): Map<string, ComputeDriver> {
+  const drivers = [ownCompute(config, home, log)]
   return new Map(drivers.map((driver) => [driver.name, driver]))
 }

@@ -1,13 +1,15 @@
 /** What `serve` settles before anything runs: configuration, data folder, lock, port, keys. */
-import { accessSync, constants, realpathSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, realpathSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join, resolve } from 'node:path'
+import { readScript, type Script } from './compute/simulated/script.ts'
 import { ConfigError, readConfig } from './runtime/config.ts'
 import { makeFolder, readIfThere, writeFileAtomic } from './runtime/files.ts'
 import { randomToken } from './runtime/ids.ts'
 import { instanceId } from './runtime/instance.ts'
 import { type HeldLock, takeLock } from './runtime/lock.ts'
 import type { Config, SettingName } from './runtime/settings.ts'
+import { simulatedFolder } from './server-parts.ts'
 
 /** A start that cannot be: one clear sentence for the person at the terminal. */
 export class StartRefused extends Error {}
@@ -22,6 +24,8 @@ export interface Setup {
   lock: HeldLock
   operatorKey: { secret: string; isNew: boolean; path: string | null }
   secretKey: string
+  /** Of the simulated fleet. */
+  script: Script
 }
 
 export function readSettings(flags: ServeFlags, env: NodeJS.ProcessEnv): Config {
@@ -40,8 +44,10 @@ export function readSettings(flags: ServeFlags, env: NodeJS.ProcessEnv): Config 
 /** Everything that can be refused is refused before the first file is written. */
 export async function prepare(config: Config): Promise<Setup> {
   checkKeys(config)
+  const script = scriptOf(config)
   await checkPort(config.host, config.port)
   const dataFolder = openDataFolder(config.data)
+  checkFleet(config.fleet, dataFolder)
   const lock = takeLock(join(dataFolder, 'serve.lock'))
   if (!lock)
     throw new StartRefused(
@@ -55,6 +61,7 @@ export async function prepare(config: Config): Promise<Setup> {
       lock,
       operatorKey: keptKey(config.operator_key, join(dataFolder, 'operator-key'), 'sk_'),
       secretKey: keptKey(config.secret_key, join(dataFolder, 'secret-key'), '').secret,
+      script,
     }
   } catch (error) {
     lock.release()
@@ -67,6 +74,32 @@ function checkKeys(config: Config): void {
     throw new StartRefused('PADDOCK_OPERATOR_KEY must have 16 to 512 characters without spaces.')
   if (config.secret_key !== '' && config.secret_key.length < 16)
     throw new StartRefused('PADDOCK_SECRET_KEY must have at least 16 characters.')
+}
+
+function scriptOf(config: Config): Script {
+  const path = config['compute.simulated.script']
+  if (path !== '' && config.fleet !== 'simulated')
+    throw new StartRefused('compute.simulated.script is for the simulated fleet. Add --fleet simulated, or remove it.')
+  try {
+    return readScript(path)
+  } catch (error) {
+    throw new StartRefused((error as Error).message)
+  }
+}
+
+/** What was simulated and what was real never share a data folder: neither machines nor bills. */
+function checkFleet(fleet: Config['fleet'], dataFolder: string): void {
+  const isSimulated = existsSync(simulatedFolder(dataFolder))
+  const isUsed = existsSync(join(dataFolder, 'instance.json'))
+  if (fleet === 'simulated' && isUsed && !isSimulated)
+    throw new StartRefused(
+      `The data folder ${dataFolder} belongs to a fleet that is not simulated. Name another one with --data.`,
+    )
+  if (fleet !== 'simulated' && isSimulated)
+    throw new StartRefused(
+      `The data folder ${dataFolder} belongs to a simulated fleet. Start it with --fleet simulated, or name another one with --data.`,
+    )
+  if (fleet === 'simulated') makeFolder(simulatedFolder(dataFolder), 0o700)
 }
 
 /** Binds once without reusePort: a second server of ours would otherwise share the port silently. */

@@ -5,6 +5,7 @@
  */
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { loadHardware } from './models/hardware.ts'
 import { systemClock as clock } from './runtime/clock.ts'
 import { environment } from './runtime/environment.ts'
 import { type Log, makeLog } from './runtime/log.ts'
@@ -15,8 +16,10 @@ import {
   type ControlSetup,
   controlSocketPath,
   type GatewaySetup,
-  localCompute,
+  ownCompute,
   removeControlSocket,
+  type SimulatedSetup,
+  simulatedFolder,
 } from './server-parts.ts'
 import { prepare, readSettings, type ServeFlags, type Setup, StartRefused } from './server-setup.ts'
 import type { Connection } from './store/connection.ts'
@@ -25,6 +28,7 @@ import { migrate } from './store/migrate.ts'
 
 /** Longest for each step of a clean stop; together under ten seconds. */
 const gatewayDrainMs = 3_000
+const gatewayLeaveMs = 1_000
 const controlStopMs = 2_000
 const enginesStopSeconds = 2
 /** Signals closer together than this are one. */
@@ -57,6 +61,7 @@ class Supervisor {
   readonly #controlSocket: string
   readonly #control: Part<ControlSetup>
   readonly #gateway: Part<GatewaySetup>
+  readonly #simulated: Part<SimulatedSetup>
 
   constructor(setup: Setup) {
     this.#setup = setup
@@ -79,13 +84,19 @@ class Supervisor {
       module: modulePath('server-gateway'),
       setup: () => this.#gatewaySetup(),
     })
+    this.#simulated = new Part({
+      ...part,
+      name: 'simulated',
+      module: modulePath('server-simulated'),
+      setup: async () => this.#simulatedSetup(),
+    })
   }
 
   async run(): Promise<number> {
     this.#listenForSignals()
     try {
       if (this.#port === 0) this.#port = await freePort(this.#config.host)
-      const started = Promise.all([this.#control.start(), this.#gateway.start()])
+      const started = Promise.all([this.#startSimulated(), this.#control.start(), this.#gateway.start()])
       await Promise.race([started, aborted(this.#stop.signal)])
     } catch (error) {
       const asked = this.#stop.signal.aborted
@@ -153,6 +164,21 @@ class Supervisor {
     }
   }
 
+  async #startSimulated(): Promise<void> {
+    if (this.#config.fleet === 'simulated') await this.#simulated.start()
+  }
+
+  #simulatedSetup(): SimulatedSetup {
+    return {
+      folder: simulatedFolder(this.#setup.dataFolder),
+      script: this.#setup.script,
+      types: loadHardware(this.#config['compute.prices'])
+        .all()
+        .map(({ slug, gpusPerUnit, regions }) => ({ slug, gpusPerUnit, regions })),
+      cpuSlots: this.#config['compute.local.cpu_slots'],
+    }
+  }
+
   async #gatewaySetup(): Promise<GatewaySetup> {
     const { dataFolder, instanceId } = this.#setup
     // A gateway can start without the database: it serves from its snapshot.
@@ -164,6 +190,7 @@ class Supervisor {
       port: this.#port,
       controlSocketPath: this.#controlSocket,
       snapshotPath: join(dataFolder, 'gateway-snapshot.json'),
+      journalFolder: join(dataFolder, 'journal'),
     }
   }
 
@@ -188,7 +215,7 @@ class Supervisor {
 
   /** Engines live on when control does not: whoever lives keeps them. */
   async #renewLeases(): Promise<void> {
-    const compute = localCompute(this.#config, this.#setup, this.#log)
+    const compute = ownCompute(this.#config, this.#setup, this.#log)
     const everyMs = Math.min(60_000, (this.#config['compute.local.lease_seconds'] * 1000) / 5)
     while (!this.#stop.signal.aborted) {
       await compute
@@ -216,12 +243,13 @@ class Supervisor {
   /** Gateway first (finish what is in flight), then control, engines, database. */
   async #shutDown(): Promise<void> {
     this.#stop.abort()
-    await this.#gateway.stop(gatewayDrainMs + 500)
+    await this.#gateway.stop(gatewayDrainMs + gatewayLeaveMs)
     await this.#control.stop(controlStopMs)
     if (!this.#config.keep_engines)
-      await localCompute(this.#config, this.#setup, this.#log)
+      await ownCompute(this.#config, this.#setup, this.#log)
         .endAll({ graceSeconds: enginesStopSeconds })
         .catch((error: Error) => this.#log.error({ error: error.message }, 'engines could not be ended'))
+    await this.#simulated.stop(controlStopMs)
     await this.#postgres.then((postgres) => postgres.stop()).catch(() => {})
     removeControlSocket(this.#controlSocket, this.#setup.dataFolder)
     this.#setup.lock.release()

@@ -1,4 +1,7 @@
-/** The gateway as the bench measures it: everything that it does for a request, tables in memory. */
+/**
+ * The gateway as the bench measures it: everything that it does for a request, tables in memory. With `journal`, a folder,
+ * requests are also written down and read again; what would go to the database is dropped there.
+ */
 import { hashKey, Keyring } from '../../src/access/keyring.ts'
 import { RouteTable } from '../../src/deployments/routes.ts'
 import { availableEngines } from '../../src/engines/registry.ts'
@@ -6,8 +9,11 @@ import { startGateway } from '../../src/gateway/server.ts'
 import { systemClock } from '../../src/runtime/clock.ts'
 import { readConfig } from '../../src/runtime/config.ts'
 import { silentLog } from '../../src/runtime/log.ts'
+import { Journal } from '../../src/usage/journal/journal.ts'
+import { Shipper } from '../../src/usage/journal/shipper.ts'
 
-const { upstreamPort } = JSON.parse(process.argv[2]!) as { upstreamPort: number }
+const { upstreamPort, journal: root } = JSON.parse(process.argv[2]!) as { upstreamPort: number; journal?: string }
+const settings = readConfig({ flags: {}, env: {}, file: undefined })
 const keyring = new Keyring()
 keyring.apply([
   {
@@ -42,18 +48,34 @@ routes.apply([
   },
 ])
 const used = new Map<string, number>()
+const metering = root === undefined ? undefined : await openJournal(root)
 const gateway = await startGateway({
   host: '127.0.0.1',
   port: 0,
   tables: { keyring, routes },
   engines: availableEngines(),
   control: null,
-  settings: readConfig({ flags: {}, env: {}, file: undefined }),
+  settings,
   clock: systemClock,
   log: silentLog,
+  metering,
   onSettle: (settled) => {
     if (settled.keyId !== null) used.set(settled.keyId, settled.receivedAt)
   },
 })
 process.on('disconnect', () => process.exit(0))
+
+async function openJournal(root: string): Promise<Journal> {
+  const parts = { root, clock: systemClock, log: silentLog }
+  const ledger = { record: async (lines: readonly string[]) => lines.length, refuses: () => false }
+  void new Shipper({ ...parts, ledger, horizon: () => 0 }).run(new AbortController().signal)
+  return Journal.open({
+    ...parts,
+    syncMs: settings['journal.sync_milliseconds'],
+    segmentBytes: settings['journal.segment_bytes'],
+    maxBytes: settings['journal.max_bytes'],
+    minFreeBytes: settings['journal.min_free_bytes'],
+    whenFull: settings['journal.when_full'],
+  })
+}
 process.send!({ port: gateway.port })

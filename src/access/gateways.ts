@@ -16,13 +16,16 @@ export interface GatewayReport {
   inFlight: Record<string, number>
   /** Deployment id → what is asked of it; its shape is that of usage/demand.ts. */
   demand: Record<string, unknown>
+  /** How its journal is. */
+  journal?: object
 }
 
 export async function report(db: Database, gateway: GatewayReport, now: number): Promise<void> {
   await db.query(
-    `insert into gateways (id, started_at, seen_at, keyring_version, routes_version, in_flight, demand)
-     values ($1, $2, $2, $3, $4, $5, $6)
-     on conflict (id) do update set seen_at = $2, keyring_version = $3, routes_version = $4, in_flight = $5, demand = $6`,
+    `insert into gateways (id, started_at, seen_at, keyring_version, routes_version, in_flight, demand, journal)
+     values ($1, $2, $2, $3, $4, $5, $6, $7)
+     on conflict (id) do update set
+       seen_at = $2, keyring_version = $3, routes_version = $4, in_flight = $5, demand = $6, journal = $7`,
     [
       gateway.id,
       new Date(now),
@@ -30,6 +33,7 @@ export async function report(db: Database, gateway: GatewayReport, now: number):
       gateway.routesVersion,
       JSON.stringify(gateway.inFlight),
       JSON.stringify(gateway.demand),
+      JSON.stringify(gateway.journal ?? {}),
     ],
   )
 }
@@ -95,7 +99,16 @@ export function isDrained(
   )
 }
 
-/** What the gateways say is asked and in flight. Not complete when a registered one is silent: silence is no evidence. */
+/** Those that have reported of late; `complete`: all of them have. Silence is no evidence, nor is an empty register. */
+export function heard<R extends Pick<DrainRow, 'seenAt'>>(
+  gateways: readonly R[],
+  now: number,
+): { complete: boolean; fresh: R[] } {
+  const fresh = gateways.filter(({ seenAt }) => now - seenAt.getTime() <= silentAfterMs)
+  return { complete: gateways.length > 0 && fresh.length === gateways.length, fresh }
+}
+
+/** What the gateways say is asked and in flight. */
 export async function demandReports(
   db: Database | Tx,
   now: number,
@@ -105,11 +118,18 @@ export async function demandReports(
 }> {
   const rows = await db.query<{
     id: string
-    seen_at: Date
+    seenAt: Date
     demand: Record<string, unknown>
-    in_flight: Record<string, number>
-  }>('select id, seen_at, demand, in_flight from gateways')
-  const fresh = rows.filter((row) => now - row.seen_at.getTime() <= silentAfterMs)
-  const gateways = fresh.map((row) => ({ id: row.id, demand: row.demand, inFlight: row.in_flight }))
-  return { complete: rows.length > 0 && fresh.length === rows.length, gateways }
+    inFlight: Record<string, number>
+  }>('select id, seen_at as "seenAt", demand, in_flight as "inFlight" from gateways')
+  const { complete, fresh } = heard(rows, now)
+  return { complete, gateways: fresh }
+}
+
+/** How the journals of the gateways that are heard of are; their shape is that of the gateway's metering. */
+export async function journalReports(
+  db: Database,
+  now: number,
+): Promise<{ id: string; journal: Record<string, unknown> }[]> {
+  return db.query('select id, journal from gateways where seen_at > $1 order by id', [new Date(now - silentAfterMs)])
 }

@@ -4,7 +4,7 @@ import type { Offer } from '../compute/contract.ts'
 import { makeSpec } from '../deployments/spec.ts'
 import { toFault } from '../kernel/fault.ts'
 import { usdNumber } from '../kernel/money.ts'
-import { type CatalogueModel, starterModelId } from '../models/catalogue.ts'
+import type { CatalogueModel } from '../models/catalogue.ts'
 import type { HardwareType } from '../models/hardware.ts'
 import {
   type GpuModelConfig,
@@ -71,8 +71,13 @@ function renderGpuType(type: HardwareType, offers: readonly Offer[] | null): Gpu
   }
 }
 
-function renderOffer({ region, freeUnits, totalUnits, emulated }: Offer) {
-  return { region, free_units: freeUnits, total_units: totalUnits, emulated }
+function renderOffer({ region, freeUnits, totalUnits, emulated, simulated = false }: Offer) {
+  return { region, free_units: freeUnits, total_units: totalUnits, emulated, simulated }
+}
+
+/** The simulated engine is there where the hardware is simulated, and nowhere else. */
+function isSimulated({ engines }: ApiParts): boolean {
+  return engines.has('simulated')
 }
 
 function noPrice(type: HardwareType): string | null {
@@ -94,7 +99,8 @@ function renderModel(entry: CatalogueModel, parts: ApiParts): Model {
     deployable: reason === null,
     reason,
     emulated,
-    served_by: emulated ? starterModelId : null,
+    simulated: isSimulated(parts),
+    served_by: emulated ? parts.models.standIn(entry.id) : null,
   }
 }
 
@@ -105,8 +111,8 @@ function configs(parts: ApiParts): GpuModelConfig[] {
       const reason = noPrice(type) ?? judged.reason
       const { gpu_counts, regions, hourly_cost_usd } = renderGpuType(type, null)
       const valid = reason === null
-      const { emulated } = judged
-      return { gpu_type: type.slug, model_id: entry.id, gpu_counts, regions, hourly_cost_usd, emulated, valid, reason }
+      const marks = { emulated: judged.emulated, simulated: isSimulated(parts) }
+      return { gpu_type: type.slug, model_id: entry.id, gpu_counts, regions, hourly_cost_usd, ...marks, valid, reason }
     })
   })
 }

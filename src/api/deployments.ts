@@ -31,6 +31,7 @@ export const deploymentEndpoints = [
     answer: deployment,
     faults: [
       'name_taken',
+      'hardware_absent',
       'quota_exceeded',
       'model_not_supported',
       'model_path_not_allowed',

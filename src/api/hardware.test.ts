@@ -98,7 +98,7 @@ test('the first choice that is free: on the second choice it says so, and costs 
   const [of300] = types.filter((type) => type.gpu_type === 'mi300x_8')
   assert.deepEqual(
     (of300!.availability as { region: string }[]).find(({ region }) => region === 'nyc2'),
-    { region: 'nyc2', free_units: 0, total_units: 1, emulated: true },
+    { region: 'nyc2', free_units: 0, total_units: 1, emulated: true, simulated: false },
   )
   const scoped = (await world.call('GET', '/gpu-types', { key: world.keys.scopedA })).json.data
   assert.ok(scoped.every((type: { availability: unknown }) => type.availability === null))

@@ -198,6 +198,42 @@ test('events by type and time', async () => {
     assert.equal((await world.call('GET', `/deployments/${id}/events?${query}`)).status, 400, query)
 })
 
+test('a roll in place that may take longer than requests are held: refused with the numbers, unless it is allowed', async () => {
+  const id = await create('tight')
+  // It answers, on the only place there is, after a start of 400 s.
+  await world.db.run(`update deployments set phase = 'serving', reason = null, ready_replicas = 1 where id = $1`, [id])
+  await world.db.run(
+    `insert into replicas (id, deployment_id, revision_id, org_id, phase, provider, gpu_type, gpu_count, region,
+       price_micro_usd_per_unit_hour, created_at, ready_at)
+     select 'rep_tight', d.id, r.id, d.org_id, 'ready', 'local', 'cpu', 1, 'here', 0, d.created_at, d.created_at + interval '400 s'
+     from deployments d join revisions r on r.deployment_id = d.id where d.id = $1`,
+    [id],
+  )
+  const refused = await patch(id, { engine: { max_num_seqs: 2 } })
+  assert.equal(refused.status, 409, refused.text)
+  const { code, detail, action } = refused.json.error
+  assert.deepEqual([code, detail], ['downtime_not_allowed', { expected_start_seconds: 400, hold_max_seconds: 300 }])
+  assert.match(action, /allow_downtime: true/)
+  assert.equal((await post(`${id}/restart`)).json.error.code, 'downtime_not_allowed')
+  assert.equal((await patch(id, { engine: { max_num_seqs: 2 }, allow_downtime: 'yes' })).status, 400)
+  assert.equal((await post(`${id}/restart`, undefined, { allow_downtime: 1 })).status, 400)
+
+  const allowed = await patch(id, { engine: { max_num_seqs: 2 }, allow_downtime: true })
+  assert.deepEqual([allowed.status, allowed.json.phase, allowed.json.revision], [200, 'rolling', 2])
+  assert.match(allowed.json.reason.message, /goes in place, requests are held; its start is expected to take 400 s/)
+  assert.equal((await post(`${id}/rollback`)).json.revision, 3, 'the old replica is still there: nothing has to start')
+  assert.equal((await post(`${id}/rollback`, undefined, { revision: 2 })).json.error.code, 'downtime_not_allowed')
+  const { data } = (await world.call('GET', `/deployments/${id}/revisions`)).json
+  assert.deepEqual(
+    data.map((one: { revision: number; weight: number }) => [one.revision, one.weight]),
+    [
+      [3, 100],
+      [2, 100],
+      [1, 100],
+    ],
+  )
+})
+
 test('the client: the same, typed', async () => {
   const send = (async (url: string, init: RequestInit) => world.app.request(url, init)) as typeof fetch
   const client = new NativeClient({ url: 'http://paddock.test', key: world.keys.ownerA, fetch: send })

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { FaultCode } from '../kernel/fault-table.ts'
 import { deployment, renderDeployment, starting } from '../wire/native/deployment.ts'
 import { listOf } from '../wire/native/fields.ts'
-import { changeDeployment, changeFrom, renderRevision, revision, rollback } from '../wire/native/revision.ts'
+import { changeDeployment, changeFrom, renderRevision, restart, revision, rollback } from '../wire/native/revision.ts'
 import { type Ask, endpoint, whole } from './endpoint.ts'
 
 const tag = 'Deployments'
@@ -16,7 +16,7 @@ export async function changed({ principal, param, parts }: Ask): Promise<z.outpu
 }
 
 /** What a changed spec can be refused for. */
-const specFaults: FaultCode[] = [
+export const specFaults: FaultCode[] = [
   'quota_exceeded',
   'model_not_supported',
   'model_path_not_allowed',
@@ -37,10 +37,10 @@ export const lifecycleEndpoints = [
     tag,
     summary: 'Change the settings of a deployment',
     description:
-      'What changes how it runs makes a new revision and rolls to it; `replicas` and `scaling` take effect without one. A revision that does not start gives way to the one before it.',
+      'What changes how it runs makes a new revision and rolls to it; `replicas` and `scaling` take effect without one. A revision that does not start gives way to the newest before it that worked. Replicas that run just so already stay. What has failed stays down until it is started.',
     body: changeDeployment,
     answer: deployment,
-    faults: specFaults,
+    faults: [...specFaults, 'downtime_not_allowed'],
     run: async (ask) => {
       await ask.parts.scaling.changeAll(ask.principal, ask.param('id'), changeFrom(ask.body), ask.once)
       return changed(ask)
@@ -82,11 +82,12 @@ export const lifecycleEndpoints = [
     tag,
     summary: 'Replace the replicas of a deployment by new ones',
     description: 'A revision with the same settings, rolled in without a gap where there is room.',
-    body: nothing,
+    body: restart,
     answer: deployment,
-    faults: ['quota_exceeded'],
+    faults: ['quota_exceeded', 'downtime_not_allowed'],
     run: async (ask) => {
-      await ask.parts.lifecycle.restart(ask.principal, ask.param('id'), ask.once)
+      const options = { allowDowntime: ask.body.allow_downtime ?? false }
+      await ask.parts.lifecycle.restart(ask.principal, ask.param('id'), ask.once, options)
       return changed(ask)
     },
   }),
@@ -109,9 +110,10 @@ export const lifecycleEndpoints = [
     description: 'As a new revision, rolled to like any other.',
     body: rollback,
     answer: deployment,
-    faults: ['conflict', 'quota_exceeded', 'price_ceiling'],
+    faults: ['conflict', 'downtime_not_allowed', 'quota_exceeded', 'price_ceiling'],
     run: async (ask) => {
-      await ask.parts.lifecycle.rollback(ask.principal, ask.param('id'), ask.body.revision, ask.once)
+      const { revision: number, allow_downtime: allowDowntime = false } = ask.body
+      await ask.parts.lifecycle.rollback(ask.principal, ask.param('id'), number, ask.once, { allowDowntime })
       return changed(ask)
     },
   }),

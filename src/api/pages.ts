@@ -1,5 +1,6 @@
 /** The few pages that control itself renders: plain HTML, no script of their own, nothing from elsewhere. */
 import { html } from 'hono/html'
+import { chargeTable, isCharged } from '../kernel/charge.ts'
 import { faultTable } from '../kernel/fault-table.ts'
 import { reasonTable } from '../kernel/phase.ts'
 
@@ -80,12 +81,16 @@ export function docsPage(publicUrl: string): Markup {
 
 export function errorsPage(): Markup {
   const rows = Object.entries(faultTable).map(
-    ([code, { status, charged, action, operator }]) => html`
-<tr id="${code}"><td><code>${code}</code></td><td>${status}</td><td>${charged ? 'yes' : 'no'}</td><td>${action}</td><td>${operator}</td></tr>`,
+    ([code, { status, action, operator }]) => html`
+<tr id="${code}"><td><code>${code}</code></td><td>${status}</td><td>${isCharged(status) ? 'yes' : 'no'}</td><td>${action}</td><td>${operator}</td></tr>`,
   )
   const reasons = Object.entries(reasonTable).map(
     ([code, { phases, message, action }]) => html`
 <tr id="reason-${code}"><td><code>${code}</code></td><td>${phases.join(', ')}</td><td>${message}</td><td>${action}</td></tr>`,
+  )
+  const charges = Object.entries(chargeTable).map(
+    ([status, { when, charged }]) => html`
+<tr id="status-${status}"><td>${status}</td><td>${when}</td><td>${charged ? 'yes' : 'no'}</td></tr>`,
   )
   return page(
     'Paddock errors',
@@ -95,6 +100,13 @@ answer OpenAI’s error object with the same <code>code</code>. “Charged” is
 <table>
 <thead><tr><th>Code</th><th>Status</th><th>Charged</th><th>What to do</th><th>For the operator</th></tr></thead>
 <tbody>${rows}
+</tbody>
+</table>
+<h2 id="charged">What is charged</h2>
+<p>The ledger keeps what a request ended as; an answer that began with 200 may end as 499 or 500.</p>
+<table>
+<thead><tr><th>Status</th><th>When</th><th>Charged per token</th></tr></thead>
+<tbody>${charges}
 </tbody>
 </table>
 <h2 id="reasons">Reasons</h2>

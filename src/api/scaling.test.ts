@@ -37,6 +37,7 @@ test('created without a word about replicas: 1 to 2; with a number: exactly that
     cooldown_seconds: 300,
     target_concurrency: null,
     inactive_timeout_minutes: 0,
+    cold_start_target_seconds: null,
     desired_replicas: 1,
     ready_replicas: 0,
   })
@@ -63,6 +64,19 @@ test('a deployment from before there were policies has as many as it asked for',
   await world.db.run(`update deployments set scaling = '{"maxReplicas": 5}' where id = $1`, [id])
   assert.equal((await scalingOf(id)).max_replicas, 5, 'what is not stored is the default')
   assert.equal((await scalingOf(id)).cooldown_seconds, 300)
+})
+
+test('autoscaling off and on: exactly the floor, then room to scale again', async () => {
+  const id = await create('switch', { replicas: 1 })
+  const on = await patch(id, { autoscaling_enabled: true })
+  assert.deepEqual([on.json.autoscaling_enabled, on.json.min_replicas, on.json.max_replicas], [true, 1, 2])
+  await patch(id, { max_replicas: 5 })
+  const off = await patch(id, { autoscaling_enabled: false })
+  assert.deepEqual([off.json.min_replicas, off.json.max_replicas, off.json.desired_replicas], [1, 1, 1])
+  const own = await patch(id, { autoscaling_enabled: true, max_replicas: 1 })
+  assert.equal(own.json.max_replicas, 1, 'what is named counts')
+  const asleep = await create('sleeps-only', { replicas: 1 })
+  assert.equal((await patch(asleep, { scale_to_zero: true })).json.max_replicas, 1, 'it was only to sleep')
 })
 
 test('the sample of the guide: a range on what had a fixed number turns autoscaling on', async () => {
@@ -192,6 +206,7 @@ const wrong: [what: string, body: unknown, says: RegExp][] = [
   ['no concurrency', { target_concurrency: 0 }, /target_concurrency: must be at least 1; seen: 0/],
   ['null', { scale_to_zero: null }, /scale_to_zero: must be true or false; seen: null/],
   ['minus one minute', { inactive_timeout_minutes: -1 }, /inactive_timeout_minutes: must be at least 0/],
+  ['less than no cold start', { cold_start_target_seconds: -1 }, /cold_start_target_seconds: must be at least 0/],
   [
     'zero without autoscaling',
     { autoscaling_enabled: false, min_replicas: 0 },

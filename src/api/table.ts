@@ -4,12 +4,16 @@ import { catalogueEndpoints } from './catalogue.ts'
 import { deploymentEndpoints } from './deployments.ts'
 import type { Endpoint } from './endpoint.ts'
 import { lifecycleEndpoints } from './lifecycle.ts'
+import { presetEndpoints } from './presets.ts'
 import { scalingEndpoints } from './scaling.ts'
+import { scheduleEndpoints } from './schedules.ts'
 
 export const endpoints: readonly Endpoint[] = [
   ...deploymentEndpoints,
   ...lifecycleEndpoints,
   ...scalingEndpoints,
+  ...scheduleEndpoints,
+  ...presetEndpoints,
   ...catalogueEndpoints,
   ...accountEndpoints,
 ]

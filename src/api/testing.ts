@@ -3,6 +3,7 @@
  * with the OpenAPI document: a status or a field that the reference does not show fails the test that met it. So does a
  * deployment that is not serving and does not say why.
  */
+
 import assert from 'node:assert/strict'
 import { z } from 'zod'
 import { Access } from '../access/commands.ts'
@@ -11,13 +12,15 @@ import type { ComputeDriver } from '../compute/contract.ts'
 import { Deployments } from '../deployments/commands.ts'
 import type { DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle } from '../deployments/lifecycle.ts'
+import { Schedules } from '../deployments/schedules.ts'
+import { testLimits } from '../deployments/testing/limits.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import { availableEngines } from '../engines/registry.ts'
 import { type Reason, reasonTable } from '../kernel/phase.ts'
 import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue } from '../models/catalogue.ts'
 import { loadHardware } from '../models/hardware.ts'
-import { systemClock } from '../runtime/clock.ts'
+import { type Clock, systemClock } from '../runtime/clock.ts'
 import { randomToken } from '../runtime/ids.ts'
 import { type Log, silentLog } from '../runtime/log.ts'
 import { Seal } from '../runtime/seal.ts'
@@ -55,36 +58,38 @@ export interface World {
   close(): Promise<void>
 }
 
-/** What a test puts in the place of nothing: hardware, engines, and whoever is woken. */
+/** What a test puts in the place of nothing: hardware, engines, a clock, and whoever is woken. */
 export interface WorldParts {
   computes?: ReadonlyMap<string, ComputeDriver>
   engines?: ReadonlyMap<EngineType, EngineDriver>
+  clock?: Clock
   wake?(): void
 }
 
 export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldParts = {}): Promise<World> {
   const db = await testDatabase()
   const seal = new Seal(new Secret(randomToken()))
+  const clock = own.clock ?? systemClock
   const operator = `sk_${randomToken()}`
   const parts = {
     db,
     seal,
-    clock: systemClock,
+    clock,
     computes: own.computes ?? new Map(),
     engines: own.engines ?? availableEngines(),
     models: loadCatalogue({ allowPaths: [], starterStandsIn: true }),
     hardware: loadHardware({}),
   }
-  const access = new Access(db, seal, systemClock)
+  const access = new Access(db, seal, clock)
   await access.ensureOperator(operator)
-  const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
-  const context: DeploymentContext = { ...parts, ...limits, wake: own.wake ?? (() => {}) }
+  const context: DeploymentContext = { ...parts, ...testLimits, wake: own.wake ?? (() => {}) }
   const options: ApiOptions = {
     ...parts,
     access,
     deployments: new Deployments(context),
     lifecycle: new Lifecycle(context),
     scaling: new Scaling(context),
+    schedules: new Schedules(context),
     config: { publicUrl: 'http://paddock.test' },
     ready: async () => ({ ok: true, problems: [] }),
     log: loud,

@@ -1,28 +1,32 @@
 /** Use cases of scaling: the policy, waking and putting to sleep by hand, what was decided and why. */
 import type { Once } from '../access/once.ts'
 import type { Principal } from '../access/permissions.ts'
-import { changeDeployment } from '../deployments/change.ts'
+import { type CalendarWish, changeCalendar, makeCalendar } from '../deployments/calendar-change.ts'
+import { changeDeployment, type Write } from '../deployments/change.ts'
 import type { Page } from '../deployments/commands.ts'
 import { allowed, type DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle, type SpecChange } from '../deployments/lifecycle.ts'
+import { freeOffers, readMarket } from '../deployments/offers.ts'
+import { checkPresetHardware, type PresetName, presetHardware, presetScaling } from '../deployments/presets.ts'
 import { checkCeiling } from '../deployments/prices.ts'
 import { checkGrowth } from '../deployments/quota.ts'
 import { checkRoom } from '../deployments/room.ts'
 import {
+  boundsOf,
   changeScaling,
   clamp,
   fixedScaling,
   floorOf,
+  limitsOf,
   maySleep,
   policyOf,
   type ScalingPolicy,
 } from '../deployments/scaling.ts'
-import { freeOffers } from '../deployments/snapshot.ts'
-import type { DeploymentRow } from '../deployments/store.ts'
+import { type DeploymentRow, deploymentById } from '../deployments/store.ts'
 import { record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Tx } from '../store/database.ts'
-import { decisionsOf, savePolicy, setDesiredReplicas } from './store.ts'
+import { decisionsOf, savePolicy, savePreset, setDesiredReplicas } from './store.ts'
 
 export interface ScalingView {
   policy: ScalingPolicy
@@ -40,12 +44,15 @@ export interface DecisionView {
   why: string
 }
 
-/** What may change at once: the spec (rolled to), the policy, or just how many there are to be. */
+/** What may change at once: the spec (rolled to), the policy, lease and schedule, or just how many there are to be. */
 export interface DeploymentChange {
   spec: SpecChange
   scaling: Partial<ScalingPolicy>
+  calendar?: CalendarWish
   /** Exactly that many, autoscaling off. */
   replicas?: number
+  /** The roll may leave nobody to answer for longer than requests are held. */
+  allowDowntime?: boolean
 }
 
 export class Scaling {
@@ -87,26 +94,58 @@ export class Scaling {
     change: DeploymentChange,
     once: Once | null = null,
   ): Promise<void> {
-    const { spec, scaling, replicas } = change
+    const { spec, scaling, replicas, allowDowntime } = change
     if (replicas !== undefined && Object.keys(scaling).some((key) => key !== 'inactiveTimeoutMinutes'))
       throw new Fault('invalid_request', 'replicas is exactly that many; a change of scaling goes without it.')
-    await this.#lifecycle.change(principal, idOrName, spec, once, async (tx, row, at) => {
+    const made = makeCalendar(change.calendar ?? {}, this.#context, this.#context.clock.now())
+    const alongside: Write<string[]> = async (tx, row, at) => {
       const { autoscalingEnabled, minReplicas, maxReplicas } = fixedScaling(replicas ?? 1)
       const fixed = replicas === undefined ? {} : { autoscalingEnabled, minReplicas, maxReplicas }
       const policy = changeScaling(policyOf(row), { ...fixed, ...scaling }, this.#context)
-      await this.#changePolicy(tx, { row, policy, by: principal.keyId, at })
-    })
+      const changed = await this.#changePolicy(tx, { row, policy, by: principal.keyId, at })
+      await changeCalendar(this.#context, tx, (await deploymentById(tx, row.id))!, made, { by: principal.keyId, at })
+      return changed
+    }
+    await this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime })
+  }
+
+  /**
+   * Sets policy and hardware as the preset has them; with `keepHardware` the policy alone. Returns the names of what it
+   * changed. Throws Fault `hardware_absent` when its hardware is not here, and what a change of hardware may throw.
+   */
+  async applyPreset(
+    principal: Principal,
+    idOrName: string,
+    { preset, keepHardware, allowDowntime }: { preset: PresetName; keepHardware: boolean; allowDowntime?: boolean },
+    once: Once | null = null,
+  ): Promise<string[]> {
+    const { hardware } = this.#context
+    const offers = keepHardware ? [] : await freeOffers(this.#context)
+    const spec = (row: DeploymentRow) => (keepHardware ? {} : presetHardware(preset, row.spec, hardware))
+    const alongside: Write<string[]> = async (tx, row, at) => {
+      const by = principal.keyId
+      if (spec(row).hardware !== undefined) checkPresetHardware(preset, offers, hardware)
+      const before = policyOf(row)
+      const policy = changeScaling(before, presetScaling(preset, before, this.#context), this.#context)
+      const changed = await this.#changePolicy(tx, { row, policy, by, at })
+      await savePreset(tx, row.id, preset)
+      const data = { by, preset, changed: [...changed, ...Object.keys(spec(row))] }
+      await record(tx, { orgId: row.org_id, deploymentId: row.id, type: 'deployment.preset_applied', data, at })
+      return changed
+    }
+    return this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime })
   }
 
   async #changePolicy(
     tx: Tx,
     { row, policy, by, at }: { row: DeploymentRow; policy: ScalingPolicy; by: string; at: Date },
-  ): Promise<void> {
+  ): Promise<(keyof ScalingPolicy)[]> {
     const before = policyOf(row)
     const keys = Object.keys(policy) as (keyof ScalingPolicy)[]
     const changed = keys.filter((key) => policy[key] !== before[key])
-    if (changed.length === 0) return
-    const to = stays(row, before, policy) ? 0 : clamp(row.desired_replicas, policy)
+    if (changed.length === 0) return []
+    const bounds = boundsOf(policy, limitsOf(row))
+    const to = stays(row, before, policy) ? 0 : clamp(row.desired_replicas, bounds)
     if (row.desired === 'running') {
       const held = { id: row.id, spec: row.spec, scaling: before, desiredReplicas: row.desired_replicas }
       await checkGrowth(tx, row.org_id, held, { ...held, scaling: policy, desiredReplicas: to }, this.#context)
@@ -114,8 +153,9 @@ export class Scaling {
     await savePolicy(tx, row.id, policy)
     const data = { by, changed }
     await record(tx, { orgId: row.org_id, deploymentId: row.id, type: 'deployment.scaling_changed', data, at })
-    const why = `The limits are ${floorOf(policy)} to ${policy.maxReplicas} now.`
+    const why = `The limits are ${bounds.floor} to ${bounds.ceiling} now.`
     await setDesiredReplicas(tx, { row, to, cause: 'limits', why, at })
+    return changed
   }
 
   /**
@@ -128,12 +168,12 @@ export class Scaling {
     once: Once | null = null,
     { failFast = false }: { failFast?: boolean } = {},
   ): Promise<void> {
-    const offers = failFast ? await freeOffers(this.#context) : []
+    const market = failFast ? await readMarket(this.#context) : null
     await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       refuseUnlessRunning(row)
       if (row.desired_replicas > 0) return
-      const to = floorOf(policyOf(row))
-      if (failFast) checkRoom(row.spec, to, offers, this.#context.hardware)
+      const to = boundsOf(policyOf(row), limitsOf(row)).floor
+      if (market) checkRoom({ id: row.id, orgId: row.org_id, spec: row.spec, replicas: to }, market, this.#context)
       const held = { id: row.id, spec: row.spec, scaling: policyOf(row), desiredReplicas: 0 }
       await checkGrowth(tx, row.org_id, held, { ...held, desiredReplicas: to }, this.#context)
       await setDesiredReplicas(tx, { row, to, cause: 'wake', why: 'Somebody woke it.', at })

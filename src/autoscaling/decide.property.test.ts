@@ -2,8 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { defaultScaling, type ScalingPolicy } from '../deployments/scaling.ts'
-import type { Override } from '../deployments/schedule.ts'
+import { boundsOf, defaultScaling, type ScalingPolicy, type WindowLimits } from '../deployments/scaling.ts'
 import { decide } from './decide.ts'
 import { Drive, sampleAt } from './drive.fixture.ts'
 import { waitingIn } from './look.ts'
@@ -60,10 +59,9 @@ const events = fc.oneof(
     weight: 1,
     arbitrary: fc.record({
       kind: fc.constant('schedule' as const),
-      override: fc.constantFrom<Override | null>(
+      override: fc.constantFrom<WindowLimits | null>(
         null,
         { action: 'sleep' },
-        { action: 'stop' },
         { action: 'scale', min: 0, max: 2 },
         { action: 'scale', min: 2, max: 5 },
       ),
@@ -120,7 +118,7 @@ always('within floor and ceiling, or asleep', (_, { desired }, { policy, overrid
 
 always('never less while anybody waits, and not to zero while anybody is served', (before, decision, drive) => {
   if (decision.desired >= before.desired || decision.cause === 'limits') return
-  // A schedule may lower the ceiling or stop it; its sleep waits for quiet.
+  // A schedule may lower the ceiling; its sleep waits for quiet.
   if (decision.cause === 'schedule' && drive.override?.action !== 'sleep') return
   if (decision.cause === 'schedule' && decision.desired > 0) return
   const last = drive.window.samples.at(-1)
@@ -137,13 +135,20 @@ always('panic never takes anything away but for sleep, limits and schedule', (be
     assert.ok(['idle', 'limits', 'schedule'].includes(decision.cause), decision.cause)
 })
 
+always('demand at zero wakes at once', (before, decision, { window, now }) => {
+  const last = window.samples.at(-1)
+  if (before.desired > 0 || last?.at !== now || demandOf(last) === 0) return
+  assert.ok(decision.desired >= 1)
+  assert.equal(decision.cause, 'wake')
+})
+
 always(
-  'demand at zero wakes at once, unless its schedule stopped it',
-  (before, decision, { window, override, now }) => {
-    const last = window.samples.at(-1)
-    if (before.desired > 0 || override?.action === 'stop' || last?.at !== now || demandOf(last) === 0) return
-    assert.ok(decision.desired >= 1)
-    assert.equal(decision.cause, 'wake')
+  'one start however many ask: until the first replica answers there are no more than the floor',
+  (before, decision, drive) => {
+    if (decision.state.readySince !== null || decision.desired <= before.desired) return
+    const { policy, override } = drive
+    assert.ok(['wake', 'limits', 'schedule'].includes(decision.cause), decision.cause)
+    assert.equal(decision.desired, boundsOf(policy, override).floor)
   },
 )
 

@@ -136,7 +136,7 @@ test('a jump of the clock puts nobody to sleep and takes nothing away', () => {
   }
 })
 
-test('the schedule: limits at once, sleep once quiet, stop at once and no waking', () => {
+test('the schedule: limits at once, sleep once quiet, and a request wakes it', () => {
   const drive = new Drive({ minReplicas: 1, maxReplicas: 4 }, 1)
   drive.override = { action: 'scale', min: 6, max: 8 }
   assert.deepEqual([drive.report().desired, drive.changes.at(-1)?.cause], [6, 'schedule'])
@@ -147,12 +147,6 @@ test('the schedule: limits at once, sleep once quiet, stop at once and no waking
   assert.deepEqual([drive.report().desired, drive.changes.at(-1)?.cause], [0, 'schedule'])
   drive.now += 2000
   assert.deepEqual([drive.report({ held: 1 }).desired, drive.changes.at(-1)?.cause], [1, 'wake'])
-  drive.override = { action: 'stop' }
-  assert.equal(drive.report({ inFlight: 3 }).desired, 0)
-  drive.now += 2000
-  assert.equal(drive.report({ rejected: 3 }).desired, 0)
-  drive.override = null
-  assert.equal(drive.report({ rejected: 0 }).desired, 1)
 })
 
 test('a window of the schedule with a floor keeps it awake; a sleep window ends in the floor', () => {
@@ -346,4 +340,29 @@ test('rounding adds no replica', () => {
   for (let capacity = 10; capacity <= 640; capacity += 10)
     for (let replicas = 1; replicas <= 50; replicas += 1)
       assert.equal(replicasFor((capacity / 10) * 7 * replicas, capacity), replicas)
+})
+
+test('a burst to one that sleeps: one start until it answers, then as many as the load still asks for', () => {
+  for (const policy of ['steps', 'target', 'slo'] as const) {
+    const drive = new Drive({ policy, maxReplicas: 8, scaleToZero: true }, 0)
+    const burst = { held: 500, ready: 0, pending: 1, ttftMsP90: 90_000 }
+    drive.run(300, burst)
+    assert.deepEqual(drive.changes, [{ seconds: 0, desired: 1, cause: 'wake' }], policy)
+    // All of it was short, and is answered: nothing more was needed.
+    const short = new Drive({ policy, maxReplicas: 8, scaleToZero: true }, 0)
+    short.run(300, burst)
+    short.run(60, { inFlight: 3, ready: 1 })
+    assert.equal(short.state.desired, 1, policy)
+    drive.run(120, () => ({ inFlight: 500, ready: Math.min(1, drive.state.desired), ttftMsP90: 90_000 }))
+    assert.ok(drive.state.desired > 1, policy)
+    if (policy === 'target') assert.deepEqual([drive.changes[1]!.seconds, drive.state.desired], [302, 8])
+  }
+})
+
+test('one that was just made waits for its first replica as well, with as many as it began with', () => {
+  const drive = new Drive({ policy: 'target', minReplicas: 2, maxReplicas: 8 }, 2)
+  drive.run(120, { held: 500, ready: 0, pending: 2 })
+  assert.deepEqual(drive.changes, [])
+  drive.run(6, { inFlight: 400, held: 100, ready: 1, pending: 1 })
+  assert.equal(drive.state.desired, 8)
 })

@@ -4,21 +4,13 @@
  *
  * It never takes anything away without a fresh report, and never while anybody waits (a lower ceiling excepted).
  */
-import { floorOf, maySleep, type ScalingPolicy } from '../deployments/scaling.ts'
-import type { Override } from '../deployments/schedule.ts'
+import { boundsOf, type WindowLimits } from '../deployments/scaling.ts'
 import { never } from '../kernel/never.ts'
 import { type Facts, lookDue, sameAs, sleepsAt } from './look.ts'
 import { type Cause, type DecideInput, type Decision, forget, moveTo, type ScalingState } from './state.ts'
 import { stepsLook } from './steps.ts'
 import { targetLook } from './target.ts'
 import { demandOf, freshest, hadDemand, type LoadWindow, type Sample } from './window.ts'
-
-interface Bounds {
-  /** While awake. */
-  floor: number
-  ceiling: number
-  maySleep: boolean
-}
 
 export function decide(input: DecideInput): Decision {
   const { policy, window, now, settings } = input
@@ -36,7 +28,6 @@ export function decide(input: DecideInput): Decision {
   }
   // A limit that is another one than last time, or not the owner's own, is the schedule's doing.
   const limitCause: Cause = override !== null || input.state.override !== null ? 'schedule' : 'limits'
-  if (override?.action === 'stop') return settle(facts, 0, 'schedule', 'Stopped by its schedule.')
   if (state.desired === 0) return whileAsleep(facts, limitCause)
   const clipped = Math.min(bounds.ceiling, Math.max(bounds.floor, state.desired))
   if (clipped !== state.desired) return settle(facts, clipped, limitCause, limitsWhy(facts, clipped))
@@ -59,6 +50,7 @@ function onlyMore(facts: Facts, sample: Sample): Decision {
 function look(facts: Facts, sample: Sample): Decision {
   const { policy, now } = facts.input
   if (!policy.autoscalingEnabled) return sameAs(facts, 'limits', `Autoscaling is off: exactly ${facts.state.desired}.`)
+  if (facts.state.readySince === null) return untilFirst(facts)
   const due = lookDue(facts.state, facts.everySeconds, now)
   if (!due) return sameAs(facts, 'steady', 'Between two looks.')
   const looked: Facts = { ...facts, state: due }
@@ -73,15 +65,13 @@ function look(facts: Facts, sample: Sample): Decision {
   }
 }
 
-/** Floor and ceiling now. A window of the schedule with a floor of its own keeps it awake; with 0 it may sleep. */
-function boundsOf(policy: ScalingPolicy, override: Override | null): Bounds {
-  const own = { floor: floorOf(policy), ceiling: policy.maxReplicas, maySleep: maySleep(policy) }
-  const scheduled =
-    override?.action === 'scale'
-      ? { floor: Math.max(1, override.min), ceiling: override.max, maySleep: override.min === 0 }
-      : { ...own, maySleep: own.maySleep || override?.action === 'sleep' }
-  const ceiling = policy.autoscalingEnabled ? Math.max(scheduled.ceiling, scheduled.floor) : scheduled.floor
-  return { ...scheduled, ceiling }
+/**
+ * Nothing has answered since it woke or was made: one start, however many ask. What is held meanwhile says how long the
+ * start takes, not how many it needs; the first that answers shows that.
+ */
+function untilFirst(facts: Facts): Decision {
+  const state = { ...forget(facts.state), lookedAt: facts.input.now }
+  return sameAs({ ...facts, state }, 'steady', 'Its first replica is starting: the load is seen when that answers.')
 }
 
 /** What changes by itself: the schedule's word, and since when it answers. */
@@ -92,11 +82,14 @@ function follow(before: ScalingState, input: DecideInput, ready: boolean): Scali
   // Clock set back: a moment in the future would hold things up until then.
   const readySince = before.desired === 0 || !ready ? before.readySince : Math.min(before.readySince ?? now, now)
   const panic = Math.min(before.panicUntil ?? 0, now + settings.windowSeconds * 1000)
-  return { ...before, override, sleepAsked, readySince, panicUntil: panic > now ? panic : null }
+  // The first that answers after a wait: the looks begin here.
+  const waited = before.readySince === null && readySince !== null && before.lookedAt !== null
+  const begun = waited ? { lookedAt: now, startingAt: now } : {}
+  return { ...before, ...begun, override, sleepAsked, readySince, panicUntil: panic > now ? panic : null }
 }
 
 /** A window that says sleep asks at its beginning and takes it back at its end; one that says awake takes it back too. */
-function stillAsked({ sleepAsked, override: before }: ScalingState, override: Override | null): boolean {
+function stillAsked({ sleepAsked, override: before }: ScalingState, override: WindowLimits | null): boolean {
   if (override?.action === before?.action) return sleepAsked
   if (override?.action === 'sleep') return true
   if (before?.action === 'sleep') return false
@@ -144,9 +137,10 @@ function fallAsleep(facts: Facts, demand: number): Decision | null {
 }
 
 function limitsWhy({ state, input, bounds }: Facts, desired: number): string {
+  const whose = state.override === null ? 'the' : 'its schedule’s'
   if (!input.policy.autoscalingEnabled) return `Autoscaling is off: exactly ${desired} instead of ${state.desired}.`
   const limit = desired === bounds.floor && state.desired < desired ? 'floor' : 'ceiling'
-  return `${state.desired} → ${desired}: the ${limit} is ${desired}.`
+  return `${state.desired} → ${desired}: ${whose} ${limit} is ${desired}.`
 }
 
 /** At once. */

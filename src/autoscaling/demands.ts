@@ -22,7 +22,27 @@ export class Demands {
   /** Gateway and deployment → the counters as last seen. */
   readonly #seen = new Map<string, Totals>()
 
-  /** Every running deployment has an answer: a gateway that does not name it was asked nothing. */
+  /** Deployments of which these reports tell more than that nobody asks. */
+  active(gateways: readonly GatewayReportView[], ownerOf: (replicaId: string) => string | undefined): Set<string> {
+    const active = new Set<string>()
+    for (const { id, demand, inFlight } of gateways) {
+      for (const [replicaId, count] of Object.entries(inFlight)) {
+        const owner = count > 0 ? ownerOf(replicaId) : undefined
+        if (owner !== undefined) active.add(owner)
+      }
+      for (const [deploymentId, said] of Object.entries(demand))
+        if (this.#tells(`${id}/${deploymentId}`, said as Demand)) active.add(deploymentId)
+    }
+    return active
+  }
+
+  #tells(key: string, { held, arrivals, rejected, ttftMsP90 }: Demand): boolean {
+    const before = this.#seen.get(key)
+    const counted = before === undefined || arrivals !== before.arrivals || rejected !== before.rejected
+    return counted || held > 0 || ttftMsP90 !== null
+  }
+
+  /** Each of these deployments has an answer: a gateway that does not name it was asked nothing. */
   gather(
     gateways: readonly GatewayReportView[],
     rows: readonly { id: string; replica_ids: string[] }[],

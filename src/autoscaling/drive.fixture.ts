@@ -1,6 +1,5 @@
 /** Drives `decide` over made-up load, one report every two seconds; the replicas that it wishes are there at once. */
-import { defaultScaling, type ScalingPolicy } from '../deployments/scaling.ts'
-import type { Override } from '../deployments/schedule.ts'
+import { defaultScaling, type ScalingPolicy, type WindowLimits } from '../deployments/scaling.ts'
 import { decide } from './decide.ts'
 import { type Decision, defaultDecideSettings, firstState, type ScalingState } from './state.ts'
 import { addSample, emptyWindow, type LoadWindow, type Sample } from './window.ts'
@@ -16,7 +15,7 @@ export class Drive {
   policy: ScalingPolicy
   sla: { ttftTargetMs: number | null } = { ttftTargetMs: null }
   capacity = 10
-  override: Override | null = null
+  override: WindowLimits | null = null
   settings = defaultDecideSettings
   window: LoadWindow = emptyWindow
   state: ScalingState

@@ -40,9 +40,14 @@ export function waitingIn(sample: Sample, capacity: number): number {
   return sample.held + sample.rejected + Math.max(0, sample.inFlight - sample.ready * capacity)
 }
 
-/** Mean of the last `seconds`, of the newest sample where none is as young. */
+/**
+ * Mean of the last `seconds`, of the newest sample where none is as young. What was held before anything answered is
+ * not among them: it is being worked off.
+ */
 export function recent(facts: Facts, sample: Sample, seconds: number, of: (sample: Sample) => number): number {
-  return average(facts.input.window, facts.input.now, seconds, of) ?? of(sample)
+  const { now, window } = facts.input
+  const answering = facts.state.readySince === null ? seconds : (now - facts.state.readySince) / 1000
+  return average(window, now, Math.min(seconds, answering), of) ?? of(sample)
 }
 
 /** Replicas for so many requests at once, none fuller than planned. */
@@ -79,11 +84,11 @@ export function calmLook(facts: Facts): Decision {
     return sameAs(counted, 'steady', `Look ${looksDown} of ${looksInARow} at which ${state.desired - 1} would do.`)
   const until = calm.calmSince + input.policy.cooldownSeconds * 1000
   const seconds = Math.ceil((until - input.now) / 1000)
-  if (seconds > 0)
-    return {
-      ...sameAs(counted, 'cooldown-held', `${state.desired - 1} would do; cooldown for ${seconds} s more.`),
-      holdUntil: until,
-    }
+  if (seconds > 0) {
+    const held = sameAs(counted, 'cooldown-held', `${state.desired - 1} would do; cooldown for ${seconds} s more.`)
+    // It may fall asleep before.
+    return { ...held, holdUntil: held.holdUntil === null ? until : Math.min(until, held.holdUntil) }
+  }
   return step(
     counted,
     state.desired - 1,

@@ -6,9 +6,9 @@
 import { demandReports } from '../access/gateways.ts'
 import type { DeploymentContext } from '../deployments/context.ts'
 import { checkGrowth } from '../deployments/quota.ts'
-import { policyOf, type ScalingPolicy } from '../deployments/scaling.ts'
+import { limitsOf, policyOf, type ScalingPolicy } from '../deployments/scaling.ts'
+import { stopDeployment } from '../deployments/stop-start.ts'
 import * as deployments from '../deployments/store.ts'
-import { record } from '../events/store.ts'
 import { canonical } from '../kernel/canonical.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Log } from '../runtime/log.ts'
@@ -16,13 +16,15 @@ import { demandChannel } from '../store/tables.ts'
 import { decide } from './decide.ts'
 import { Demands } from './demands.ts'
 import { type Memory, recall, sampleOf } from './memory.ts'
-import type { Cause, DecideSettings, Decision } from './state.ts'
+import { catchUp, dueAt, Readings } from './quiet.ts'
+import { Rows } from './rows.ts'
+import type { Cause, DecideSettings, Decision, ScalingState } from './state.ts'
 import {
   insertDecision,
   type ScaledRow,
   type ScalingCause,
   saveState,
-  scaledRows,
+  saveStates,
   setDesiredReplicas,
 } from './store.ts'
 import { addSample, type Sample } from './window.ts'
@@ -30,6 +32,9 @@ import { addSample, type Sample } from './window.ts'
 /** Wakes come by notification; between them it looks this often. */
 const tickMs = 1_000
 const errorPauseMs = 1_000
+/** A look that is due later than any can be: the clock was set back. */
+const farMs = 60_000
+const savedTogether = 500
 
 export interface AutoscalerContext extends DeploymentContext {
   log: Log
@@ -37,6 +42,10 @@ export interface AutoscalerContext extends DeploymentContext {
 }
 
 interface Kept extends Memory {
+  /** The look before; null = there was none. */
+  before: { row: ScaledRow; at: number } | null
+  /** When to look again although nobody asks, ms since epoch. */
+  dueAt: number
   /** What the database has of the state. */
   stored: string
   /** The last number that could not be had, so that it is told once. */
@@ -59,9 +68,20 @@ export class Autoscaler {
   readonly #context: AutoscalerContext
   readonly #memory = new Map<string, Kept>()
   readonly #demands = new Demands()
+  readonly #rows: Rows
+  readonly #readings = new Readings()
+  /** Whether reports came, and of all gateways. */
+  #heard = ''
+  /** Of the look before: that they are no longer is news too. */
+  #active: ReadonlySet<string> = new Set()
+  /** To be looked at; a look that fails leaves its deployment, and those after it, for the next. */
+  readonly #due = new Set<string>()
+  /** States to be written. */
+  readonly #counted = new Map<string, ScalingState>()
 
   constructor(context: AutoscalerContext) {
     this.#context = context
+    this.#rows = new Rows(context.db)
   }
 
   /** Runs until the signal aborts. */
@@ -87,23 +107,47 @@ export class Autoscaler {
     unlisten()
   }
 
-  /** One look at everything that runs. */
+  /** One look at everything that runs and has something to it: it was changed, somebody asks, or a look is due. */
   async tick(): Promise<void> {
     const { db, clock } = this.#context
     const now = clock.now()
-    const [rows, reports] = await Promise.all([scaledRows(db), demandReports(db, now)])
+    const [changed, reports] = await Promise.all([this.#rows.refresh(now), demandReports(db, now)])
+    const active = this.#demands.active(reports.gateways, this.#rows.ownerOf)
+    for (const id of [...changed, ...active, ...this.#active]) this.#due.add(id)
+    // Reports that stop, come back or are no longer whole concern everybody.
+    const heard = `${reports.gateways.length > 0} ${reports.complete}`
+    const turned = heard !== this.#heard
+    for (const [id, { dueAt }] of this.#memory) if (turned || dueAt <= now || dueAt > now + farMs) this.#due.add(id)
+    this.#heard = heard
+    this.#active = active
+    for (const id of changed) if (this.#rows.get(id) === undefined) this.#memory.delete(id)
+    const rows = [...this.#due].flatMap((id) => this.#rows.get(id) ?? [])
     // One that is silent may be busy; what the others say is true all the same, and somebody may wait there.
     const asked = this.#demands.gather(reports.gateways, rows)
     for (const row of rows) {
       const said = reports.gateways.length === 0 ? undefined : asked.get(row.id)
       await this.#lookAt(row, said === undefined ? null : sampleOf(row, said, reports.complete, now), now)
+      this.#due.delete(row.id)
     }
-    const live = new Set(rows.map((row) => row.id))
-    for (const id of this.#memory.keys()) if (!live.has(id)) this.#memory.delete(id)
+    // Whoever is left is gone.
+    this.#due.clear()
+    if (reports.gateways.length > 0) this.#readings.add(now, reports.complete)
+    await this.#saveCounted()
+  }
+
+  /** What was only counted is written for all together. */
+  async #saveCounted(): Promise<void> {
+    while (this.#counted.size > 0) {
+      const batch = new Map([...this.#counted].slice(0, savedTogether))
+      await this.#context.db.tx((tx) => saveStates(tx, batch))
+      for (const id of batch.keys()) this.#counted.delete(id)
+    }
   }
 
   async #lookAt(row: ScaledRow, sample: Sample | null, now: number): Promise<void> {
     const memory = this.#remember(row, now)
+    memory.window = catchUp(memory.window, memory.before, this.#readings, now)
+    memory.before = { row, at: now }
     if (sample !== null) memory.window = addSample(memory.window, sample)
     const policy = policyOf(row)
     if (await this.#stopWhenInactive(row, policy, memory, now)) return
@@ -115,16 +159,22 @@ export class Autoscaler {
       capacityPerReplica: this.#capacity(row),
       now,
       settings: this.#context.decideSettings,
+      override: limitsOf(row),
     })
-    if (decision.desired === row.desired_replicas) await this.#keep(row, memory, decision)
+    const { freshSeconds } = this.#context.decideSettings
+    const rules = { window: memory.window, inactiveMinutes: policy.inactiveTimeoutMinutes, freshSeconds }
+    memory.dueAt = dueAt(decision, rules, now)
+    if (decision.desired === row.desired_replicas) this.#keep(row, memory, decision)
     else await this.#change(row, memory, decision, now)
   }
 
   #remember(row: ScaledRow, now: number): Kept {
     const known = this.#memory.get(row.id)
     const memory: Kept = {
-      stored: known?.stored ?? canonical(row.autoscaler),
+      stored: known?.stored ?? countedText(row.autoscaler),
       refused: known?.refused ?? null,
+      before: known?.before ?? null,
+      dueAt: 0,
       ...recall(known ?? null, row, now),
     }
     this.#memory.set(row.id, memory)
@@ -137,23 +187,28 @@ export class Autoscaler {
     return engine?.limits(spec.engine, { contextSize: spec.engine.maxModelLen ?? 4_096 }).sequences ?? 1
   }
 
-  async #keep(row: ScaledRow, memory: Kept, decision: Decision): Promise<void> {
+  #keep(row: ScaledRow, memory: Kept, decision: Decision): void {
     memory.state = decision.state
     memory.refused = null
-    const { lookedAt: _moment, ...counted } = decision.state
-    const text = canonical(counted)
+    const text = countedText(decision.state)
     if (text === memory.stored) return
-    await saveState(this.#context.db, row.id, decision.state)
+    this.#counted.set(row.id, decision.state)
     memory.stored = text
   }
 
   async #change(row: ScaledRow, memory: Kept, decision: Decision, now: number): Promise<void> {
     const { db, wake } = this.#context
+    // Whatever comes of it, the next look sees.
+    memory.dueAt = 0
     const at = new Date(now)
     const cause = causeWords[decision.cause] ?? 'load'
-    const refusal = await db.tx(async (tx): Promise<string | null> => {
+    const outcome = await db.tx(async (tx): Promise<{ refused: string | null } | null> => {
+      // Before the row, as people's changes do: whoever holds rows never waits for the quota.
+      await deployments.lockOrg(tx, row.org_id)
       const locked = await deployments.lockDeployment(tx, row.id)
       if (locked?.desired !== 'running' || locked.desired_replicas !== row.desired_replicas) return null
+      // A window began or ended, or another policy came meanwhile: the next look decides by that.
+      if (canonical(rulesOf(locked)) !== canonical(rulesOf(row))) return null
       const change = { row: locked, to: decision.desired, cause, why: decision.why, at }
       try {
         const held = {
@@ -162,21 +217,23 @@ export class Autoscaler {
           scaling: policyOf(locked),
           desiredReplicas: locked.desired_replicas,
         }
-        await deployments.lockOrg(tx, locked.org_id)
         await checkGrowth(tx, locked.org_id, held, { ...held, desiredReplicas: decision.desired }, this.#context)
       } catch (error) {
         if (!(error instanceof Fault)) throw error
         if (memory.refused !== decision.desired)
           await insertDecision(tx, { ...change, to: locked.desired_replicas, why: `${decision.why} ${error.message}` })
-        return error.message
+        return { refused: error.message }
       }
       await setDesiredReplicas(tx, change)
       await saveState(tx, row.id, decision.state)
-      return null
+      return { refused: null }
     })
-    memory.refused = refusal === null ? null : decision.desired
-    if (refusal !== null) return
+    // Somebody was faster: nothing was written, so nothing is remembered.
+    if (outcome === null) return
+    memory.refused = outcome.refused === null ? null : decision.desired
+    if (outcome.refused !== null) return
     memory.state = decision.state
+    this.#counted.delete(row.id)
     wake()
   }
 
@@ -187,19 +244,21 @@ export class Autoscaler {
     if (now - quietSince < policy.inactiveTimeoutMinutes * 60_000) return false
     await this.#context.db.tx(async (tx) => {
       const locked = await deployments.lockDeployment(tx, row.id)
-      if (locked?.desired !== 'running') return
-      const at = new Date(now)
-      await deployments.setDesired(tx, row.id, 'stopped', at)
-      await deployments.touch(tx, row.id, at)
-      await record(tx, {
-        orgId: row.org_id,
-        deploymentId: row.id,
-        type: 'deployment.stop_asked',
-        data: { by: 'inactive_timeout' },
-        at,
-      })
+      if (locked?.desired !== 'running' || canonical(rulesOf(locked)) !== canonical(rulesOf(row))) return
+      await stopDeployment(tx, locked, { cause: 'inactive_timeout', by: 'inactive_timeout' }, new Date(now))
     })
     this.#context.wake()
     return true
   }
+}
+
+/** What is worth writing of a state: not the moment of its last look. */
+function countedText(state: object): string {
+  const { lookedAt: _moment, ...counted } = state as Partial<ScalingState>
+  return canonical(counted)
+}
+
+/** What a decision is bound by and others write. */
+function rulesOf(row: Pick<ScaledRow, 'scaling' | 'spec' | 'calendar'>): object {
+  return { policy: policyOf(row), limits: limitsOf(row) }
 }

@@ -1,6 +1,5 @@
 /** What a decision is made from, what it remembers and what it answers. Plain JSON: the caller stores it. */
-import type { ScalingPolicy } from '../deployments/scaling.ts'
-import type { Override } from '../deployments/schedule.ts'
+import type { ScalingPolicy, WindowLimits } from '../deployments/scaling.ts'
 import type { LoadWindow } from './window.ts'
 
 export interface DecideSettings {
@@ -57,7 +56,7 @@ export interface ScalingState {
   /** It was told to sleep, by a person or the schedule: it does as soon as nobody asks, until somebody does. */
   sleepAsked: boolean
   /** What the schedule said at the last decision. */
-  override: Override | null
+  override: WindowLimits | null
 }
 
 export type Cause =
@@ -84,8 +83,8 @@ export interface DecideInput {
   /** ms since epoch */
   now: number
   settings: DecideSettings
-  /** What the schedule says now (`scheduleAt`). */
-  override?: Override | null
+  /** The window of its schedule that is in force. */
+  override?: WindowLimits | null
 }
 
 export interface Decision {

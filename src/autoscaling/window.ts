@@ -53,6 +53,18 @@ export function addSample(window: LoadWindow, sample: Sample): LoadWindow {
   return { samples, quietSince: quietSince(window, before.at(-1), sample) }
 }
 
+/** The same with many, oldest first, each newer than all that the window has. */
+export function addSamples(window: LoadWindow, added: readonly Sample[]): LoadWindow {
+  const newest = added.at(-1)
+  if (newest === undefined) return window
+  const all = [...window.samples, ...added]
+  let quiet = window.quietSince
+  for (let at = window.samples.length; at < all.length; at += 1)
+    quiet = quietSince({ samples: [], quietSince: quiet }, all[at - 1], all[at]!)
+  const oldest = newest.at - keptSeconds * 1000
+  return { samples: all.filter(({ at }) => at >= oldest).slice(-samplesMaximum), quietSince: quiet }
+}
+
 function quietSince(window: LoadWindow, last: Sample | undefined, sample: Sample): number {
   const unknown = last === undefined || sample.at - last.at > gapSecondsMaximum * 1000
   if (unknown || sample.partial || hadDemand(sample) || window.quietSince === null) return sample.at

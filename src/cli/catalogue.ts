@@ -8,7 +8,7 @@ export async function gpus({ screen, client }: Session): Promise<void> {
   const list = await client.listGpuTypes()
   const columns: Column<GpuType>[] = [
     { title: 'GPU', cell: (type) => type.gpu_type },
-    { title: 'HARDWARE', cell: (type) => type.name, shrinksTo: 10 },
+    { title: 'HARDWARE', cell: (type) => type.name + markOf(type), shrinksTo: 10 },
     { title: 'MEMORY', cell: (type) => (type.vram_gb === 0 ? '-' : `${type.vram_gb} GB`), right: true },
     { title: 'COUNTS', cell: (type) => type.gpu_counts.join(',') },
     {
@@ -42,6 +42,12 @@ function freeText({ availability }: GpuType): string {
   const sum = (of: (one: NonNullable<GpuType['availability']>[number]) => number) =>
     availability.reduce((total, one) => total + of(one), 0)
   return availability.length === 0 ? '-' : `${sum((one) => one.free_units)}/${sum((one) => one.total_units)}`
+}
+
+/** What is not what it is called. */
+function markOf({ availability }: GpuType): string {
+  if (!availability?.some(({ emulated }) => emulated)) return ''
+  return availability.some(({ simulated }) => simulated) ? ' (simulated)' : ' (emulated)'
 }
 
 function yesOr(thing: { deployable: boolean; reason: string | null }): string {

@@ -1,5 +1,5 @@
 /** The list of commands with their options and examples. Adding one = a file for what it does and an entry here. */
-import { type Command, Option } from 'commander'
+import { Argument, type Command, Option } from 'commander'
 import type { ChatOptions } from './chat.ts'
 import { examples, type Talk } from './command-parts.ts'
 import type { DeployOptions } from './deploy.ts'
@@ -7,7 +7,8 @@ import type { Doors, GlobalOptions } from './doors.ts'
 import { addLifecycle } from './lifecycle-commands.ts'
 import type { Screen } from './screen.ts'
 
-const engines = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang']
+const engines = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang', 'simulated']
+const presets = ['speed', 'latency', 'cost', 'balanced']
 const roles = ['owner', 'admin', 'developer', 'billing', 'viewer', 'scoped']
 
 export function addCommands(program: Command, screen: Screen, doors: Doors, setStatus: (status: number) => void): void {
@@ -32,6 +33,7 @@ export function addCommands(program: Command, screen: Screen, doors: Doors, setS
   addRm(program, talk)
   addAccess(program, talk)
   addCatalogue(program, talk)
+  addPresets(program, talk)
 }
 
 function addServe(
@@ -47,8 +49,8 @@ function addServe(
     .addOption(
       new Option(
         '--fleet <fleet>',
-        'hardware to offer: what this machine has, or every GPU type as slots on it',
-      ).choices(['local', 'emulated']),
+        'hardware to offer: what this machine has, every GPU type as slots on it, or made up',
+      ).choices(['local', 'emulated', 'simulated']),
     )
     .option('--config <file>', 'settings as YAML or JSON')
     .option('--public-url <url>', 'address under which clients reach this server')
@@ -65,6 +67,7 @@ function addServe(
     ['paddock serve', 'on http://127.0.0.1:8080, data in ~/.paddock'],
     ['paddock serve --port 9000 --data ./data', 'somewhere else'],
     ['paddock serve --fleet emulated', 'with slots for every GPU type, for trying out'],
+    ['paddock serve --fleet simulated', 'with made-up hardware and engines, see docs/operate/simulated.md'],
   ])
 }
 
@@ -105,13 +108,16 @@ function addDeploy(program: Command, talk: Talk): void {
     .command('deploy <model>')
     .description('create a deployment')
     .option('--name <name>', 'its name; default: made from the model')
-    .option('--gpu <type>', 'hardware type, see "paddock gpus"', 'cpu')
+    .option('--gpu <type>', 'hardware type, see "paddock gpus"; default: cpu, or that of the preset')
     .option('--count <n>', 'units of that hardware per replica')
     .option('--region <region>', 'where; default: anywhere')
     .option('--hardware <list>', 'in order of preference: h100:2@nyc2,mi300x; instead of the three above')
     .option('--max-hourly <usd>', 'what an hour of all replicas may cost; dearer hardware is passed over')
     .option('--fail-fast', 'refuse rather than wait for hardware')
-    .option('--replicas <n>', 'how many replicas', '1')
+    .option('--replicas <n>', 'how many replicas; default: 1, or as the preset scales')
+    .addOption(new Option('--preset <preset>', 'what to make of it, see "paddock presets"').choices(presets))
+    .option('--schedule <file>', 'windows of time, as JSON; "-": standard input')
+    .option('--expires <when>', 'end of its lease: 8h, 30d, 2027-01-31T18:00:00+01:00')
     .addOption(new Option('--engine <engine>', 'inference engine; default: chosen by the model').choices(engines))
     .option('--max-model-len <tokens>', 'context per sequence')
     .option('--max-num-seqs <n>', 'sequences at once')
@@ -263,6 +269,29 @@ function addCatalogue(program: Command, talk: Talk): void {
     .description('list models that can be deployed')
     .action(talk(async (session) => (await import('./catalogue.ts')).models(session)))
   examples(models, [['paddock models', '']])
+}
+
+function addPresets(program: Command, talk: Talk): void {
+  const list = program
+    .command('presets')
+    .description('list presets; apply one: what it sets, sent at once')
+    .action(talk(async (session) => (await import('./presets.ts')).presets(session)))
+  const apply = list
+    .command('apply')
+    .description('set scaling and hardware of a deployment as the preset has them')
+    .argument('<name>')
+    .addArgument(new Argument('<preset>').choices(presets))
+    .option('--keep-hardware', 'leave its hardware as it is')
+    .action(
+      talk(async (session, name: string, preset: string, own: { keepHardware?: boolean }) =>
+        (await import('./presets.ts')).applyPreset(session, name, preset, own),
+      ),
+    )
+  examples(apply, [
+    ['paddock presets apply starter cost --keep-hardware', 'asleep while nobody asks'],
+    ['paddock presets apply prod speed', 'rolls to its hardware'],
+  ])
+  examples(list, [['paddock presets', '']])
 }
 
 function collected(value: string, before: string[] = []): string[] {

@@ -1,14 +1,16 @@
 /** `paddock deploy`: creates a deployment, and on request waits until it answers. */
 import type { CreateDeployment, Deployment, engineTypes } from '../wire/native/deployment.ts'
+import { type CalendarOptions, calendarBody } from './calendar.ts'
 import { hardwareText } from './deployment-text.ts'
 import { usageFailure } from './failure.ts'
 import type { Session } from './session.ts'
 import { untilAnswers } from './wait.ts'
 import { counted, elapsedText, parseDuration, usdShown } from './words.ts'
 
-export interface DeployOptions {
+export interface DeployOptions extends CalendarOptions {
   name?: string
-  gpu: string
+  gpu?: string
+  preset?: string
   count?: string
   region?: string
   hardware?: string
@@ -24,8 +26,8 @@ export interface DeployOptions {
 
 export async function deploy(session: Session, model: string, options: DeployOptions): Promise<void> {
   const timeoutMs = durationOption('--timeout', options.timeout)
-  const body = deployBody(model, options)
   const { screen, client, clock, interruption } = session
+  const body = { ...deployBody(model, options), ...(await calendarBody(options, clock.now())) }
   const began = clock.monotonicMs()
   const created = await client.createDeployment(body, { signal: interruption.signal })
   if (!options.wait) return screen.answer(created, () => createdText(created))
@@ -51,15 +53,25 @@ export function deployBody(model: string, options: DeployOptions): CreateDeploym
     ...hardwareBody(options),
     ...given('max_hourly_usd', usdOption('--max-hourly', options.maxHourly)),
     ...given('fail_fast', options.failFast),
-    // Without a number the API would scale by itself; who types a command wants what is typed.
-    replicas: wholeOption('--replicas', options.replicas) ?? 1,
+    ...replicasBody(options),
+    ...given('preset', options.preset as CreateDeployment['preset']),
     ...(Object.keys(engine).length > 0 ? { engine } : {}),
   }
 }
 
-function hardwareBody({ gpu, count, region, hardware }: DeployOptions): Partial<CreateDeployment> {
+/** Without a number or a preset the API would scale by itself; who types a command wants what is typed. */
+function replicasBody({ replicas, preset }: DeployOptions): Pick<CreateDeployment, 'replicas'> {
+  const number = wholeOption('--replicas', replicas)
+  return preset === undefined ? { replicas: number ?? 1 } : given('replicas', number)
+}
+
+function hardwareBody({ gpu, count, region, hardware, preset }: DeployOptions): Partial<CreateDeployment> {
   if (hardware === undefined)
-    return { gpu_type: gpu, ...given('gpu_count', wholeOption('--count', count)), ...given('region', region) }
+    return {
+      ...given('gpu_type', gpu ?? (preset === undefined ? 'cpu' : undefined)),
+      ...given('gpu_count', wholeOption('--count', count)),
+      ...given('region', region),
+    }
   if (count !== undefined || region !== undefined)
     throw usageFailure('--hardware goes without --count and --region.', 'Write them in the list: h100:2@nyc2.')
   return { hardware: hardware.split(',').map(choiceOption) }

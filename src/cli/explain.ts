@@ -1,4 +1,5 @@
 /** `paddock explain`: why a deployment is as it is, how its replicas started, what happened lately. */
+import type { Deployment } from '../wire/native/deployment.ts'
 import type { Event, Explanation, Replica } from '../wire/native/explanation.ts'
 import { deploymentPage, hardwareText, type Paint } from './deployment-text.ts'
 import { aboutDeployment, type Session } from './session.ts'
@@ -21,14 +22,32 @@ export function explanationText(explanation: Explanation, now: Date, paint: Pain
     '',
     paint('bold', 'Why'),
     ...[...why, `Engine: ${explanation.engine_why}`].map((sentence) => `  ${oneLine(sentence)}`),
+    ...coldStartText(explanation.cold_start, paint),
     ...(explanation.next_look_at ? [`  ${nextLook(explanation.next_look_at, now)}`] : []),
     '',
     paint('bold', 'Replicas'),
-    ...(replicas.length === 0 ? ['  none'] : replicas.flatMap((replica) => replicaText(replica, deployment.emulated))),
+    ...(replicas.length === 0 ? ['  none'] : replicas.flatMap((replica) => replicaText(replica, deployment))),
     '',
     paint('bold', 'Recent events'),
     ...(events.length === 0 ? ['  none'] : events.slice(-eventsShown).map((event) => eventText(event, now))),
   ]
+}
+
+const fromWords: Record<NonNullable<Explanation['cold_start']>['from'], string> = {
+  create: 'its creation',
+  start: 'its start',
+  wake: 'its wake',
+  request: 'a request',
+  replica: 'its hardware',
+}
+
+function coldStartText(start: Explanation['cold_start'], paint: Paint): string[] {
+  if (start === null) return []
+  const waited = start.waited_ms === 0 ? '' : `, ${elapsedText(start.waited_ms)} before its hardware was asked for`
+  const took = `Last cold start: ${elapsedText(start.actual_ms)} from ${fromWords[start.from]} on${waited}.`
+  if (start.target_ms === null) return [`  ${took}`]
+  const target = `${elapsedText(start.target_ms)} is the target.`
+  return [`  ${took} ${start.missed ? paint('red', `MISSED: ${target}`) : `In time: ${target}`}`]
 }
 
 function nextLook(at: string, now: Date): string {
@@ -36,8 +55,8 @@ function nextLook(at: string, now: Date): string {
   return ms <= 0 ? 'It is looked at again now.' : `It is looked at again in ${elapsedText(ms)}.`
 }
 
-function replicaText(replica: Replica, emulated: boolean): string[] {
-  const where = `${hardwareText({ ...replica, emulated })} in ${replica.region}`
+function replicaText(replica: Replica, { emulated, simulated }: Pick<Deployment, 'emulated' | 'simulated'>): string[] {
+  const where = `${hardwareText({ ...replica, emulated, simulated })} in ${replica.region}`
   const parts = startParts(replica).map((part) => `${part.name} ${elapsedText(part.ms)}${part.open ? ' …' : ''}`)
   const ready =
     replica.ready_at === null

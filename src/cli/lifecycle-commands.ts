@@ -4,11 +4,6 @@ import { examples, type Talk } from './command-parts.ts'
 import type { LifecycleVerb, VerbOptions } from './lifecycle.ts'
 import type { ScaleOptions } from './scale.ts'
 
-interface WaitOptions {
-  wait?: boolean
-  timeout: string
-}
-
 const verbs: Record<LifecycleVerb, { about: string; waits: string; timeout: string }> = {
   stop: {
     about: 'free the hardware of a deployment and end its cost; its settings stay',
@@ -29,6 +24,8 @@ const verbs: Record<LifecycleVerb, { about: string; waits: string; timeout: stri
   },
 }
 
+const allowDowntime = 'also where nobody answers for longer than requests are held'
+
 export function addLifecycle(program: Command, talk: Talk): void {
   for (const verb of Object.keys(verbs) as LifecycleVerb[]) {
     const { about, waits, timeout } = verbs[verb]
@@ -42,6 +39,7 @@ export function addLifecycle(program: Command, talk: Talk): void {
           (await import('./lifecycle.ts')).runVerb(session, verb, name, own),
         ),
       )
+    if (verb === 'restart') command.option('--allow-downtime', allowDowntime)
     if (verb === 'start' || verb === 'wake') command.option('--fail-fast', 'refuse rather than wait for hardware')
     examples(command, [
       [`paddock ${verb} starter`, ''],
@@ -56,11 +54,12 @@ function addRollback(program: Command, talk: Talk): void {
   const rollback = program
     .command('rollback <name>')
     .description('go back to the settings of an earlier revision')
-    .option('--to <revision>', 'which one; default: the newest before the current one that did not fail')
+    .option('--to <revision>', 'which one; default: the newest before the current one that worked')
+    .option('--allow-downtime', allowDowntime)
     .option('--wait', 'wait until it has taken over')
     .option('--timeout <time>', 'longest wait: 90s, 10m, 1h', '15m')
     .action(
-      talk(async (session, name: string, own: WaitOptions & { to?: string }) =>
+      talk(async (session, name: string, own: VerbOptions & { to?: string }) =>
         (await import('./lifecycle.ts')).rollback(session, name, own),
       ),
     )
@@ -84,6 +83,9 @@ function addScale(program: Command, talk: Talk): void {
     .option('--inactive <time>', 'quiet time, in minutes, before it is stopped; 0: never')
     .addOption(new Option('--policy <policy>', 'what it follows').choices(['steps', 'target', 'slo']))
     .option('--concurrency <n>', 'requests at once that one replica carries well')
+    .option('--schedule <file>', 'windows of time, as JSON; "-": standard input')
+    .option('--no-schedule', 'take its schedule away')
+    .option('--expires <when>', 'end of its lease: 8h, 30d, 2027-01-31T18:00:00+01:00, or never')
     .option('--on', 'follow the load')
     .option('--off', 'do not: exactly --min replicas')
     .option('--wait', 'wait until as many are ready as wanted')
@@ -96,5 +98,6 @@ function addScale(program: Command, talk: Talk): void {
     ['paddock scale starter --min 1 --max 4', ''],
     ['paddock scale starter --to-zero --idle 10m', 'sleeps after ten quiet minutes'],
     ['paddock scale starter --replicas 3 --wait', 'three, whatever the load'],
+    ['paddock scale starter --schedule office-hours.json --expires 30d', 'by the clock'],
   ])
 }

@@ -17,6 +17,8 @@ interface WaitOptions {
 /** start, wake: refused rather than queued. */
 export interface VerbOptions extends WaitOptions {
   failFast?: boolean
+  /** restart, rollback: nobody may answer meanwhile. */
+  allowDowntime?: boolean
 }
 
 interface Meaning {
@@ -41,7 +43,7 @@ const meanings: Record<LifecycleVerb, Meaning> = {
     settled: answers,
   },
   restart: {
-    ask: ({ client }, name) => client.restartDeployment(name),
+    ask: ({ client }, name, options) => client.restartDeployment(name, rollBody(options)),
     asked: (d) => `is ${d.phase}: revision ${d.revision} takes over`,
     done: 'runs on new replicas',
     settled: tookOver,
@@ -60,6 +62,10 @@ const meanings: Record<LifecycleVerb, Meaning> = {
   },
 }
 
+function rollBody({ allowDowntime }: VerbOptions): { allow_downtime?: boolean } {
+  return allowDowntime ? { allow_downtime: true } : {}
+}
+
 function startBody({ failFast }: VerbOptions): Starting {
   return failFast ? { fail_fast: true } : {}
 }
@@ -73,11 +79,12 @@ export async function runVerb(
   await carryOut(session, name, options, { ...meanings[verb], what: verb })
 }
 
-export async function rollback(session: Session, name: string, options: WaitOptions & { to?: string }): Promise<void> {
+export async function rollback(session: Session, name: string, options: VerbOptions & { to?: string }): Promise<void> {
   const revision = wholeOption('--to', options.to)
   await carryOut(session, name, options, {
     what: 'roll back',
-    ask: ({ client }) => client.rollbackDeployment(name, revision === undefined ? {} : { revision }),
+    ask: ({ client }) =>
+      client.rollbackDeployment(name, { ...rollBody(options), ...(revision === undefined ? {} : { revision }) }),
     asked: (d) => `is ${d.phase}: revision ${d.revision} takes over`,
     done: 'runs on the earlier settings',
     settled: tookOver,

@@ -33,6 +33,7 @@ test('help: every command has a description and examples, the exit statuses are 
     'scale',
     'rollback',
     'keys',
+    'presets',
     'logs',
     'Exit status:',
   ])
@@ -57,6 +58,9 @@ test('wrong usage ends with 2 and one sentence that names what is wrong', () => 
     [['scale', 'x', '--max', 'many', '--key', 'k'], /--max must be a whole number from 1; seen: "many"/],
     [['scale', 'x', '--on', '--off', '--key', 'k'], /--on and --off/],
     [['scale', 'x', '--cooldown', 'soon', '--key', 'k'], /--cooldown must be a time/],
+    [['scale', 'x', '--expires', 'soon', '--key', 'k'], /--expires must be a time such as 8h/],
+    [['scale', 'x', '--schedule', '/nowhere.json', '--key', 'k'], /\/nowhere\.json cannot be read/],
+    [['presets', 'apply', 'x', 'fast'], /speed, latency, cost, balanced/],
     [['stop', 'x', '--wait', '--timeout', '-1', '--key', 'k'], /--timeout/],
     [['rollback', 'x', '--to', '0', '--key', 'k'], /--to must be a whole number from 1/],
   ]

@@ -1,12 +1,13 @@
 /** `paddock scale`: shows or changes how a deployment scales, and on request waits until it has. */
 import type { ChangeScaling, Decision, Scaling } from '../wire/native/scaling.ts'
+import { type CalendarOptions, calendarBody, calendarText } from './calendar.ts'
 import { durationOption, wholeOption } from './deploy.ts'
 import { usageFailure } from './failure.ts'
 import { aboutDeployment, type Session } from './session.ts'
 import { untilSettled } from './wait.ts'
 import { counted, elapsedText, timeShown } from './words.ts'
 
-export interface ScaleOptions {
+export interface ScaleOptions extends CalendarOptions {
   replicas?: string
   min?: string
   max?: string
@@ -28,13 +29,22 @@ export async function scale(session: Session, name: string, options: ScaleOption
   const timeoutMs = durationOption('--timeout', options.timeout)
   const change = scaleBody(options)
   const { screen, client } = session
-  const isLook = Object.keys(change).length === 0
-  const asked = await aboutDeployment(name, isLook ? client.getScaling(name) : client.changeScaling(name, change))
+  const calendar = await calendarBody(options, session.clock.now())
+  const scaled = Object.keys(change).length > 0
+  const isLook = !scaled && Object.keys(calendar).length === 0
+  // All of it in one request: all or nothing.
+  const body = { ...(scaled ? { scaling: change } : {}), ...calendar }
+  const asking = isLook ? client.getDeployment(name) : client.changeDeployment(name, body)
+  const deployment = await aboutDeployment(name, asking)
+  const asked = await client.getScaling(deployment.id)
   const { data } = isLook ? await client.listDecisions(name, { limit: decisionsShown }) : { data: [] }
   const now = new Date(session.clock.now())
-  if (!options.wait) return screen.answer(asked, () => [...scalingText(name, asked), ...decisionsText(data, now)])
-  for (const line of scalingText(name, asked)) screen.note(line)
-  const deployment = await aboutDeployment(name, client.getDeployment(name))
+  const told = [
+    ...scalingText(name, asked),
+    ...calendarText(deployment, now).map(([what, text]) => `Its ${what}: ${text}.`),
+  ]
+  if (!options.wait) return screen.answer(asked, () => [...told, ...decisionsText(data, now)])
+  for (const line of told) screen.note(line)
   // Asleep is settled, too: it has as many as it wants.
   const settled = await untilSettled(
     { session, deployment, timeoutMs },

@@ -1,10 +1,10 @@
-/** How long each part of a replica's start took, from the moments at which the parts began. Pure. */
+/** How long each part of a replica's start took, as the server measured it. Pure. */
 import type { Replica } from '../wire/native/explanation.ts'
 
 export interface StartPart {
   /** hardware, files, load, warm-up */
   name: string
-  /** How long it took, or has taken when it is still going on and `nowMs` was given. */
+  /** How long it took, or has taken when it is still going on. */
   ms: number
   /** Still going on. */
   open: boolean
@@ -16,17 +16,18 @@ export function partName(name: string): string {
   return names[name] ?? name
 }
 
-/** In the order in which they began. Without `nowMs` an open part counts up to its own beginning, 0. */
+/** In the order in which they began. With `nowMs` an open part counts up to there. */
 export function startParts(
-  replica: Pick<Replica, 'start_phases' | 'ready_at' | 'ended_at'>,
+  replica: Pick<Replica, 'start_phases' | 'start_ms' | 'ready_at' | 'ended_at'>,
   nowMs?: number,
 ): StartPart[] {
   const begun = Object.entries(replica.start_phases)
-    .map(([name, at]) => ({ name: partName(name), at: Date.parse(at) }))
+    .map(([name, at]) => ({ name, at: Date.parse(at) }))
     .sort((a, b) => a.at - b.at)
-  const end = replica.ready_at ?? replica.ended_at
+  const isOver = replica.ready_at !== null || replica.ended_at !== null
   return begun.map(({ name, at }, i) => {
-    const until = begun[i + 1]?.at ?? (end === null ? null : Date.parse(end))
-    return { name, ms: Math.max(0, (until ?? nowMs ?? at) - at), open: until === null }
+    const open = !isOver && i === begun.length - 1
+    const measured = replica.start_ms[name] ?? 0
+    return { name: partName(name), ms: open && nowMs !== undefined ? Math.max(0, nowMs - at) : measured, open }
   })
 }

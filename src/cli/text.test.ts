@@ -159,17 +159,18 @@ const replica: Explanation['replicas'][number] = {
     hardware: '2026-11-21T12:00:00.000Z',
     warmup: '2026-11-21T12:00:01.400Z',
   },
+  start_ms: { hardware: 400, load: 1000, warmup: 70 },
   exit: null,
 }
 
-test('the parts of a start follow from the moments at which they began', () => {
+test('the parts of a start, in their order, as the server measured them', () => {
   assert.deepEqual(startParts(replica), [
     { name: 'hardware', ms: 400, open: false },
     { name: 'load', ms: 1000, open: false },
-    { name: 'warm-up', ms: 100, open: false },
+    { name: 'warm-up', ms: 70, open: false },
   ])
   const starting = { ...replica, ready_at: null }
-  assert.deepEqual(startParts(starting).at(-1), { name: 'warm-up', ms: 0, open: true })
+  assert.deepEqual(startParts(starting).at(-1), { name: 'warm-up', ms: 70, open: true })
   assert.equal(startParts(starting, Date.parse('2026-11-21T12:00:03.400Z')).at(-1)?.ms, 2000)
 })
 
@@ -186,6 +187,7 @@ const deployment: Explanation['deployment'] = {
     { gpu_type: 'mi300x_8', gpu_count: 1, region: 'tor1', hourly_cost_usd: 20.7, skipped: 'Too dear.' },
   ],
   max_hourly_usd: 10,
+  queue: { position: 2, of: 3, since: '2026-11-21T12:00:00.000Z', missing_replicas: 1, comparable: [] },
   runs_on: [],
   replicas: 1,
   engine: {
@@ -207,7 +209,11 @@ const deployment: Explanation['deployment'] = {
   hourly_cost_max_usd: 4.41,
   cost_usd: 0.0031,
   emulated: true,
+  simulated: false,
   served_by: null,
+  expires_at: null,
+  schedule: null,
+  preset: null,
   created_at: replica.created_at,
   updated_at: replica.created_at,
   deleted_at: null,
@@ -218,6 +224,16 @@ test('explain says why, how it started and what happened, harmlessly', () => {
     deployment,
     why: ['rep_1 ended: it died.'],
     engine_why: 'llamacpp, because the weights are gguf.',
+    cold_start: {
+      from: 'request',
+      at: replica.created_at,
+      replica_id: 'rep_1',
+      actual_ms: 61_500,
+      target_ms: 60_000,
+      missed: true,
+      waited_ms: 60_000,
+      start_ms: replica.start_ms,
+    },
     replicas: [
       replica,
       {
@@ -234,11 +250,13 @@ test('explain says why, how it started and what happened, harmlessly', () => {
     'starting (provisioning)',
     '1 × h100 (emulated)',
     '1 × h100, else 1 × mi300x_8 in tor1 (too dear); at most $10.00/hour',
+    'place 2 of 3 for 1 more',
     '$0.0031 so far, $4.41/hour now',
     '  rep_1 ended: it died.',
     '  Engine: llamacpp, because the weights are gguf.',
     '  It is looked at again in 2.0 s.',
     'start: hardware 0.4 s · load 1.0 s · warm-up 0.1 s · ready after 1.5 s',
+    '  Last cold start: 1m 02s from a request on, 1m 00s before its hardware was asked for. MISSED: 1m 00s is the target.',
     '    ended: It died.',
     '      last words',
     'deployment.created name=demo',

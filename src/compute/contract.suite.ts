@@ -18,6 +18,7 @@ export type Behaviour = 'serves' | 'crashes' | 'stubborn'
 export type ContractCase =
   | 'offers'
   | 'runs'
+  | 'observe_all'
   | 'create_twice'
   | 'create_at_once'
   | 'exit'
@@ -165,6 +166,18 @@ function creating(contract: Contract) {
     assert.deepEqual(await world.driver.list(), [id])
     await world.driver.renew([id, newId('rep')])
     await world.deleted(id)
+  })
+
+  contract('observe_all', 'asked about many at once it says of each what it says of one', async (world) => {
+    if (world.driver.observeAll === undefined) return
+    const [runs, ends, nobody] = [await world.started(), await world.started('crashes'), newId('rep')]
+    await world.running(runs)
+    await world.exited(ends)
+    const ids = [nobody, runs, ends]
+    const each = await Promise.all(ids.map(async (id) => [id, await world.driver.observe(id)] as const))
+    assert.deepEqual([...(await world.driver.observeAll(ids))].sort(), each.sort())
+    assert.equal((await world.driver.observeAll([])).size, 0)
+    for (const id of ids) await world.deleted(id, 0)
   })
 
   contract('create_twice', 'a second create of the same id changes nothing', async (world) => {

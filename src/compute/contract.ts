@@ -3,7 +3,7 @@
  * One suite runs over every driver (`contract.suite.ts`).
  */
 
-import type { Launch, LaunchHost, ModelFiles } from '../engines/contract.ts'
+import type { Launch, LaunchHost, ModelFiles, StartMoments } from '../engines/contract.ts'
 import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
 
 /** Units of one hardware type in one region. A unit of `mi300x_8` is eight GPUs. */
@@ -15,6 +15,8 @@ export interface Offer {
   freeUnits: number
   /** True when the units are slots on this machine dressed as another type (contract: `--fleet emulated`). */
   emulated: boolean
+  /** Made up as well: no engine computes on it. */
+  simulated?: boolean
 }
 
 /** Hardware that one replica occupies. */
@@ -47,9 +49,13 @@ export interface Exit {
   why: string
 }
 
+/**
+ * `phase`: what a pending one waits for, files when it says nothing; a detail that changes is progress. `began`: when
+ * parts of the start began, as far as the provider knows.
+ */
 export type Observation =
-  | { state: 'pending'; detail: string }
-  | { state: 'running'; address: string; port: number; startedAt: number }
+  | { state: 'pending'; detail: string; phase?: 'hardware' | 'files'; began?: StartMoments }
+  | { state: 'running'; address: string; port: number; startedAt: number; began?: StartMoments }
   | { state: 'exited'; exit: Exit }
   | { state: 'not_found' }
 

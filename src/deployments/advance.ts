@@ -3,8 +3,10 @@
  * ready, it died, it is gone); what the deployment wants is decided in plan.ts.
  */
 import type { Exit } from '../compute/contract.ts'
+import type { StartMoments } from '../engines/contract.ts'
 import type { ReplicaPatch, ReplicaView } from './replica.ts'
 import type { PlanSettings } from './situation.ts'
+import { filesDetail, momentsOf, overdueWhy, secondsText, startPhases as startPhaseNames } from './start.ts'
 
 export interface Advance {
   replica: ReplicaView
@@ -26,52 +28,54 @@ export function advance(replica: ReplicaView, now: number, settings: PlanSetting
   if (seen.state === 'exited') return ended(still, seen.exit)
   if (seen.state === 'not_found') return ended(still, lost(replica, now))
   if (phase === 'starting') return starting(still, now, settings)
-  return serving(still, now, settings)
+  return serving(still, now)
 }
 
 function starting(still: Advance, now: number, settings: PlanSettings): Advance {
   const { replica } = still
   const { seen, probe } = replica
+  const moments = momentsOf(replica, now)
   if (seen?.state === 'running' && probe?.state === 'ready') {
-    // One that was ready before a probe saw it load began to load when its process began.
-    const { files = 0, load = Math.max(seen.startedAt, files) } = replica.startPhases
     const patch: ReplicaPatch = {
       phase: 'ready',
       readyAt: now,
-      startPhases: { ...replica.startPhases, load },
+      startPhases: moments,
       address: seen.address,
       port: seen.port,
       unhealthySince: null,
     }
-    return {
-      ...apply(still, patch, `${replica.id} is ready after ${seconds(now - replica.createdAt)}.`),
-      becameReady: true,
-    }
+    const took = secondsText(now - (moments.hardware ?? replica.createdAt))
+    return { ...apply(still, patch, `${replica.id} is ready after ${took}.`), becameReady: true }
   }
-  const begun = probe?.state === 'not_ready' ? probe.phase : seen?.state === 'pending' ? 'files' : null
-  const noted =
-    begun !== null && replica.startPhases[begun] === undefined
-      ? apply(still, { startPhases: { ...replica.startPhases, [begun]: now } }, null)
-      : still
-  return overdue(noted, now, settings)
+  return overdue(note(still, moments, now), now, settings)
 }
 
-function serving(still: Advance, now: number, settings: PlanSettings): Advance {
+/** How often progress is written down: every change would be a turn. */
+const progressEveryMs = 5_000
+
+/** What began since the last look, and whether its files come on. */
+function note(still: Advance, moments: StartMoments, now: number): Advance {
+  const { startPhases, progress = null } = still.replica
+  const began = startPhaseNames.some((phase) => moments[phase] !== undefined && startPhases[phase] === undefined)
+  const noted = began ? apply(still, { startPhases: moments }, null) : still
+  const detail = filesDetail(still.replica)
+  if (detail === null || detail === progress?.detail) return noted
+  if (progress !== null && now - progress.at < progressEveryMs) return noted
+  // The first thing told is where it begins.
+  return apply(noted, { progress: { at: progress === null ? (moments.files ?? now) : now, detail } }, null)
+}
+
+function serving(still: Advance, now: number): Advance {
   const { replica } = still
   if (replica.probe === null) return still
   if (replica.probe.state === 'ready')
     return replica.unhealthySince === null
       ? still
       : apply(still, { unhealthySince: null }, `${replica.id} answers again.`)
-  const since = replica.unhealthySince
-  if (since === null) return apply(still, { unhealthySince: now }, `${replica.id} did not answer its probe.`)
-  if (replica.phase === 'draining' || now - since < settings.unresponsiveMs) return still
-  const why = `The engine answered no probe for ${seconds(now - since)}.`
-  return apply(
-    still,
-    { phase: 'deleting', endedAt: since, exit: { at: since, code: null, signal: null, lastLines: [], why } },
-    why,
-  )
+  if (replica.unhealthySince === null)
+    return apply(still, { unhealthySince: now }, `${replica.id} did not answer its probe.`)
+  // Whether and when it goes depends on what else there is: roll.ts.
+  return still
 }
 
 function overdue(still: Advance, now: number, settings: PlanSettings): Advance {
@@ -79,8 +83,8 @@ function overdue(still: Advance, now: number, settings: PlanSettings): Advance {
   if (replica.phase !== 'starting' && replica.phase !== 'planned') return still
   // A successor may wait long for the place that it takes over.
   if (replica.phase === 'planned' && replica.after !== null) return still
-  if (now - (replica.startedAt ?? replica.createdAt) < settings.startDeadlineMs) return still
-  const why = `It was not ready within ${seconds(settings.startDeadlineMs)}.`
+  const why = overdueWhy(replica, now, settings)
+  if (why === null) return still
   return ended(still, { at: now, code: null, signal: null, lastLines: [], why })
 }
 
@@ -101,8 +105,4 @@ function lost(replica: ReplicaView, now: number): Exit {
 function apply(from: Advance, patch: ReplicaPatch, why: string | null): Advance {
   const { goneAt: _goneAt, address: _address, port: _port, ...fields } = patch
   return { ...from, replica: { ...from.replica, ...fields }, patch: { ...from.patch, ...patch }, why: why ?? from.why }
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`
 }

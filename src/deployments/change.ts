@@ -10,16 +10,17 @@ import type { Tx } from '../store/database.ts'
 import { allowed, type DeploymentContext } from './context.ts'
 import * as store from './store.ts'
 
-/** What a change writes; the row is locked and as it was before. */
-export type Write = (tx: Tx, row: store.DeploymentRow, at: Date) => Promise<void>
+/** What a change writes; the row is locked and as it was before. What it returns is plain JSON. */
+export type Write<T = void> = (tx: Tx, row: store.DeploymentRow, at: Date) => Promise<T>
 
-export async function changeDeployment(
+/** What `write` returned; of a repeated request what it returned the first time. */
+export async function changeDeployment<T>(
   context: DeploymentContext,
   principal: Principal,
   idOrName: string,
   once: Once | null,
-  write: Write,
-): Promise<void> {
+  write: Write<T>,
+): Promise<T> {
   const { db, clock, seal } = context
   const { id } = await allowed(context, principal, idOrName, 'deployment:write')
   const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
@@ -29,10 +30,11 @@ export async function changeDeployment(
     if (!row || row.desired === 'deleted')
       throw new Fault('not_found', `There is no deployment "${idOrName}" in this organisation.`)
     const at = new Date(clock.now())
-    await write(tx, row, at)
+    const said = await write(tx, row, at)
     await store.touch(tx, id, at)
-    return { routesVersion: (await store.routeOf(tx, id))?.version ?? 0 }
+    return { said, routesVersion: (await store.routeOf(tx, id))?.version ?? 0 }
   })
   context.wake()
   await propagated(db, clock, 'routes', result.routesVersion)
+  return result.said
 }

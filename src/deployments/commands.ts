@@ -3,6 +3,7 @@ import { propagated } from '../access/gateways.ts'
 import { type Once, runOnce } from '../access/once.ts'
 import { can, type Principal } from '../access/permissions.ts'
 import type { Offer } from '../compute/contract.ts'
+import type { StartMoments } from '../engines/contract.ts'
 import type { StoredEvent } from '../events/catalogue.ts'
 import { type EventFilter, eventsOf, record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
@@ -11,16 +12,23 @@ import { reasonOf } from '../kernel/phase.ts'
 import type { ResolvedModel } from '../models/catalogue.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
+import { makeCalendar } from './calendar-change.ts'
+import { keepCalendar } from './calendar-keep.ts'
+import { isMissed } from './cold-start.ts'
+import { beginCold, lastColdStart } from './cold-store.ts'
 import { allowed, type DeploymentContext, forbidden } from './context.ts'
+import { freeOffers, readMarket } from './offers.ts'
 import { onlyEmulated } from './place.ts'
+import { checkPresetHardware, withPreset } from './presets.ts'
 import { makeRoute } from './publish.ts'
 import { checkQuota } from './quota.ts'
 import { checkRoom } from './room.ts'
 import { firstScaling, type ScalingPolicy } from './scaling.ts'
+import { calendarWhy } from './schedules.ts'
 import { showDeployments } from './show.ts'
 import { noStarts } from './situation.ts'
-import { freeOffers } from './snapshot.ts'
-import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
+import { type DeploymentWish, makeSpec } from './spec.ts'
+import { durationsOf } from './start.ts'
 import * as store from './store.ts'
 import type { DeploymentView, Explanation, ReplicaSummary } from './view.ts'
 
@@ -40,18 +48,25 @@ export class Deployments {
   }
 
   /** Throws Faults: forbidden, name_taken, quota_exceeded, model_not_supported, gpu_type_unknown … Returns at once, `starting`. */
-  async create(principal: Principal, wish: DeploymentWish, once: Once | null): Promise<DeploymentView> {
+  async create(principal: Principal, asked: DeploymentWish, once: Once | null): Promise<DeploymentView> {
     const { db, seal, clock } = this.#context
     if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
+    const wish = withPreset(asked, this.#context)
     const { policy: scaling, replicas } = firstScaling(wish, this.#context)
     const { spec, model } = makeSpec({ ...wish, replicas }, this.#context)
-    const offers = await freeOffers(this.#context)
+    const market = await readMarket(this.#context)
+    const { offers } = market
+    const { preset = null } = wish
+    if (preset !== null && asked.gpuType === undefined && asked.hardware === undefined)
+      checkPresetHardware(preset, offers, this.#context.hardware)
     const emulated = model.emulated || onlyEmulated(spec.hardware, offers)
+    const { schedule = null, expiresAt = null } = makeCalendar(wish, this.#context, clock.now())
     const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
       await store.lockOrg(tx, principal.orgId)
       await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
-      if (wish.failFast) checkRoom(spec, replicas, offers, this.#context.hardware)
-      return this.#insert(tx, principal, wish.name, { spec, scaling, model, emulated })
+      if (wish.failFast) checkRoom({ id: null, orgId: principal.orgId, spec, replicas }, market, this.#context)
+      const made = { spec, scaling, model, emulated, schedule, expires_at: expiresAt, preset }
+      return this.#insert(tx, principal, wish.name, made)
     })
     this.#context.wake()
     // A request that follows this answer is held, not told that there is no such deployment.
@@ -64,9 +79,13 @@ export class Deployments {
     tx: Tx,
     principal: Principal,
     name: string,
-    made: { spec: DeploymentSpec; scaling: ScalingPolicy; model: ResolvedModel; emulated: boolean },
+    made: Pick<store.DeploymentRow, 'spec' | 'emulated' | 'schedule' | 'expires_at' | 'preset'> & {
+      scaling: ScalingPolicy
+      model: ResolvedModel
+    },
   ): Promise<{ id: string; routesVersion: number }> {
-    const { spec, scaling, model, emulated } = made
+    const { model, ...columns } = made
+    const { spec, emulated } = columns
     const at = new Date(this.#context.clock.now())
     const id = newId('dep', this.#context.clock)
     const reason = reasonOf('starting', at)
@@ -74,16 +93,15 @@ export class Deployments {
       id,
       org_id: principal.orgId,
       name,
-      spec,
-      scaling,
+      ...columns,
       desired_replicas: spec.replicas,
       reason,
-      emulated,
       starts: noStarts,
     }
     if (!(await store.insertDeployment(tx, row, at)))
       throw new Fault('name_taken', `There is a deployment "${name}" already.`)
     await store.insertRevision(tx, { id: newId('rev', this.#context.clock), deployment_id: id, number: 1, spec }, at)
+    await beginCold(tx, id, 'create', at)
     const data = { name, model_id: spec.modelId, by: principal.keyId }
     await record(tx, { orgId: principal.orgId, deploymentId: id, type: 'deployment.created', data, at })
     const route = makeRoute({
@@ -103,7 +121,10 @@ export class Deployments {
       reason,
       replicas: [],
     })
-    return { id, routesVersion: await store.publishRoute(tx, route) }
+    await store.publishRoute(tx, route)
+    // Its schedule may say that it does not run now.
+    await keepCalendar(this.#context, tx, (await store.deploymentById(tx, id))!, at)
+    return { id, routesVersion: (await store.routeOf(tx, id))!.version }
   }
 
   async list(
@@ -173,15 +194,17 @@ export class Deployments {
   async explain(principal: Principal, idOrName: string): Promise<Explanation> {
     const { db } = this.#context
     const row = await allowed(this.#context, principal, idOrName, 'deployment:read')
-    const [deployment, replicas, events] = await Promise.all([
+    const [deployment, replicas, events, coldStart] = await Promise.all([
       this.#view(row),
       this.#summaries(row),
       eventsOf(db, row.id, null, eventsExplained),
+      lastColdStart(db, row.id),
     ])
     return {
       deployment,
-      why: row.plan_why,
+      why: [...row.plan_why, ...calendarWhy(row, this.#context.clock.now())],
       engineWhy: row.spec.engineWhy,
+      coldStart: coldStart === null ? null : { ...coldStart, missed: isMissed(coldStart) },
       replicas,
       events: events.map(({ at, type, data }) => ({ at, type, data })),
       nextLookAt: row.next_at,
@@ -227,7 +250,7 @@ export class Deployments {
   }
 
   async #summaries(row: store.DeploymentRow): Promise<ReplicaSummary[]> {
-    const { db } = this.#context
+    const { db, clock } = this.#context
     const [replicas, revisions] = await Promise.all([
       store.replicasOf(db, [row.id], replicasShownMaximum),
       store.revisionsOf(db, row.id),
@@ -242,7 +265,8 @@ export class Deployments {
       createdAt: r.created_at,
       readyAt: r.ready_at,
       endedAt: r.ended_at,
-      startPhases: r.start_phases,
+      startPhases: begunOf(r.start_phases),
+      startMs: durationsOf(r.start_phases, (r.ready_at ?? r.ended_at)?.getTime() ?? clock.now()),
       exit: r.exit,
     }))
   }
@@ -250,4 +274,9 @@ export class Deployments {
   async #view(row: store.DeploymentRow): Promise<DeploymentView> {
     return (await showDeployments(this.#context, [row]))[0]!
   }
+}
+
+/** Without the moment at which it was ready, which is no part. */
+function begunOf({ ready: _ready, ...begun }: StartMoments): Record<string, number> {
+  return begun
 }

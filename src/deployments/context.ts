@@ -6,16 +6,25 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Seal } from '../runtime/seal.ts'
 import type { Database } from '../store/database.ts'
 import type { ScalingLimits } from './scaling.ts'
+import type { ScheduleLimits } from './schedule-check.ts'
 import type { SpecContext } from './spec.ts'
 import { type DeploymentRow, deploymentOf } from './store.ts'
 
-export interface DeploymentContext extends SpecContext, ScalingLimits {
+export interface DeploymentContext extends SpecContext, ScalingLimits, ScheduleLimits {
   db: Database
   seal: Seal
   clock: Clock
   computes: ReadonlyMap<string, ComputeDriver>
+  /** So long before the end of a lease it is warned of. */
+  leaseWarningSeconds: number
   /** GPUs an org may hold. */
   quotaGpus: number
+  /** How long requests are held: a roll in place that is expected to take longer has to be allowed. */
+  holdMaxSeconds: number
+  /** How long a start takes when none was measured. */
+  startExpectedSeconds: number
+  /** Who waits longer for hardware than this has a place kept for it; default: queue.ts's. */
+  reserveAfterMs?: number
   /** Tells the reconciler that something changed. */
   wake(): void
 }

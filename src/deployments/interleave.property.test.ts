@@ -26,7 +26,7 @@ const commands = {
 } satisfies Record<string, (id: string) => Promise<unknown>>
 type Command = keyof typeof commands
 
-const moments: Moment[] = ['offers', 'observe', 'create', 'delete']
+const moments: Moment[] = ['offers', 'observe', 'record', 'create', 'delete']
 const step = fc.record({
   moment: fc.constantFrom(...moments),
   command: fc.constantFrom(...(Object.keys(commands) as Command[])),
@@ -75,7 +75,7 @@ test('a command at any moment of a turn: its word stands from then on, and is wh
       const wanted = seen.row.desired === 'running' ? seen.row.desired_replicas : 0
       const ready = seen.replicas.filter((one) => one.phase === 'ready')
       assert.equal(ready.length, wanted, `machines at rest at revision ${newest}`)
-      machines.meanwhile.set('offers', () => workshop.deployments.remove(operator, id, { onlyIfStopped: false }))
+      machines.meanwhile.set('record', () => workshop.deployments.remove(operator, id, { onlyIfStopped: false }))
       await workshop.db.run('update deployments set next_at = $2 where id = $1', [id, new Date(workshop.clock.now())])
       const gone = await workshop.untilSo(id, ({ row, route }) => {
         assert.equal(route.removed, row.desired === 'deleted')

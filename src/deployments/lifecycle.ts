@@ -1,31 +1,47 @@
 /** Use cases that change a deployment that exists: stop, start, restart, another spec, back to an earlier one. */
 import type { Once } from '../access/once.ts'
 import type { Principal } from '../access/permissions.ts'
+import type { Offer } from '../compute/contract.ts'
 import type { EventData } from '../events/catalogue.ts'
 import { record } from '../events/store.ts'
 import { canonical } from '../kernel/canonical.ts'
 import { Fault } from '../kernel/fault.ts'
-import { reasonOf } from '../kernel/phase.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
+import type { CalendarWish } from './calendar-change.ts'
+import { keepCalendar } from './calendar-keep.ts'
+import { setStoppedBy } from './calendar-store.ts'
 import { changeDeployment, type Write } from './change.ts'
 import { allowed, type DeploymentContext } from './context.ts'
-import { checkCeiling } from './prices.ts'
-import { checkGrowth, checkQuota } from './quota.ts'
+import { checkDowntime } from './downtime.ts'
+import { freeOffers, readMarket } from './offers.ts'
+import { checkCeiling, choicesOf } from './prices.ts'
+import { checkGrowth } from './quota.ts'
 import { checkRoom } from './room.ts'
 import { floorOf, policyOf } from './scaling.ts'
-import { freeOffers } from './snapshot.ts'
 import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
+import { bringBack, stopDeployment } from './stop-start.ts'
 import * as store from './store.ts'
 
 /** A part of the spec; absent = as before. `undefined` = the default again. */
 export type SpecChange = Partial<
-  Omit<DeploymentWish, 'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast'>
+  Omit<
+    DeploymentWish,
+    'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast' | 'preset' | keyof CalendarWish
+  >
 >
+
+/** How a change is rolled. */
+export interface RollOptions {
+  /** It may leave nobody to answer for longer than requests are held. */
+  allowDowntime?: boolean
+}
 
 export interface RevisionView {
   number: number
   spec: DeploymentSpec
+  /** Share of the traffic, 0 … 100. */
+  weight: number
   /** The one that runs or is being rolled to. */
   current: boolean
   failed: boolean
@@ -42,66 +58,96 @@ export class Lifecycle {
   /** Frees the hardware and ends billing; `start` brings it back. Works while it is still starting. Idempotent. */
   async stop(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
     await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
-      if (row.desired === 'stopped') return
-      await store.setDesired(tx, row.id, 'stopped', at)
-      await event(tx, row, 'deployment.stop_asked', { by: principal.keyId }, at)
-      const route = await store.routeOf(tx, row.id)
-      if (route) await store.publishRoute(tx, { ...route, phase: 'stopping', reason: reasonOf('stopping', at) })
+      const by = principal.keyId
+      if (row.desired === 'running') return stopDeployment(tx, row, { cause: 'person', by }, at)
+      if (row.stopped_by === null || row.stopped_by === 'person') return
+      // Its schedule would have started it again; now a person has said it.
+      await setStoppedBy(tx, row.id, 'person')
+      await event(tx, row, 'deployment.stop_asked', { by }, at)
     })
   }
 
-  /** Brings a stopped or failed deployment back; a running one is left as it is. `failFast`: as at a create. */
+  /**
+   * Brings a stopped or failed deployment back; a running one is left as it is. `failFast`: as at a create. Throws Fault
+   * `conflict` when its lease is over.
+   */
   async start(
     principal: Principal,
     idOrName: string,
     once: Once | null = null,
     { failFast = false }: { failFast?: boolean } = {},
   ): Promise<void> {
-    const offers = failFast ? await freeOffers(this.#context) : []
-    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+    const market = failFast ? await readMarket(this.#context) : null
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, locked, at) => {
+      // What the calendar had to do before this comes before it: it must not undo the start afterwards.
+      const { row } = await keepCalendar(this.#context, tx, locked, at)
       if (row.desired === 'running' && row.phase !== 'failed') return
-      if (failFast) checkRoom(row.spec, floorOf(policyOf(row)), offers, this.#context.hardware)
-      await this.#bringBack(tx, row, at)
+      const { id, org_id: orgId, spec } = row
+      if (market) checkRoom({ id, orgId, spec, replicas: floorOf(policyOf(row)) }, market, this.#context)
+      await bringBack(this.#context, tx, row, at)
       await event(tx, row, 'deployment.start_asked', { by: principal.keyId }, at)
     })
   }
 
   /** New replicas of the same spec, rolled in without a gap where there is room. A stopped one is started. */
-  async restart(principal: Principal, idOrName: string, once: Once | null = null): Promise<void> {
-    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
-      const revision = await this.#addRevision(tx, row, row.spec, at)
-      if (row.desired === 'stopped' || row.phase === 'failed') await this.#bringBack(tx, row, at)
+  async restart(
+    principal: Principal,
+    idOrName: string,
+    once: Once | null = null,
+    options: RollOptions = {},
+  ): Promise<void> {
+    const free = await freeOffers(this.#context)
+    await changeDeployment(this.#context, principal, idOrName, once, async (tx, locked, at) => {
+      const { row } = await keepCalendar(this.#context, tx, locked, at)
+      const revision = await this.#addRevision(tx, row, { spec: row.spec, renew: true, free, ...options }, at)
+      if (row.desired === 'stopped' || row.phase === 'failed') await bringBack(this.#context, tx, row, at)
       await event(tx, row, 'deployment.restart_asked', { by: principal.keyId, revision }, at)
     })
   }
 
-  /** Another spec = another revision, rolled to. Nothing changed = nothing done. Throws as `create` does. */
+  /**
+   * Another spec = another revision, rolled to. Nothing changed = nothing done. `alongside` is written before it and
+   * returns what it changed. Returns the names of all that changed. Throws as `create` does.
+   */
   async change(
     principal: Principal,
     idOrName: string,
-    change: SpecChange,
+    change: SpecChange | ((row: store.DeploymentRow) => SpecChange),
     once: Once | null = null,
-    alongside?: Write,
-  ): Promise<void> {
-    await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
-      await alongside?.(tx, row, at)
+    { alongside, ...options }: RollOptions & { alongside?: Write<string[]> } = {},
+  ): Promise<string[]> {
+    const free = await freeOffers(this.#context)
+    return changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+      const others = (await alongside?.(tx, row, at)) ?? []
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
-      const { spec } = makeSpec(changedWish(after, change), this.#context)
+      const { spec } = makeSpec(changedWish(after, change instanceof Function ? change(row) : change), this.#context)
       const changed = changedFields(row.spec, spec)
-      if (changed.length === 0) return
+      if (changed.length === 0) {
+        if (options.allowDowntime) await store.allowInPlace(tx, row.id, row.revision)
+        return others
+      }
       await this.#checkGrowth(tx, after, spec)
-      const revision = await this.#addRevision(tx, row, spec, at)
+      const revision = await this.#addRevision(tx, after, { spec, free, ...options }, at)
       await event(tx, row, 'deployment.changed', { revision, by: principal.keyId, changed }, at)
+      return [...others, ...changed]
     })
   }
 
-  /** Rolls to an earlier revision's spec (default: the newest before the current that did not fail), as a new revision. */
-  async rollback(principal: Principal, idOrName: string, number?: number, once: Once | null = null): Promise<void> {
+  /** Rolls to an earlier revision's spec (default: the newest before the current that worked), as a new revision. */
+  async rollback(
+    principal: Principal,
+    idOrName: string,
+    number?: number,
+    once: Once | null = null,
+    options: RollOptions = {},
+  ): Promise<void> {
+    const free = await freeOffers(this.#context)
     await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       const revisions = await store.revisionsOf(tx, row.id)
+      const earlier = revisions.filter((r) => r.number < row.revision && !r.failed)
       const target =
         number === undefined
-          ? revisions.find((r) => r.number < row.revision && !r.failed)
+          ? (earlier.find((r) => r.proven) ?? earlier[0])
           : revisions.find((r) => r.number === number)
       if (!target)
         throw number === undefined
@@ -110,7 +156,7 @@ export class Lifecycle {
       if (target.number === row.revision) return
       checkCeiling(target.spec, floorOf(policyOf(row)), this.#context.hardware)
       await this.#checkGrowth(tx, row, target.spec)
-      await this.#addRevision(tx, row, target.spec, at)
+      await this.#addRevision(tx, row, { spec: target.spec, free, ...options }, at)
       await event(tx, row, 'revision.rolled_back', { from: row.revision, to: target.number, by: principal.keyId }, at)
     })
   }
@@ -121,21 +167,12 @@ export class Lifecycle {
     return revisions.map((r) => ({
       number: r.number,
       spec: r.spec,
+      weight: r.weight,
       current: r.number === row.revision,
       failed: r.failed,
       failedWhy: r.failed_why,
       createdAt: r.created_at,
     }))
-  }
-
-  /** What does not run holds nothing of the quota: it is checked as if it were new. */
-  async #bringBack(tx: Tx, row: store.DeploymentRow, at: Date): Promise<void> {
-    const replicas = floorOf(policyOf(row))
-    const desiredReplicas = Math.max(replicas, row.desired_replicas)
-    const asked = { id: row.id, spec: row.spec, scaling: policyOf(row), desiredReplicas }
-    await checkQuota(tx, row.org_id, asked, this.#context)
-    await store.setDesired(tx, row.id, 'running', at)
-    await store.resetStarts(tx, row.id, replicas)
   }
 
   async #checkGrowth(tx: Tx, row: store.DeploymentRow, spec: DeploymentSpec): Promise<void> {
@@ -144,14 +181,59 @@ export class Lifecycle {
     await checkGrowth(tx, row.org_id, before, { ...before, spec }, this.#context)
   }
 
-  async #addRevision(tx: Tx, row: store.DeploymentRow, spec: DeploymentSpec, at: Date): Promise<number> {
-    const [newest] = await store.revisionsOf(tx, row.id)
-    const number = (newest?.number ?? 0) + 1
-    await store.insertRevision(tx, { id: newId('rev', this.#context.clock), deployment_id: row.id, number, spec }, at)
-    await store.setRevision(tx, row.id, number, spec, at)
-    await store.resetStarts(tx, row.id, 0)
+  /** `renew`: all replicas are replaced, also by the same. Throws Fault `downtime_not_allowed`. */
+  async #addRevision(
+    tx: Tx,
+    row: store.DeploymentRow,
+    to: RollOptions & { spec: DeploymentSpec; free: readonly Offer[]; renew?: boolean },
+    at: Date,
+  ): Promise<number> {
+    const { spec, free, renew = false } = to
+    const revisions = await store.revisionsOf(tx, row.id)
+    const kept = renew ? [] : await this.#runAlike(tx, row, spec, revisions)
+    const covered = kept.filter(({ phase }) => phase === 'ready').length >= row.desired_replicas
+    const asked = { spec, free, allowed: to.allowDowntime ?? false }
+    const roll = covered ? { inPlace: true, note: null } : await checkDowntime(tx, row, asked, this.#context)
+    const number = (revisions[0]?.number ?? 0) + 1
+    const id = newId('rev', this.#context.clock)
+    const proven = kept.some(({ ready_at }) => ready_at !== null)
+    await store.insertRevision(tx, { id, deployment_id: row.id, number, spec, proven, in_place: roll.inPlace }, at)
+    const says = [`Revision ${number} takes over.`, ...(roll.note === null ? [] : [roll.note])].join(' ')
+    await store.setRevision(tx, row.id, { number, spec, says }, at)
+    await store.adoptReplicas(
+      tx,
+      kept.map((replica) => replica.id),
+      id,
+    )
+    for (const { id: replica_id } of kept) await event(tx, row, 'replica.adopted', { replica_id, revision: number }, at)
+    // What was given up stays down until somebody starts it, however its settings change.
+    if (row.phase !== 'failed') await store.resetStarts(tx, row.id, 0)
     return number
   }
+
+  /** Replicas that run just as this spec has it, from a revision that is being rolled away from: they need no successor. */
+  async #runAlike(
+    tx: Tx,
+    row: store.DeploymentRow,
+    spec: DeploymentSpec,
+    revisions: readonly store.RevisionRow[],
+  ): Promise<store.ReplicaRow[]> {
+    const usable = choicesOf(spec, floorOf(policyOf(row)), this.#context.hardware).filter((c) => c.skipped === null)
+    const alike = new Set(revisions.filter((revision) => runsAlike(revision.spec, spec)).map(({ id }) => id))
+    const runs = ['starting', 'ready', 'draining']
+    return (await store.liveReplicasOf(tx, row.id)).filter(
+      ({ revision_id, phase, gpu_type, gpu_count }) =>
+        alike.has(revision_id) &&
+        runs.includes(phase) &&
+        usable.some((choice) => choice.gpuType === gpu_type && choice.gpuCount === gpu_count),
+    )
+  }
+}
+
+/** The same engine with the same model on the same choice of hardware; what it may cost changes no replica. */
+function runsAlike(a: DeploymentSpec, b: DeploymentSpec): boolean {
+  const running = ({ modelId, engine, hardware }: DeploymentSpec) => canonical({ modelId, engine, hardware })
+  return running(a) === running(b)
 }
 
 /** The wish that makes this spec again. `replicas` as the policy has them, for the price ceiling. */

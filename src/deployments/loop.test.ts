@@ -1,4 +1,5 @@
 /** The reconciler on the real database and real processes: the local driver with a stand-in engine of its tests. */
+
 import { strict as assert } from 'node:assert'
 import { after, test } from 'node:test'
 import { Access } from '../access/commands.ts'
@@ -18,6 +19,7 @@ import { Deployments } from './commands.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { DeploymentLoop } from './loop.ts'
 import { routesSince } from './store.ts'
+import { testLimits } from './testing/limits.ts'
 import { quickSettings, standInEngine } from './testing/stand-in.ts'
 
 const db = await testDatabase()
@@ -40,8 +42,7 @@ const parts = {
   hardware: loadHardware({ cpu: '3.6' }),
 }
 const loop = new DeploymentLoop({ ...parts, settings: quickSettings, stopGraceSeconds: 1 }, 'test')
-const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
-const context = { ...parts, ...limits, wake: () => loop.wake() }
+const context = { ...parts, ...testLimits, wake: () => loop.wake() }
 const deployments = new Deployments(context)
 const stop = new AbortController()
 const running = loop.run(stop.signal)

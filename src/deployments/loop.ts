@@ -1,18 +1,26 @@
 /**
- * The reconciler: claims deployments that are due and takes a turn for each, several at a time. Wake-ups carry no data:
- * they only shorten the wait. Beside it the watcher, which asks for a turn when a replica is not as its row says, and
+ * The reconciler: claims deployments that are due, looks at many together and takes a turn for each that needs one,
+ * several at a time. Wake-ups carry no data: they only shorten the wait. Beside it the watcher, which asks for a turn when a replica is not as its row says, and
  * the sweep that removes what no row owns.
  */
 
 import { defaultOrgId } from '../access/keyring.ts'
 import { record } from '../events/store.ts'
-import { claim, type Lease, release, wakeMany } from '../store/leases.ts'
+import { Slots } from '../runtime/slots.ts'
+import { claim, type Lease, release, releaseMany, wakeMany } from '../store/leases.ts'
+import { type Busy, lookAtMany } from './batch.ts'
+import { stall } from './queue-store.ts'
+import { orphansAmong } from './replica.ts'
 import * as store from './store.ts'
-import { type TurnWorld, turn } from './turn.ts'
+import { type Decided, type TurnWorld, takeTurn, turn } from './turn.ts'
 import { Watcher } from './watch.ts'
 
 const leaseMs = 90_000
 const turnsAtOnce = 32
+/** Deployments that are claimed and read together, and how many such looks go on at once. */
+const batchSize = 128
+const looksAtOnce = 3
+const decisionFreshMs = 250
 const idleMs = 1_000
 const sweepEveryMs = 30_000
 const errorPauseMs = 500
@@ -21,13 +29,18 @@ export class DeploymentLoop {
   readonly #world: TurnWorld
   readonly #owner: string
   readonly #watcher: Watcher
-  #running = new Map<string, Promise<void>>()
+  readonly #slots = new Slots(turnsAtOnce)
+  readonly #running = new Set<Promise<void>>()
+  /** Batches being looked at, and turns under way or in line. */
+  #looks = 0
+  #turns = 0
   #wake: () => void = () => {}
   #woken = false
+  #tookOver = false
 
   constructor(world: Omit<TurnWorld, 'recall' | 'follow'>, owner: string) {
     this.#watcher = new Watcher(world, async (ids) => {
-      await wakeMany(world.db, 'deployments', ids, world.clock.now())
+      await world.db.tx((tx) => wakeMany(tx, 'deployments', ids, world.clock.now()))
       this.wake()
     })
     const watcher = this.#watcher
@@ -49,47 +62,111 @@ export class DeploymentLoop {
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.wake(), { once: true })
     const watching = this.#watcher.run(signal)
-    let tookOver = false
     while (!signal.aborted) {
       this.#woken = false
       await this.#tolerant('claim', async () => {
-        // Not before it succeeded: what a killed control had claimed would wait for the end of its claim.
-        if (!tookOver) await store.takeOver(this.#world.db, this.#owner, this.#now())
-        tookOver = true
+        await this.#takeOver()
         await this.#claimAndStart()
       })
       await this.#wait(signal)
     }
-    await Promise.all([watching, ...this.#running.values()])
+    await watching
+    // A look that ends may leave turns behind.
+    while (this.#running.size > 0) await Promise.all(this.#running)
+  }
+
+  /** All that is due now, until nothing is: for whoever moves the clock by hand, instead of `run`. */
+  async settle(): Promise<void> {
+    await this.#takeOver()
+    do {
+      while (this.#running.size > 0) await Promise.all(this.#running)
+      await this.#watcher.look()
+      await this.#claimAndStart()
+    } while (this.#running.size > 0)
+  }
+
+  /** When `settle` has something to do again by itself, ms since epoch; null = only when something changes. */
+  async nextAt(): Promise<number | null> {
+    const moments = [(await store.nextLookAt(this.#world.db))?.getTime() ?? null, this.#watcher.nextAt]
+    const known = moments.filter((at) => at !== null)
+    return known.length === 0 ? null : Math.min(...known)
+  }
+
+  /** What a killed control had claimed must not wait for the end of its claim. */
+  async #takeOver(): Promise<void> {
+    if (this.#tookOver) return
+    await store.takeOver(this.#world.db, this.#owner, this.#now())
+    this.#tookOver = true
   }
 
   async #claimAndStart(): Promise<void> {
-    const { db } = this.#world
-    const limit = turnsAtOnce - this.#running.size
-    if (limit <= 0) return
-    for (const lease of await claim(db, {
+    const { db, clock } = this.#world
+    if (this.#isFull()) return
+    const leases = await claim(db, {
       table: 'deployments',
       owner: this.#owner,
-      now: this.#world.clock.now(),
+      now: clock.now(),
       leaseMs,
-      limit,
-    })) {
-      const work = this.#tolerant(`turn of ${lease.id}`, () => this.#turn(lease)).finally(() => {
-        this.#running.delete(lease.id)
-        this.wake()
-      })
-      this.#running.set(lease.id, work)
+      limit: batchSize,
+    })
+    if (leases.length === 0) return
+    this.#looks += 1
+    this.#track(
+      this.#tolerant(`look at ${leases.length}`, () => this.#look(leases)).finally(() => {
+        this.#looks -= 1
+      }),
+    )
+  }
+
+  #isFull(): boolean {
+    return this.#looks >= looksAtOnce || this.#turns >= turnsAtOnce
+  }
+
+  /** What fails is tried again soon, not when its claim runs out. */
+  async #look(leases: Lease[]): Promise<void> {
+    try {
+      const decidedAt = this.#world.clock.monotonicMs()
+      for (const one of await lookAtMany(this.#world, leases)) this.#take(one, decidedAt)
+    } catch (error) {
+      const nextAt = this.#world.clock.now() + errorPauseMs
+      const ends = leases.map((lease) => ({ lease, nextAt }))
+      await this.#world.db.tx((tx) => releaseMany(tx, ends)).catch(() => {})
+      throw error
     }
   }
 
-  /** A turn that failed is tried again soon, not when its claim runs out. */
-  async #turn(lease: Lease): Promise<void> {
+  #take({ lease, decided }: Busy, decidedAt: number): void {
+    this.#turns += 1
+    const work = new Promise<void>((done) =>
+      this.#slots.add(async () => {
+        // What was decided long ago, because there was so much to do, is decided anew.
+        const late = this.#world.clock.monotonicMs() - decidedAt > decisionFreshMs
+        await this.#tolerant(`turn of ${lease.id}`, () => this.#turn(lease, late ? null : decided))
+        this.#turns -= 1
+        done()
+      }),
+    )
+    this.#track(work)
+  }
+
+  async #turn(lease: Lease, decided: Decided | null): Promise<void> {
     try {
-      await turn(this.#world, lease)
+      if (decided === null) await turn(this.#world, lease)
+      else await takeTurn(this.#world, lease, decided)
     } catch (error) {
+      // Hardware that it waits for is not kept for one that cannot take it.
+      await stall(this.#world.db, lease.id).catch(() => {})
       await release(this.#world.db, lease, this.#world.clock.now() + errorPauseMs).catch(() => {})
       throw error
     }
+  }
+
+  #track(work: Promise<void>): void {
+    this.#running.add(work)
+    void work.finally(() => {
+      this.#running.delete(work)
+      this.wake()
+    })
   }
 
   async #wait(signal: AbortSignal): Promise<void> {
@@ -101,7 +178,7 @@ export class DeploymentLoop {
     const stop = new AbortController()
     this.#wake = () => stop.abort()
     // Due, but all at once are busy or leased: look again shortly, not in a spin.
-    await clock.sleep(this.#running.size >= turnsAtOnce ? idleMs : ms, stop.signal)
+    await clock.sleep(this.#isFull() ? idleMs : ms, stop.signal)
   }
 
   /** Every provider's list against our rows: what nobody owns is removed and reported. */
@@ -117,8 +194,7 @@ export class DeploymentLoop {
     for (const driver of computes.values()) {
       await driver.sweep?.()
       const ids = await driver.list()
-      const owned = await store.ownedReplicas(db, ids)
-      for (const id of ids.filter((candidate) => !owned.has(candidate))) {
+      for (const id of orphansAmong(ids, await store.ownedReplicas(db, ids))) {
         log.warn({ replica: id, provider: driver.name }, 'removing a replica that nothing owns')
         await driver.delete(id)
         await db.tx((tx) =>

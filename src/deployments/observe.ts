@@ -1,12 +1,12 @@
 /** What a replica's row and what is seen of the replica say together. */
 import { type DrainRow, isDrained } from '../access/gateways.ts'
 import type { ComputeDriver, Observation, Placement } from '../compute/contract.ts'
-import type { EngineDriver, EngineType, Readiness } from '../engines/contract.ts'
+import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import type { ReplicaId } from '../kernel/ids.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Seal } from '../runtime/seal.ts'
 import { probeEngine } from './probe.ts'
-import type { ReplicaView } from './replica.ts'
+import type { Heard, ReplicaView } from './replica.ts'
 import type { ReplicaRow } from './store.ts'
 
 export interface ObserveWorld {
@@ -47,6 +47,7 @@ export function viewOf(row: ReplicaRow, gateways: readonly DrainRow[], now: numb
     endedAt: row.ended_at?.getTime() ?? null,
     unhealthySince: row.unhealthy_since?.getTime() ?? null,
     startPhases: row.start_phases,
+    progress: row.start_progress,
     exit: row.exit,
     seen: null,
     probe: null,
@@ -81,14 +82,18 @@ export async function observeMany(
 /** Replicas that one provider is asked about at the same time, where it cannot be asked about all together. */
 const observationsAtOnce = 32
 
-/** The engine's own word; null = it was not asked, because nothing runs. */
+/** The engine's own word, its moments by our clock; null = it was not asked, because nothing runs. */
 export async function askEngine(
-  world: Pick<ObserveWorld, 'seal'>,
+  world: Pick<ObserveWorld, 'seal' | 'clock'>,
   id: string,
   seen: Observation | null,
   engine: EngineDriver | undefined,
-): Promise<Readiness | null> {
+): Promise<Heard | null> {
   if (seen?.state !== 'running' || engine === undefined) return null
   const { status, body } = await probeEngine(seen.address, seen.port, engine.healthPath, engineKey(world.seal, id))
-  return engine.readiness(status, body)
+  const said = engine.readiness(status, body)
+  if (said.state === 'broken' || said.agoMs === undefined) return said
+  const now = world.clock.now()
+  const began = Object.entries(said.agoMs).map(([moment, ms]) => [moment, now - ms])
+  return { ...said, began: Object.fromEntries(began) }
 }

@@ -37,7 +37,8 @@ export function hasRoom(placement: Placement, offers: readonly Offer[], held: re
   return (held.find(there)?.units ?? 0) + placement.gpuCount <= total
 }
 
-function takeOne(wanted: readonly Wanted[], free: Offer[]): Placement | null {
+/** The first choice that is free; takes it from `free`. null = none is. */
+export function takeOne(wanted: readonly Wanted[], free: readonly Offer[]): Placement | null {
   for (const { gpuType, gpuCount, region } of wanted) {
     const fits = free.filter(
       (offer) =>

@@ -7,9 +7,10 @@ import type { Placement } from '../compute/contract.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import { type Advance, advance } from './advance.ts'
 import { judge } from './judge.ts'
-import type { ReplicaPatch } from './replica.ts'
+import { isLost, type ReplicaPatch } from './replica.ts'
 import { arrive, leave } from './roll.ts'
 import { noStarts, type PlanInput, type PlanSettings, type Situation, type Starts } from './situation.ts'
+import type { Waiting } from './waiting.ts'
 
 export type Action =
   /** `after`: the replica whose hardware it takes over; null = free hardware. */
@@ -27,59 +28,94 @@ export interface Plan {
   starts: Starts
   /** When to look again at the latest, ms since epoch; null = only when something changes. */
   wakeAt: number | null
+  /** What hardware is free made a difference. */
+  asksHardware: boolean
   why: string[]
+  /** What it waits for; null = for nothing. */
+  waiting: Waiting | null
+  /** Other deployments for which hardware is free. */
+  nudge: string[]
 }
 
 export function plan(input: PlanInput): Plan {
   const { deployment, now, settings } = input
   const advances = input.replicas.map((replica) => advance(replica, now, settings))
   const why = advances.flatMap((a) => (a.why === null ? [] : [a.why]))
-  const counted = countStarts(deployment.starts, advances)
+  const replicas = advances.map((a) => a.replica).filter((r) => r.phase !== 'gone')
+  const serves = replicas.some((r) => r.phase === 'ready' && !isLost(r, now, settings))
+  const counted = countStarts(input, advances, serves)
   const rollback = findRollback(input, counted)
-  if (rollback) why.push(rollback.why)
+  why.push(...rollback.map((action) => action.why))
   // The revision before it starts with a clean slate.
-  const starts = rollback ? noStarts : counted
+  const starts = rollback.length > 0 ? noStarts : counted
   const situation: Situation = {
     input,
-    target: targetRevision(input, rollback?.revisionId),
-    replicas: advances.map((a) => a.replica).filter((r) => r.phase !== 'gone'),
+    target: targetRevision(input, rollback),
+    replicas,
     starts,
-    braked: deployment.desired === 'running' && starts.failed >= settings.brakeAfter,
+    died: advances.filter((a, at) => input.replicas[at]!.phase === 'ready' && a.patch?.exit !== undefined).length,
+    braked: deployment.desired === 'running' && !serves && starts.failed >= settings.brakeAfter,
     retryAt: starts.failed === 0 ? 0 : starts.lastAt + backoffMs(starts.failed, settings),
   }
   const leaving = leave(situation, why)
   const arriving = arrive(situation, leaving, why)
   const patches = mergePatches(advances, new Map([...leaving, ...arriving.patches]))
-  const verdict = judge(situation, { leaving, lack: arriving.lack })
+  const verdict = judge(situation, { leaving, lack: arriving.lack, waiting: arriving.waiting })
   return {
     actions: [
-      ...(rollback ? [rollback] : []),
+      ...rollback,
       ...[...patches].map(([replicaId, patch]): Action => ({ do: 'update', replicaId, patch })),
       ...arriving.actions,
       ...providerCalls(situation, leaving),
     ],
     ...verdict,
+    asksHardware: arriving.asked,
     starts,
     why: [...why, ...verdict.why],
+    waiting: arriving.waiting,
+    nudge: arriving.nudge,
   }
 }
 
-function targetRevision(input: PlanInput, failing: string | undefined): Situation['target'] {
-  return input.revisions.find((revision) => !revision.failed && revision.id !== failing) ?? null
+type FailRevision = Extract<Action, { do: 'fail_revision' }>
+
+function targetRevision(input: PlanInput, failing: readonly FailRevision[] = []): Situation['target'] {
+  const given = (id: string) => failing.some(({ revisionId }) => revisionId === id)
+  return input.revisions.find((revision) => !revision.failed && !given(revision.id)) ?? null
 }
 
-/** A revision that does not start gives way to the one before it, once there is one that did not fail. */
-function findRollback(input: PlanInput, starts: Starts): Extract<Action, { do: 'fail_revision' }> | null {
-  const [target, before] = input.revisions.filter((revision) => !revision.failed)
-  if (!target || !before || starts.failed < input.settings.rollbackAfter) return null
-  const why = `Revision ${target.number} did not start ${starts.failed} times (${starts.why}): going back to revision ${before.number}.`
-  return { do: 'fail_revision', revisionId: target.id, why }
+/**
+ * A revision that does not start gives way to the newest before it that did. Those between were superseded before they
+ * started. One that has been ready is never given up: then it is not the revision that is wrong.
+ */
+function findRollback(input: PlanInput, starts: Starts): FailRevision[] {
+  const left = input.revisions.filter((revision) => !revision.failed)
+  const [target, ...others] = left
+  const before = others.find((revision) => revision.proven)
+  if (!target || !before || target.proven || starts.failed < input.settings.rollbackAfter) return []
+  // Given up already: it stays down until somebody starts it.
+  if (input.deployment.phase === 'failed') return []
+  return left.slice(0, left.indexOf(before)).map(({ id, number }): FailRevision => {
+    const why =
+      id === target.id
+        ? `Revision ${number} did not start ${starts.failed} times (${starts.why}): going back to revision ${before.number}.`
+        : `Revision ${number} was superseded before it started.`
+    return { do: 'fail_revision', revisionId: id, why }
+  })
 }
 
-/** Failures since the last start that worked. A replica that became ready forgives all before it. */
-function countStarts(before: Starts, advances: Advance[]): Starts {
-  let starts = advances.some((a) => a.becameReady) ? noStarts : before
-  for (const { failedStart } of advances) {
+/**
+ * Failures of the revision that should run, since its last start that worked: a replica that became ready forgives all
+ * before it. Where the last one that served is gone, another start is due before it counts as failed.
+ */
+function countStarts(input: PlanInput, advances: Advance[], serves: boolean): Starts {
+  const { deployment, replicas, settings } = input
+  const target = targetRevision(input)
+  const own = advances.filter((a) => a.replica.revisionId === target?.id)
+  const served = !serves && replicas.some((replica) => replica.phase === 'ready')
+  const before = served ? Math.min(deployment.starts.failed, settings.brakeAfter - 1) : deployment.starts.failed
+  let starts = own.some((a) => a.becameReady) ? noStarts : { ...deployment.starts, failed: before }
+  for (const { failedStart } of own) {
     if (failedStart === null) continue
     starts = {
       failed: starts.failed + 1,
@@ -110,7 +146,10 @@ function providerCalls(situation: Situation, leaving: Map<string, ReplicaPatch>)
   const calls: Action[] = []
   for (const replica of situation.replicas) {
     const phase = leaving.get(replica.id)?.phase ?? replica.phase
-    const waits = situation.replicas.some((other) => other.id === replica.after)
+    // A successor waits for its place, and through the pause after a failed start, so that nobody else gets it.
+    const waits =
+      situation.replicas.some((other) => other.id === replica.after) ||
+      (replica.after !== null && situation.input.now < situation.retryAt)
     if (phase === 'planned' && !waits) calls.push({ do: 'create', replicaId: replica.id })
     if (phase === 'deleting') calls.push({ do: 'delete', replicaId: replica.id })
   }

@@ -1,32 +1,48 @@
 /** Asks an engine whether it is ready. Connection refused, a timeout or half an answer are `status: null`. */
-import { Agent, get } from 'node:http'
+import { Agent, type Dispatcher } from 'undici'
 
 const probeTimeoutMs = 2_000
-const bodyBytesMaximum = 64 * 1024
-const agent = new Agent({ keepAlive: true, maxSockets: 256, maxFreeSockets: 64, timeout: 30_000 })
+const bodyCharsMaximum = 64 * 1024
+/** Shorter than engines keep idle connections, so that none is used which is being closed. */
+const idleConnectionMs = 4_000
 
-export function probeEngine(
-  address: string,
-  port: number,
-  path: string,
-  key: string,
-): Promise<{ status: number | null; body: string }> {
-  return new Promise((resolve) => {
-    const silent = () => resolve({ status: null, body: '' })
-    const request = get(
-      { host: address, port, path, agent, timeout: probeTimeoutMs, headers: { authorization: `Bearer ${key}` } },
-      (response) => {
-        let body = ''
-        response.setEncoding('utf8')
-        response.on('data', (text: string) => {
-          if (body.length < bodyBytesMaximum) body += text
-        })
-        response.on('end', () => resolve({ status: response.statusCode ?? null, body }))
-        response.on('error', silent)
-        response.on('aborted', silent)
+/** Probes are the most frequent thing that control does: `dispatch` takes a third of the time of other clients. */
+const agent = new Agent({
+  connections: 1,
+  connect: { timeout: probeTimeoutMs },
+  headersTimeout: probeTimeoutMs,
+  bodyTimeout: probeTimeoutMs,
+  keepAliveTimeout: idleConnectionMs,
+  keepAliveMaxTimeout: idleConnectionMs,
+})
+
+export interface ProbeAnswer {
+  status: number | null
+  body: string
+}
+
+export function probeEngine(address: string, port: number, path: string, key: string): Promise<ProbeAnswer> {
+  const host = address.includes(':') ? `[${address}]` : address
+  const request: Dispatcher.DispatchOptions = {
+    origin: `http://${host}:${port}`,
+    path,
+    method: 'GET',
+    headers: { authorization: `Bearer ${key}` },
+  }
+  return new Promise((answered) => {
+    const text = new TextDecoder()
+    let status: number | null = null
+    let body = ''
+    agent.dispatch(request, {
+      onRequestStart: () => {},
+      onResponseStart: (_controller, code) => {
+        status = code
       },
-    )
-    request.on('timeout', () => request.destroy(new Error('no answer')))
-    request.on('error', silent)
+      onResponseData: (_controller, chunk) => {
+        if (body.length < bodyCharsMaximum) body += text.decode(chunk, { stream: true })
+      },
+      onResponseEnd: () => answered({ status, body }),
+      onResponseError: () => answered({ status: null, body: '' }),
+    })
   })
 }

@@ -22,7 +22,20 @@ export interface RouteSource {
   contextTokens: number
   phase: Phase
   reason: Reason | null
-  replicas: { id: string; phase: ReplicaPhase; address: string | null; port: number | null; key: string }[]
+  replicas: {
+    id: string
+    phase: ReplicaPhase
+    /** It does not answer its probes: what is there may finish, nothing new is sent. */
+    silent: boolean
+    address: string | null
+    port: number | null
+    key: string
+    /** Share of traffic of its revision. */
+    weight: number
+    /** Of its revision. */
+    modelId: string
+    engine: Route['engine']
+  }[]
 }
 
 /**
@@ -48,7 +61,11 @@ export function makeRoute(source: RouteSource): Route {
   const { deployment } = source
   const replicas = source.replicas.flatMap((r): RouteReplica[] => {
     if ((r.phase !== 'ready' && r.phase !== 'draining') || r.address === null || r.port === null) return []
-    return [{ id: r.id, address: r.address, port: r.port, key: r.key, state: r.phase, weight: 100 }]
+    const state = r.silent ? 'draining' : r.phase
+    const servedName = r.modelId === deployment.modelId ? {} : { servedName: r.modelId }
+    const engine = r.engine === source.engine ? {} : { engine: r.engine }
+    const { id, address, port, key, weight } = r
+    return [{ id, address, port, key, state, weight, ...servedName, ...engine }]
   })
   return {
     deploymentId: deployment.id,

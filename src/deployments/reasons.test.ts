@@ -59,6 +59,7 @@ function inputOf(wish: Partial<PlanInput['deployment']>, replicas: ReplicaView[]
       number: revisions - at,
       hardware: [{ gpuType: 'h100', gpuCount: 1, region: null }],
       failed: false,
+      proven: true,
     })),
     replicas,
     offers: [{ ...offer, freeUnits: free }],

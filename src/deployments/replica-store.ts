@@ -1,6 +1,6 @@
 /** The SQL of replicas: one function per statement. */
 import type { Exit, Placement } from '../compute/contract.ts'
-import type { StartPhase } from '../engines/contract.ts'
+import type { StartMoments } from '../engines/contract.ts'
 import type { Database, Tx } from '../store/database.ts'
 import type { HeldUnits } from './place.ts'
 import type { ReplicaPatch, ReplicaPhase } from './replica.ts'
@@ -19,7 +19,8 @@ export interface ReplicaRow {
   price_micro_usd_per_unit_hour: string
   address: string | null
   port: number | null
-  start_phases: Partial<Record<StartPhase, number>>
+  start_phases: StartMoments
+  start_progress: { at: number; detail: string } | null
   created_at: Date
   started_at: Date | null
   ready_at: Date | null
@@ -37,7 +38,11 @@ type Db = Database | Tx
 /** Units held by replicas that are not gone, by hardware. */
 export async function heldUnits(db: Db): Promise<HeldUnits[]> {
   const rows = await db.query<Omit<HeldUnits, 'units'> & { units: string }>(
-    `select provider, gpu_type as "gpuType", region, sum(gpu_count) as units from replicas where phase <> 'gone' group by 1, 2, 3`,
+    `select provider, gpu_type as "gpuType", region, sum(gpu_count) as units from replicas where phase <> 'gone'
+       -- a successor and the one whose place it waits for hold it once
+       and (after_replica is null or not exists
+         (select 1 from replicas as before where before.id = replicas.after_replica and before.phase <> 'gone'))
+     group by 1, 2, 3`,
   )
   return rows.map((row) => ({ ...row, units: Number(row.units) }))
 }
@@ -48,13 +53,22 @@ export async function endReplicas(tx: Tx, deploymentId: string, at: Date): Promi
 }
 
 const replicaColumns = `id, deployment_id, revision_id, org_id, phase, provider, gpu_type, gpu_count, region, emulated,
-  price_micro_usd_per_unit_hour, address, port, start_phases, created_at, started_at, ready_at, drain_at, drain_version,
+  price_micro_usd_per_unit_hour, address, port, start_phases, start_progress, created_at, started_at, ready_at, drain_at, drain_version,
   ended_at, gone_at, unhealthy_since, after_replica, exit`
 
 export async function liveReplicasOf(db: Db, deploymentId: string): Promise<ReplicaRow[]> {
   const rows = await db.query<ReplicaRow>(
     `select ${replicaColumns} from replicas where deployment_id = $1 and phase <> 'gone' order by created_at, id`,
     [deploymentId],
+  )
+  return rows
+}
+
+/** The same of many, each deployment's oldest first. */
+export async function liveReplicasOfMany(db: Db, deploymentIds: readonly string[]): Promise<ReplicaRow[]> {
+  const rows = await db.query<ReplicaRow>(
+    `select ${replicaColumns} from replicas where deployment_id = any($1) and phase <> 'gone' order by created_at, id`,
+    [deploymentIds],
   )
   return rows
 }
@@ -80,7 +94,9 @@ export interface CostRow {
 export async function servingIntervals(db: Db, deploymentIds: readonly string[]): Promise<CostRow[]> {
   const rows = await db.query<CostRow>(
     `select deployment_id, price_micro_usd_per_unit_hour as price, gpu_count as units,
-       (extract(epoch from ready_at) * 1000)::bigint as from_ms, (extract(epoch from ended_at) * 1000)::bigint as to_ms
+       (extract(epoch from ready_at) * 1000)::bigint as from_ms,
+       -- when it answers again the silence counts, else it ended where that began
+       (extract(epoch from coalesce(ended_at, unhealthy_since)) * 1000)::bigint as to_ms
      from replicas where deployment_id = any($1) and ready_at is not null`,
     [deploymentIds],
   )
@@ -145,6 +161,7 @@ const patchColumns: Record<keyof ReplicaPatch, { column: string; value: (value: 
   goneAt: { column: 'gone_at', value: date },
   unhealthySince: { column: 'unhealthy_since', value: date },
   startPhases: { column: 'start_phases', value: json },
+  progress: { column: 'start_progress', value: json },
   exit: { column: 'exit', value: json },
   address: { column: 'address', value: (v) => v },
   port: { column: 'port', value: (v) => v },
@@ -168,12 +185,42 @@ export async function patchReplica(tx: Tx, id: string, patch: ReplicaPatch): Pro
   await tx.query(`update replicas set ${sets.join(', ')} where id = $1`, values)
 }
 
-/** The provider acknowledged the create. */
-export async function markStarted(tx: Tx, id: string, at: Date): Promise<void> {
-  await tx.query(`update replicas set phase = 'starting', started_at = $2 where id = $1 and phase = 'planned'`, [
-    id,
-    at,
-  ])
+/** How long the latest replica of this model took to start: of this deployment, else of its org; null = none did. */
+export async function lastStartMs(
+  tx: Tx,
+  { id, org_id }: { id: string; org_id: string },
+  modelId: string,
+): Promise<number | null> {
+  const latest = (which: string) =>
+    tx.query<{ ms: string }>(
+      `select extract(epoch from replicas.ready_at) * 1000
+         - coalesce((replicas.start_phases->>'hardware')::bigint, extract(epoch from replicas.created_at) * 1000) as ms
+       from replicas join revisions on revisions.id = replicas.revision_id
+       where replicas.deployment_id in (${which}) and replicas.ready_at is not null and revisions.spec->>'modelId' = $2
+       order by replicas.ready_at desc limit 1`,
+      [which === own ? id : org_id, modelId],
+    )
+  const own = '$1'
+  // A few of them: each may have had many replicas.
+  const others = `select deployments.id from deployments
+    where deployments.org_id = $1 and deployments.spec->>'modelId' = $2 order by created_at desc limit 20`
+  const [found] = [...(await latest(own)), ...(await latest(others))]
+  return found === undefined ? null : Number(found.ms)
+}
+
+/** These replicas run as the revision has it: they are its own from now on. */
+export async function adoptReplicas(tx: Tx, ids: readonly string[], revisionId: string): Promise<void> {
+  await tx.query('update replicas set revision_id = $2 where id = any($1)', [ids, revisionId])
+}
+
+/** The provider acknowledged the create. The start of one that waited for its place began when it was `asked`. */
+export async function markStarted(tx: Tx, id: string, at: Date, asked: Date): Promise<void> {
+  await tx.query(
+    `update replicas set phase = 'starting', started_at = $2, start_phases = case when after_replica is null
+       then start_phases else start_phases || jsonb_build_object('hardware', $3::bigint) end
+     where id = $1 and phase = 'planned'`,
+    [id, at, asked.getTime()],
+  )
 }
 
 export async function markDrainVersion(tx: Tx, id: string, version: number): Promise<void> {

@@ -8,11 +8,13 @@
  * A row exists (planned) before any provider call; it is gone only when the provider says so.
  */
 import type { Exit, Observation, Placement } from '../compute/contract.ts'
-import type { Readiness, StartPhase } from '../engines/contract.ts'
+import type { Readiness, StartMoments } from '../engines/contract.ts'
 import type { MicroUsd } from '../kernel/money.ts'
 
 export const replicaPhases = ['planned', 'starting', 'ready', 'draining', 'deleting', 'gone'] as const
 export type ReplicaPhase = (typeof replicaPhases)[number]
+
+export type Heard = Readiness & { began?: StartMoments }
 
 /** A replica's row together with what was just seen of it. All times in ms since epoch. */
 export interface ReplicaView {
@@ -33,13 +35,15 @@ export interface ReplicaView {
   endedAt: number | null
   /** First probe that went unanswered since the last answered one. */
   unhealthySince: number | null
-  /** Where the start stands, with the moment each part began. */
-  startPhases: Partial<Record<StartPhase, number>>
+  /** Where the start stands: when each part began, and when it was ready. */
+  startPhases: StartMoments
+  /** The last change in what is told of its files, and when it was seen; absent, null = nothing was told yet. */
+  progress?: { at: number; detail: string } | null
   exit: Exit | null
   /** What the provider says now; null = it could not be asked. */
   seen: Observation | null
-  /** What the engine says now; null = not asked. */
-  probe: Readiness | null
+  /** What the engine says now, with the moments of its start by our clock; null = not asked. */
+  probe: Heard | null
   /** Every gateway has acknowledged the drain and reports nothing in flight. */
   drained: boolean
 }
@@ -54,13 +58,38 @@ export interface ReplicaPatch {
   endedAt?: number
   goneAt?: number
   unhealthySince?: number | null
-  startPhases?: Partial<Record<StartPhase, number>>
+  startPhases?: StartMoments
+  progress?: { at: number; detail: string }
   exit?: Exit
   address?: string
   port?: number
 }
 
+/** The gateway may send to it. */
+export function isAnswering(replica: Pick<ReplicaView, 'phase' | 'unhealthySince'>): boolean {
+  return replica.phase === 'ready' && replica.unhealthySince === null
+}
+
+/** It was ready and has answered no probe for so long that another one takes its place. */
+export function isLost(
+  replica: Pick<ReplicaView, 'phase' | 'unhealthySince'>,
+  now: number,
+  { unresponsiveMs }: { unresponsiveMs: number },
+): boolean {
+  return replica.phase === 'ready' && replica.unhealthySince !== null && now - replica.unhealthySince >= unresponsiveMs
+}
+
 /** Takes part in the deployment: not on its way out. */
 export function isStaying(replica: Pick<ReplicaView, 'phase'>): boolean {
   return replica.phase === 'planned' || replica.phase === 'starting' || replica.phase === 'ready'
+}
+
+/** Nothing is expected of it but that it goes on. */
+export function isCalm(replica: Pick<ReplicaView, 'phase' | 'unhealthySince'>): boolean {
+  return (replica.phase === 'ready' || replica.phase === 'draining') && replica.unhealthySince === null
+}
+
+/** Machines at a provider that no row owns. `owned` was read after the list: a row is there before its machine. */
+export function orphansAmong<Id extends string>(listed: readonly Id[], owned: ReadonlySet<string>): Id[] {
+  return listed.filter((id) => !owned.has(id))
 }

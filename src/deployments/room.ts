@@ -1,35 +1,55 @@
-/** Is there hardware for this now? What `fail_fast` asks before anything is written. Pure. */
-import type { Offer } from '../compute/contract.ts'
+/** Is there hardware for this now, with regard to those who wait? What `fail_fast` asks before anything is written. Pure. */
 import { Fault } from '../kernel/fault.ts'
-import { comparableTo, type HardwareCatalogue } from '../models/hardware.ts'
-import { place } from './place.ts'
+import type { DeploymentContext } from './context.ts'
+import { type Market, queueFor } from './offers.ts'
 import { choicesOf, type Priced } from './prices.ts'
+import { defaultReserveAfterMs, divide } from './queue.ts'
+import { type Instead, insteadOf } from './waiting.ts'
 
 /** The seed's own sentence, to the letter. */
 export const unavailable = 'Hardware for endpoint not available now. please try again later'
 const retryAfterSeconds = 60
 
-/** Throws Fault `capacity_short` unless `replicas` can start now, all of them. */
+export interface Wish {
+  /** null = it is not there yet. */
+  id: string | null
+  orgId: string
+  spec: Priced
+  replicas: number
+}
+
+/** Throws Fault `capacity_short` unless all of its replicas can start now. */
 export function checkRoom(
-  spec: Priced,
-  replicas: number,
-  offers: readonly Offer[],
-  catalogue: HardwareCatalogue,
+  { id, orgId, spec, replicas }: Wish,
+  market: Market,
+  { hardware, clock, reserveAfterMs = defaultReserveAfterMs }: DeploymentContext,
 ): void {
-  const usable = choicesOf(spec, replicas, catalogue).filter((choice) => choice.skipped === null)
-  const free = place(usable, offers, replicas).length
+  const usable = choicesOf(spec, replicas, hardware).filter((choice) => choice.skipped === null)
+  const { others, comparable } = queueFor(market, hardware, { id, hardware: spec.hardware, waiting: null })
+  const now = clock.now()
+  const claim = {
+    id: id ?? 'new',
+    orgId,
+    hardware: usable.map(({ gpuType, gpuCount, region }) => {
+      return { gpuType, gpuCount, region, gpus: (market.gpus[gpuType] ?? 0) * gpuCount }
+    }),
+    missing: replicas,
+    has: 0,
+    lost: 0,
+    since: now,
+    refused: [],
+  }
+  const { given } = divide([...others, claim], market.offers, market.held, { now, reserveAfterMs })
+  const free = given.get(claim.id)?.length ?? 0
   if (free >= replicas) return
-  const comparable = comparableTo(spec.hardware, catalogue)
-  const instead = offers.filter(({ gpuType, freeUnits }) =>
-    comparable.some((one) => one.gpuType === gpuType && freeUnits >= one.gpuCount),
-  )
+  const instead = insteadOf(comparable, market.offers).filter((one) => one.freeUnits >= one.gpuCount)
   throw new Fault('capacity_short', unavailable, {
-    action: adviceText(free, [...new Set(instead.map(({ gpuType }) => gpuType))]),
+    action: adviceText(free, instead),
     detail: {
       wanted_replicas: replicas,
       free_replicas: free,
-      comparable: instead.map(({ gpuType, region, freeUnits }) => {
-        return { gpu_type: gpuType, region, free_units: freeUnits }
+      comparable: instead.map(({ gpuType, gpuCount, region, freeUnits }) => {
+        return { gpu_type: gpuType, gpu_count: gpuCount, region, free_units: freeUnits }
       }),
     },
     retryAfterSeconds,
@@ -37,9 +57,10 @@ export function checkRoom(
 }
 
 /** What the seed advises, with what is known. */
-function adviceText(free: number, comparable: readonly string[]): string {
+function adviceText(free: number, instead: readonly Instead[]): string {
+  const types = [...new Set(instead.map(({ gpuType }) => gpuType))].join(', ')
   const fewer = free > 0 ? [`ask for ${free === 1 ? '1 replica' : `${free} replicas`}`] : []
-  const other = comparable.length > 0 ? [`use comparable hardware that is free now (${comparable.join(', ')})`] : []
+  const other = types === '' ? [] : [`use comparable hardware that is free now (${types})`]
   const ways = [...fewer, ...other, 'try again later, or leave fail_fast out to be queued'].join('; ')
   return `${ways[0]!.toUpperCase()}${ways.slice(1)}.`
 }

@@ -11,10 +11,13 @@ export interface RouteReplica {
   port: number
   /** Bearer key that the engine demands. */
   key: string
-  /** `draining`: finish what is there, send nothing new. */
+  /** `draining`: it goes, or does not answer its probes: finish what is there, send nothing new. */
   state: 'ready' | 'draining'
   /** Share of traffic of this replica's revision, 0 … 100. */
   weight: number
+  /** What it serves where that is not what the route says: it belongs to another revision. */
+  servedName?: string
+  engine?: EngineType
 }
 
 export interface Route {
@@ -22,7 +25,7 @@ export interface Route {
   orgId: string
   name: string
   modelId: string
-  /** Name under which the engines serve the model. */
+  /** Name under which the engines of the current revision serve the model. */
   servedName: string
   engine: EngineType
   phase: Phase
@@ -37,6 +40,11 @@ export interface Route {
   created: number
   removed: boolean
   version: number
+}
+
+/** Its engines compute nothing. */
+export function isSimulated(route: Route): boolean {
+  return route.engine === 'simulated'
 }
 
 export class RouteTable {

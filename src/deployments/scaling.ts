@@ -1,5 +1,7 @@
 /** How many replicas a deployment may have, and what decides it: the policy as data, checked. Pure. */
 import { Fault } from '../kernel/fault.ts'
+import type { Calendar } from './calendar.ts'
+import type { Override } from './schedule.ts'
 
 export const scalingPolicies = ['steps', 'target', 'slo'] as const
 
@@ -20,6 +22,8 @@ export interface ScalingPolicy {
   targetConcurrency: number | null
   /** Quiet time before it is stopped, and stays so; 0 = never. */
   inactiveTimeoutMinutes: number
+  /** A start that takes longer is told as missed; null = as the server has it, 0 = none is. */
+  coldStartTargetSeconds: number | null
 }
 
 export interface ScalingLimits {
@@ -39,6 +43,7 @@ export const defaultScaling: ScalingPolicy = {
   cooldownSeconds: 300,
   targetConcurrency: null,
   inactiveTimeoutMinutes: 0,
+  coldStartTargetSeconds: null,
 }
 
 /** Exactly `replicas`, for ever. */
@@ -75,9 +80,36 @@ export function firstScaling(
   return { policy, replicas: first }
 }
 
-/** `replicas` within what the policy allows while awake. */
-export function clamp(replicas: number, policy: ScalingPolicy): number {
-  return Math.min(Math.max(replicas, floorOf(policy)), policy.maxReplicas)
+/** What a window of the schedule says about the number of replicas of one that runs. */
+export type WindowLimits = Exclude<Override, { action: 'stop' }>
+
+export interface Bounds {
+  /** While awake. */
+  floor: number
+  ceiling: number
+  maySleep: boolean
+}
+
+/** The window in force. One that says stop says nothing about what a person started in its middle. */
+export function limitsOf({ calendar }: { calendar: Pick<Calendar, 'override'> | null }): WindowLimits | null {
+  const override = calendar?.override ?? null
+  return override?.action === 'stop' ? null : override
+}
+
+/** Floor and ceiling now. A window of the schedule with a floor of its own keeps it awake; with 0 it may sleep. */
+export function boundsOf(policy: ScalingPolicy, limits: WindowLimits | null): Bounds {
+  const own = { floor: floorOf(policy), ceiling: policy.maxReplicas, maySleep: maySleep(policy) }
+  const scheduled =
+    limits?.action === 'scale'
+      ? { floor: Math.max(1, limits.min), ceiling: limits.max, maySleep: limits.min === 0 }
+      : { ...own, maySleep: own.maySleep || limits?.action === 'sleep' }
+  const ceiling = policy.autoscalingEnabled ? Math.max(scheduled.ceiling, scheduled.floor) : scheduled.floor
+  return { ...scheduled, ceiling }
+}
+
+/** `replicas` within the bounds while awake. */
+export function clamp(replicas: number, { floor, ceiling }: Bounds): number {
+  return Math.min(Math.max(replicas, floor), ceiling)
 }
 
 /** True when it sleeps while nobody asks. */
@@ -99,6 +131,9 @@ export function changeScaling(
   // Whoever names what only autoscaling has, means it: a fixed number of replicas becomes a range.
   const implied = change.autoscalingEnabled === undefined && impliesAutoscaling(before, change)
   const after = { ...before, ...change, ...(implied ? { autoscalingEnabled: true } : {}) }
+  // Turned on without a word about the ceiling, it has room to scale: the default's.
+  if (change.autoscalingEnabled && !before.autoscalingEnabled && change.maxReplicas === undefined)
+    after.maxReplicas = Math.min(limits.replicasMaximum, Math.max(after.maxReplicas, defaultScaling.maxReplicas))
   // When the floor is above the ceiling, the one that was not named follows the other.
   if (after.minReplicas > after.maxReplicas) {
     if (change.maxReplicas === undefined) after.maxReplicas = after.minReplicas

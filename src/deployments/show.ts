@@ -2,7 +2,8 @@
 import { costSoFar } from '../usage/serving.ts'
 import type { DeploymentContext } from './context.ts'
 import { ceilingOf, choicesOf, hourlyMost, hourlyNow } from './prices.ts'
-import { floorOf, policyOf } from './scaling.ts'
+import { floorOf, policyOf, type ScalingPolicy } from './scaling.ts'
+import { isOverruled } from './schedules.ts'
 import * as store from './store.ts'
 import type { DeploymentView, RunsOn } from './view.ts'
 
@@ -41,6 +42,7 @@ function show(
     spec: { ...row.spec, replicas: floor },
     choices,
     runsOn: runsOn(running),
+    waiting: row.desired === 'running' && row.waiting !== null && row.waiting.missing > 0 ? row.waiting : null,
     desired: row.desired,
     phase: row.phase,
     reason: row.reason,
@@ -48,13 +50,35 @@ function show(
     readyReplicas: row.ready_replicas,
     revision: row.revision,
     hourlyCost: isPaid ? hourlyNow(prices, row.desired_replicas, choices) : 0n,
-    hourlyCostMax: hourlyMost(policy.maxReplicas, choices, ceilingOf(row.spec)),
+    hourlyCostMax: hourlyMost(mostReplicas(row, policy), choices, ceilingOf(row.spec)),
     cost,
     emulated: row.emulated,
     servedBy: models.standIn(row.spec.modelId),
+    expiresAt: row.expires_at,
+    schedule: scheduleShown(row),
+    preset: row.preset,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     deletedAt: row.deleted_at,
+  }
+}
+
+/** Windows of a schedule may allow more than the policy does. */
+function mostReplicas({ schedule }: store.DeploymentRow, { maxReplicas }: ScalingPolicy): number {
+  const windows = schedule?.windows ?? []
+  return Math.max(maxReplicas, ...windows.map((window) => (window.action === 'scale' ? window.max : 0)))
+}
+
+/** As the calendar found it at its last look. */
+function scheduleShown(row: store.DeploymentRow): DeploymentView['schedule'] {
+  const { schedule, calendar } = row
+  if (schedule === null) return null
+  const { window = null, override = null, nextAt = null } = calendar ?? {}
+  return {
+    windows: schedule.windows.length,
+    active: window === null || override === null ? null : { window, override, overruled: isOverruled(row, override) },
+    // 0: the lease is over.
+    nextChangeAt: nextAt === null || nextAt === 0 ? null : new Date(nextAt),
   }
 }
 

@@ -1,12 +1,20 @@
 /** The data that the decisions of this folder share. */
 import type { Offer } from '../compute/contract.ts'
+import type { StartPhase } from '../engines/contract.ts'
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import type { Wanted } from './place.ts'
+import type { Claim, Held } from './queue.ts'
 import type { ReplicaView } from './replica.ts'
+import type { StopCause, Stopped } from './stopped.ts'
+import type { Waiting } from './waiting.ts'
 
 export interface PlanSettings {
   startDeadlineMs: number
+  /** Of each part; files: without progress. Absent = only the whole start has one. */
+  phaseDeadlineMs?: Partial<Record<StartPhase, number>>
+  /** Of deployments that have no target of their own; absent, 0 = none. */
+  coldStartTargetSeconds?: number
   brakeAfter: number
   /** Failed starts after which a new revision gives way to the one before it. */
   rollbackAfter: number
@@ -14,6 +22,24 @@ export interface PlanSettings {
   backoffMaximumMs: number
   unresponsiveMs: number
   drainDeadlineMs: number
+  /** Who waits longer for hardware than this has a place kept for it; default: queue.ts's. */
+  reserveAfterMs?: number
+  /** A place whose provider had nothing although it offered is not asked again this long; default: act.ts's. */
+  refusedMs?: number
+}
+
+/** The queue for hardware, as far as a plan needs it. */
+export interface QueueInput {
+  /** What others wait for. */
+  others: Claim[]
+  /** What organisations hold, by organisation. */
+  held: Record<string, Held>
+  /** What it waited for itself at its last turn. */
+  mine: Waiting | null
+  /** GPUs of one unit, by hardware type. */
+  gpus: Record<string, number>
+  /** Hardware that can stand in for what is wanted. */
+  comparable: Wanted[]
 }
 
 /** Failed starts in a row, as stored with the deployment. */
@@ -29,11 +55,14 @@ export const noStarts: Starts = { failed: 0, lastAt: 0, why: '', lastLines: [] }
 export interface PlanInput {
   deployment: {
     id: string
+    orgId?: string
     desired: 'running' | 'stopped' | 'deleted'
     desiredReplicas: number
     phase: Phase
     reason: Reason | null
     starts: Starts
+    /** Why it is stopped; null = it is not. */
+    stopped?: Stopped | null
   }
   /** Newest first; the first that has not failed is the one that should run. */
   revisions: {
@@ -44,10 +73,16 @@ export interface PlanInput {
     /** What an hour of all replicas may cost; absent, null = no ceiling. */
     ceiling?: MicroUsd | null
     failed: boolean
+    /** A replica of it was ready: that others do not start is no reason to give it up. */
+    proven: boolean
+    /** It may take the place of the only one that answers; absent = it may. */
+    inPlace?: boolean
   }[]
   /** All that are not gone. */
   replicas: ReplicaView[]
   offers: Offer[]
+  /** Absent: nobody else wants anything. */
+  queue?: QueueInput
   now: number
   settings: PlanSettings
 }
@@ -59,7 +94,9 @@ export interface Situation {
   /** After what was observed, without the gone ones. */
   replicas: ReplicaView[]
   starts: Starts
-  /** Too many failed starts in a row: it stays down until somebody starts it again. */
+  /** Replicas that served and were just seen to have ended by themselves. */
+  died: number
+  /** Too many failed starts in a row and nothing that serves: it stays down until somebody starts it again. */
   braked: boolean
   /** No new start before this moment, ms since epoch. */
   retryAt: number
@@ -71,6 +108,7 @@ export interface Wish {
   desiredReplicas: number
   /** Number of the revision that should run. */
   revision: number
+  stoppedBy: StopCause | null
   /** People reset them. */
   starts: Pick<Starts, 'failed' | 'lastAt'>
 }
@@ -80,6 +118,7 @@ export function sameWish(planned: Wish, now: Wish): boolean {
   return (
     planned.desired === now.desired &&
     planned.desiredReplicas === now.desiredReplicas &&
+    planned.stoppedBy === now.stoppedBy &&
     planned.revision === now.revision &&
     planned.starts.failed === now.starts.failed &&
     planned.starts.lastAt === now.starts.lastAt

@@ -1,14 +1,15 @@
 /** Everything that one plan needs, read and observed; and what a row looks like to the plan. */
 import { registered } from '../access/gateways.ts'
-import type { Offer } from '../compute/contract.ts'
 import type { EngineType, Readiness } from '../engines/contract.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { Database } from '../store/database.ts'
 import { askEngine, type ObserveWorld, observeMany, viewOf } from './observe.ts'
 import { ceilingOf, choicesOf } from './prices.ts'
-import type { ReplicaView } from './replica.ts'
+import { isCalm, type ReplicaView } from './replica.ts'
+import type { Route } from './routes.ts'
 import { floorOf, policyOf } from './scaling.ts'
 import type { PlanInput, PlanSettings } from './situation.ts'
+import type { Stopped } from './stopped.ts'
 import * as store from './store.ts'
 
 export interface World extends ObserveWorld {
@@ -23,45 +24,72 @@ export interface Snapshot {
   deployment: store.DeploymentRow
   revisions: store.RevisionRow[]
   replicas: store.ReplicaRow[]
+  /** What the gateways know of it. */
+  route: Route | null
   input: PlanInput
 }
 
-export async function takeSnapshot(world: World, deploymentId: string): Promise<Snapshot | null> {
+/** Of those that exist, by deployment id; read together, with no hardware on offer yet. */
+export async function takeSnapshots(world: World, ids: readonly string[]): Promise<Map<string, Snapshot>> {
   const { db } = world
   // First and alone: whatever is wished after this read is noticed when the turn records (see `sameWish`), so that the
   // wish is never newer than what was read for it.
-  const deployment = await store.deploymentById(db, deploymentId)
-  if (!deployment) return null
-  const [revisions, replicas, gateways, offers] = await Promise.all([
-    store.revisionsOf(db, deploymentId),
-    store.liveReplicasOf(db, deploymentId),
-    registered(db),
-    freeOffers(world),
+  const deployments = await store.deploymentsById(db, ids)
+  const [revisions, replicas, routes] = await Promise.all([
+    store.revisionsOfMany(db, ids),
+    store.liveReplicasOfMany(db, ids),
+    store.routesOf(db, ids),
   ])
-  const views = await Promise.all(
-    replicas.map((row) =>
-      observe(world, viewOf(row, gateways, world.clock.now()), row, engineOf({ revisions }, row.revision_id)),
-    ),
+  const drains = replicas.some(({ phase }) => phase === 'draining')
+  const gateways = drains ? await registered(db) : []
+  const now = world.clock.now()
+  const views = await observe(world, replicas, revisions, (row) => viewOf(row, gateways, now))
+  const revisionsById = Map.groupBy(revisions, (row) => row.deployment_id)
+  const replicasById = Map.groupBy(replicas, (row) => row.deployment_id)
+  return new Map(
+    deployments.map((deployment) => {
+      const parts = {
+        deployment,
+        revisions: revisionsById.get(deployment.id) ?? [],
+        replicas: replicasById.get(deployment.id) ?? [],
+        route: routes.get(deployment.id) ?? null,
+      }
+      return [deployment.id, { ...parts, input: planInput(world, parts, views) }]
+    }),
   )
-  const input: PlanInput = {
+}
+
+function planInput(
+  world: World,
+  { deployment, revisions, replicas }: Omit<Snapshot, 'input'>,
+  views: ReadonlyMap<string, ReplicaView>,
+): PlanInput {
+  return {
     deployment: {
       id: deployment.id,
+      orgId: deployment.org_id,
       desired: deployment.desired,
       desiredReplicas: deployment.desired_replicas,
       phase: deployment.phase,
       reason: deployment.reason,
       starts: deployment.starts,
+      stopped: stoppedOf(deployment),
     },
-    revisions: revisions.map(({ id, number, spec, failed }) => {
+    revisions: revisions.map(({ id, number, spec, failed, proven, in_place: inPlace }) => {
       const choices = choicesOf(spec, floorOf(policyOf(deployment)), world.hardware)
-      return { id, number, hardware: choices.filter((c) => c.skipped === null), ceiling: ceilingOf(spec), failed }
+      const hardware = choices.filter((c) => c.skipped === null)
+      return { id, number, hardware, ceiling: ceilingOf(spec), failed, proven, inPlace }
     }),
-    replicas: views,
-    offers,
+    replicas: replicas.map(({ id }) => views.get(id)!),
+    offers: [],
     now: world.clock.now(),
     settings: world.settings,
   }
-  return { deployment, revisions, replicas, input }
+}
+
+function stoppedOf({ desired, stopped_by, calendar }: store.DeploymentRow): Stopped | null {
+  if (desired !== 'stopped') return null
+  return { by: stopped_by ?? 'person', until: calendar?.nextAt ?? null, refused: calendar?.refused ?? null }
 }
 
 /** The engine type of a revision's replicas. */
@@ -69,28 +97,43 @@ export function engineOf({ revisions }: Pick<Snapshot, 'revisions'>, revisionId:
   return revisions.find(({ id }) => id === revisionId)?.spec.engine.type
 }
 
-/** What is free: the providers' word, less what rows already hold that the provider may not know yet. */
-export async function freeOffers(world: Pick<World, 'db' | 'computes'>): Promise<Offer[]> {
-  const [held, ...perProvider] = await Promise.all([
-    store.heldUnits(world.db),
-    ...[...world.computes.values()].map((driver) => driver.offers().catch(() => [] as Offer[])),
-  ])
-  return perProvider.flat().map((offer) => {
-    const ours = held.find(
-      (h) => h.provider === offer.provider && h.gpuType === offer.gpuType && h.region === offer.region,
-    )
-    return { ...offer, freeUnits: Math.max(0, Math.min(offer.freeUnits, offer.totalUnits - (ours?.units ?? 0))) }
-  })
-}
-
 /**
- * What was just seen of one replica. An engine that was ready is not asked here: the watcher does, and what it heard
- * last counts.
+ * What was just seen of each. Engines that were ready are not asked here: the watcher does, and what it heard last
+ * counts.
  */
-async function observe(world: World, view: ReplicaView, row: store.ReplicaRow, engine: EngineType | undefined) {
-  const seen = row.phase === 'planned' ? null : ((await observeMany(world, row.provider, [row.id])).get(row.id) ?? null)
-  const calm = (row.phase === 'ready' || row.phase === 'draining') && view.unhealthySince === null
-  if (calm) return { ...view, seen, probe: world.recall(row.id) }
-  const probe = row.phase === 'deleting' ? null : await askEngine(world, row.id, seen, world.engines.get(engine!))
-  return { ...view, seen, probe }
+async function observe(
+  world: World,
+  rows: readonly store.ReplicaRow[],
+  revisions: readonly store.RevisionRow[],
+  viewOf: (row: store.ReplicaRow) => ReplicaView,
+): Promise<Map<string, ReplicaView>> {
+  const byProvider = Map.groupBy(
+    rows.filter(({ phase }) => phase !== 'planned'),
+    ({ provider }) => provider,
+  )
+  const answers = await Promise.all(
+    [...byProvider].map(([provider, of]) =>
+      observeMany(
+        world,
+        provider,
+        of.map(({ id }) => id),
+      ),
+    ),
+  )
+  const seen = new Map(answers.flatMap((answer) => [...answer]))
+  const engines = new Map(revisions.map((revision) => [revision.id, revision.spec.engine.type]))
+  const views = await Promise.all(
+    rows.map(async (row) => {
+      const view = { ...viewOf(row), seen: seen.get(row.id) ?? null }
+      const heard = view.readyAt === null ? null : world.recall(row.id)
+      // One that is silent takes its time to say nothing, twice when two ask.
+      if (heard !== null || isCalm(view)) return { ...view, probe: heard }
+      if (view.phase === 'deleting' || view.seen?.state !== 'running') return view
+      return {
+        ...view,
+        probe: await askEngine(world, row.id, view.seen, world.engines.get(engines.get(row.revision_id)!)),
+      }
+    }),
+  )
+  return new Map(views.map((view) => [view.id, view]))
 }

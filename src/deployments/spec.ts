@@ -3,12 +3,14 @@ import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.t
 import { Fault } from '../kernel/fault.ts'
 import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
+import type { CalendarWish } from './calendar-change.ts'
 import type { Wanted } from './place.ts'
+import type { PresetName } from './presets.ts'
 import { checkCeiling } from './prices.ts'
 import type { ScalingPolicy } from './scaling.ts'
 
 /** A create request in our own words. Absent = default. */
-export interface DeploymentWish {
+export interface DeploymentWish extends CalendarWish {
   name: string
   modelId: string
   /** With count and region: the one choice; absent when there is a list. */
@@ -22,6 +24,8 @@ export interface DeploymentWish {
   maxHourlyUsd?: string
   replicas?: number
   scaling?: Partial<ScalingPolicy>
+  /** For what is not named otherwise. */
+  preset?: PresetName
   /** Refused, and not queued, unless all replicas wanted at first can start now. */
   failFast?: boolean
   /** Also without a policy: quiet time before it is stopped; 0 = never. */
@@ -130,9 +134,12 @@ function chooseEngine(
   engines: ReadonlyMap<EngineType, EngineDriver>,
 ): { engine: EngineSpec; why: string } {
   const asked = wish.engine?.type ?? 'auto'
+  const simulated = engines.has('simulated')
   // The seed's advice with our addition: GGUF is llama.cpp's own format, and only its.
-  const type: EngineType = asked === 'auto' ? (model.files.format === 'gguf' ? 'llamacpp' : 'vllm') : asked
-  const why = asked === 'auto' ? `${type}, because the weights are ${model.files.format}.` : `${type}, as asked.`
+  const fitting: EngineType = simulated ? 'simulated' : model.files.format === 'gguf' ? 'llamacpp' : 'vllm'
+  const type = asked === 'auto' ? fitting : asked
+  const because = simulated ? 'the hardware is simulated' : `the weights are ${model.files.format}`
+  const why = asked === 'auto' ? `${type}, because ${because}.` : `${type}, as asked.`
   const driver = engines.get(type)
   if (!driver)
     throw new Fault('engine_not_available', `The engine ${type} cannot run on this server.`, {

@@ -3,11 +3,15 @@ import type { Placement } from '../compute/contract.ts'
 import { type Phase, type Reason, reasonOf } from '../kernel/phase.ts'
 import type { Database, Tx } from '../store/database.ts'
 import { nextVersion, notify } from '../store/tables.ts'
+import type { Calendar } from './calendar.ts'
 import { json } from './replica-store.ts'
 import type { Route } from './routes.ts'
 import type { ScalingPolicy } from './scaling.ts'
+import type { Schedule } from './schedule.ts'
 import type { Starts } from './situation.ts'
 import type { DeploymentSpec } from './spec.ts'
+import type { StopCause } from './stopped.ts'
+import type { Waiting } from './waiting.ts'
 
 export * from './replica-store.ts'
 
@@ -27,10 +31,22 @@ export interface DeploymentRow {
   starts: Starts
   plan_why: string[]
   emulated: boolean
+  /** What it waits for; null = for nothing. */
+  waiting: Waiting | null
   created_at: Date
   updated_at: Date
   deleted_at: Date | null
   next_at: Date | null
+  /** The end of the lease. */
+  expires_at: Date | null
+  schedule: Schedule | null
+  /** What the calendar said at its last look. */
+  calendar: Calendar | null
+  calendar_at: Date | null
+  /** null = it is not stopped, or a person did before this was noted. */
+  stopped_by: StopCause | null
+  /** The preset that was applied last. */
+  preset: string | null
 }
 
 export interface RevisionRow {
@@ -38,8 +54,14 @@ export interface RevisionRow {
   deployment_id: string
   number: number
   spec: DeploymentSpec
+  /** Share of the traffic, 0 … 100. */
+  weight: number
   failed: boolean
   failed_why: string | null
+  /** A replica of it was ready once. */
+  proven: boolean
+  /** It may take the place of the one before it while nothing else answers. */
+  in_place: boolean
   created_at: Date
 }
 
@@ -49,14 +71,26 @@ export async function insertDeployment(
   tx: Tx,
   row: Pick<
     DeploymentRow,
-    'id' | 'org_id' | 'name' | 'spec' | 'scaling' | 'desired_replicas' | 'reason' | 'emulated' | 'starts'
+    | 'id'
+    | 'org_id'
+    | 'name'
+    | 'spec'
+    | 'scaling'
+    | 'desired_replicas'
+    | 'reason'
+    | 'emulated'
+    | 'starts'
+    | 'expires_at'
+    | 'schedule'
+    | 'preset'
   >,
   at: Date,
 ): Promise<boolean> {
   const rows = await tx.query(
     `insert into deployments (id, org_id, name, spec, desired, desired_replicas, revision, phase, reason, ready_replicas,
-                              starts, plan_why, emulated, created_at, updated_at, next_at, scaling)
-     values ($1, $2, $3, $4, 'running', $5, 1, 'starting', $6, 0, $7, '[]', $8, $9, $9, $9, $10)
+                              starts, plan_why, emulated, created_at, updated_at, next_at, scaling, expires_at, schedule,
+                              preset)
+     values ($1, $2, $3, $4, 'running', $5, 1, 'starting', $6, 0, $7, '[]', $8, $9, $9, $9, $10, $11, $12, $13)
      on conflict (org_id, name) where deleted_at is null do nothing returning id`,
     [
       row.id,
@@ -69,6 +103,9 @@ export async function insertDeployment(
       row.emulated,
       at,
       json(row.scaling),
+      row.expires_at,
+      row.schedule === null ? null : json(row.schedule),
+      row.preset,
     ],
   )
   return rows.length > 0
@@ -76,17 +113,20 @@ export async function insertDeployment(
 
 export async function insertRevision(
   tx: Tx,
-  row: Pick<RevisionRow, 'id' | 'deployment_id' | 'number' | 'spec'>,
+  row: Pick<RevisionRow, 'id' | 'deployment_id' | 'number' | 'spec'> &
+    Partial<Pick<RevisionRow, 'proven' | 'in_place'>>,
   at: Date,
 ): Promise<void> {
+  const { proven = false, in_place = true } = row
   await tx.query(
-    'insert into revisions (id, deployment_id, number, spec, weight, created_at) values ($1, $2, $3, $4, 100, $5)',
-    [row.id, row.deployment_id, row.number, json(row.spec), at],
+    `insert into revisions (id, deployment_id, number, spec, weight, proven, in_place, created_at)
+     values ($1, $2, $3, $4, 100, $5, $6, $7)`,
+    [row.id, row.deployment_id, row.number, json(row.spec), proven, in_place, at],
   )
 }
 
 const deploymentColumns = `id, org_id, name, spec, scaling, desired, desired_replicas, revision, phase, reason, ready_replicas, starts,
-  plan_why, emulated, created_at, updated_at, deleted_at, next_at`
+  plan_why, emulated, waiting, created_at, updated_at, deleted_at, next_at, expires_at, schedule, calendar, calendar_at, stopped_by, preset`
 
 /** By id (deleted ones too) or by name among the live ones, in one org only. */
 export async function deploymentOf(db: Db, orgId: string, idOrName: string): Promise<DeploymentRow | null> {
@@ -116,6 +156,11 @@ export async function deploymentsOf(
 export async function deploymentById(db: Db, id: string): Promise<DeploymentRow | null> {
   const rows = await db.query<DeploymentRow>(`select ${deploymentColumns} from deployments where id = $1`, [id])
   return rows[0] ?? null
+}
+
+export async function deploymentsById(db: Db, ids: readonly string[]): Promise<DeploymentRow[]> {
+  const rows = await db.query<DeploymentRow>(`select ${deploymentColumns} from deployments where id = any($1)`, [ids])
+  return rows
 }
 
 /** Deployments of an org that hold or want hardware, for the quota. Locks nothing: callers hold the org's lock. */
@@ -155,10 +200,24 @@ export async function askDelete(tx: Tx, id: string, at: Date): Promise<boolean> 
   return rows.length > 0
 }
 
+const revisionColumns = 'id, deployment_id, number, spec, weight, failed, failed_why, proven, in_place, created_at'
+
 export async function revisionsOf(db: Db, deploymentId: string): Promise<RevisionRow[]> {
   const rows = await db.query<RevisionRow>(
-    'select id, deployment_id, number, spec, failed, failed_why, created_at from revisions where deployment_id = $1 order by number desc limit 20',
+    `select ${revisionColumns} from revisions where deployment_id = $1 order by number desc limit 20`,
     [deploymentId],
+  )
+  return rows
+}
+
+/** The same of many, each deployment's newest first. */
+export async function revisionsOfMany(db: Db, deploymentIds: readonly string[]): Promise<RevisionRow[]> {
+  const rows = await db.query<RevisionRow>(
+    `select r.* from unnest($1::text[]) as wanted (id) cross join lateral (
+       select ${revisionColumns} from revisions
+       where deployment_id = wanted.id order by number desc limit 20
+     ) as r`,
+    [deploymentIds],
   )
   return rows
 }
@@ -173,14 +232,15 @@ export async function saveVerdict(
     starts: Starts
     why: string[]
     emulated: boolean
+    waiting: Waiting | null
   },
   at: Date,
 ): Promise<void> {
-  const { phase, reason, readyReplicas, starts, why, emulated } = verdict
+  const { phase, reason, readyReplicas, starts, why, emulated, waiting } = verdict
   await tx.query(
     `update deployments set phase = $2, reason = $3, ready_replicas = $4, starts = $5, plan_why = $6, emulated = $7,
-       updated_at = $8 where id = $1`,
-    [id, phase, json(reason), readyReplicas, json(starts), json(why), emulated, at],
+       waiting = $8, updated_at = $9 where id = $1`,
+    [id, phase, json(reason), readyReplicas, json(starts), json(why), emulated, json(waiting), at],
   )
 }
 
@@ -191,6 +251,14 @@ export async function routeOf(db: Db, deploymentId: string): Promise<Route | nul
   )
   const row = rows[0]
   return row ? { ...row.document, version: Number(row.version) } : null
+}
+
+export async function routesOf(db: Db, deploymentIds: readonly string[]): Promise<Map<string, Route>> {
+  const rows = await db.query<{ document: Route; version: string }>(
+    'select document, version from routes where deployment_id = any($1)',
+    [deploymentIds],
+  )
+  return new Map(rows.map((row) => [row.document.deploymentId, { ...row.document, version: Number(row.version) }]))
 }
 
 /** Publishes a changed route; returns the version that carries it. */
@@ -214,20 +282,17 @@ export async function routesSince(db: Db, version: number, limit = 5_000): Promi
   return rows.map((row) => ({ ...row.document, version: Number(row.version) }))
 }
 
-/** Something freed: whoever waits for hardware looks again, in the order of waiting. */
-export async function wakeQueued(tx: Tx, at: Date): Promise<void> {
-  await tx.query(
-    `update deployments set next_at = least(next_at, $1) where phase = 'queued' or reason->>'code' = 'capacity_short'`,
-    [at],
-  )
-}
-
-/** A start that was refused before anything ran. */
-export async function countFailedStart(tx: Tx, id: string, failure: { at: number; why: string }): Promise<void> {
+/** A start that was refused before anything ran; one of another revision than the current says nothing of this. */
+export async function countFailedStart(
+  tx: Tx,
+  id: string,
+  failure: { revisionId: string; at: number; why: string },
+): Promise<void> {
   await tx.query(
     `update deployments set starts = jsonb_build_object('failed', (starts->>'failed')::int + 1, 'lastAt', $2::bigint,
-       'why', $3::text, 'lastLines', '[]'::jsonb) where id = $1`,
-    [id, failure.at, failure.why],
+       'why', $3::text, 'lastLines', '[]'::jsonb)
+     where id = $1 and revision = (select number from revisions where revisions.id = $4)`,
+    [id, failure.at, failure.why, failure.revisionId],
   )
 }
 
@@ -245,6 +310,19 @@ export async function nextLookAt(db: Db): Promise<Date | null> {
     'select min(next_at) as at from deployments where lease_until is null',
   )
   return rows[0]?.at ?? null
+}
+
+/** Somebody allows that the current revision goes in place. */
+export async function allowInPlace(tx: Tx, deploymentId: string, number: number): Promise<void> {
+  await tx.query('update revisions set in_place = true where deployment_id = $1 and number = $2', [
+    deploymentId,
+    number,
+  ])
+}
+
+/** A replica of it is ready. */
+export async function proveRevision(tx: Tx, revisionId: string): Promise<void> {
+  await tx.query('update revisions set proven = true where id = $1 and not proven', [revisionId])
 }
 
 /** Gives a revision up; the one before it runs again. */
@@ -266,15 +344,24 @@ export async function lockDeployment(tx: Tx, id: string): Promise<DeploymentRow 
   return rows[0] ?? null
 }
 
-export async function setDesired(tx: Tx, id: string, desired: 'running' | 'stopped', at: Date): Promise<void> {
-  // Phase and reason follow the wish at once; the reconciler takes it from there.
+/** Phase and reason follow the wish at once; the reconciler takes it from there. */
+export async function setStopped(tx: Tx, id: string, cause: StopCause, reason: Reason, at: Date): Promise<void> {
   await tx.query(
-    `update deployments set desired = $2, updated_at = $3, phase = case
-       when $2 = 'stopped' then 'stopping' when phase in ('stopping', 'stopped', 'failed') then 'starting' else phase end,
-       reason = case when $2 = 'stopped' then $4::jsonb
-         when phase in ('stopping', 'stopped', 'failed') then $5::jsonb else reason end
+    `update deployments set desired = 'stopped', stopped_by = $2, phase = 'stopping', reason = $3, updated_at = $4
      where id = $1`,
-    [id, desired, at, json(reasonOf('stopping', at)), json(reasonOf('starting', at))],
+    [id, cause, json(reason), at],
+  )
+}
+
+/** A lease is looked at again: started within its last hour, it is warned of then. */
+export async function setRunning(tx: Tx, id: string, at: Date): Promise<void> {
+  await tx.query(
+    `update deployments set desired = 'running', stopped_by = null, updated_at = $2,
+       phase = case when phase in ('stopping', 'stopped', 'failed') then 'starting' else phase end,
+       reason = case when phase in ('stopping', 'stopped', 'failed') then $3::jsonb else reason end,
+       calendar_at = case when expires_at is null then calendar_at else least(calendar_at, $2) end
+     where id = $1`,
+    [id, at, json(reasonOf('starting', at))],
   )
 }
 
@@ -286,12 +373,19 @@ export async function resetStarts(tx: Tx, id: string, replicas: number): Promise
   )
 }
 
-export async function setRevision(tx: Tx, id: string, number: number, spec: DeploymentSpec, at: Date): Promise<void> {
+/** `says` about the roll, where there is one. */
+export async function setRevision(
+  tx: Tx,
+  id: string,
+  { number, spec, says }: { number: number; spec: DeploymentSpec; says: string },
+  at: Date,
+): Promise<void> {
   await tx.query(
     `update deployments set revision = $2, spec = $3,
        phase = case when phase in ('serving', 'scaling', 'degraded') then 'rolling' else phase end,
-       reason = case when phase in ('serving', 'scaling', 'degraded') then $4::jsonb else reason end where id = $1`,
-    [id, number, json(spec), json(reasonOf('rolling', at, `Revision ${number} takes over.`))],
+       reason = case when phase in ('serving', 'scaling', 'degraded', 'rolling') then $4::jsonb else reason end
+     where id = $1`,
+    [id, number, json(spec), json(reasonOf('rolling', at, says))],
   )
 }
 

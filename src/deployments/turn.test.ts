@@ -1,4 +1,5 @@
 /** What people do while a turn looks around: it wins. On the real database; the hardware is asked, and never used. */
+
 import { strict as assert } from 'node:assert'
 import { after, test } from 'node:test'
 import { Access } from '../access/commands.ts'
@@ -12,11 +13,13 @@ import { systemClock } from '../runtime/clock.ts'
 import { silentLog } from '../runtime/log.ts'
 import { Seal } from '../runtime/seal.ts'
 import { packageRoot } from '../runtime/self.ts'
+import type { Database } from '../store/database.ts'
 import { claim } from '../store/leases.ts'
 import { testDatabase } from '../store/testing.ts'
 import { Deployments } from './commands.ts'
 import { Lifecycle } from './lifecycle.ts'
 import * as store from './store.ts'
+import { testLimits } from './testing/limits.ts'
 import { type TurnWorld, turn } from './turn.ts'
 
 const db = await testDatabase()
@@ -24,20 +27,25 @@ after(() => db.close())
 const seal = new Seal(new Secret('a secret of the test'))
 const free: Offer = { provider: 'test', gpuType: 'cpu', region: 'here', totalUnits: 4, freeUnits: 4, emulated: false }
 
-/** What happens while the turn asks what is free. */
+/** What happens between a turn's look and the record of what it decided. */
 let meanwhile: () => Promise<unknown> = async () => {}
-const refuse = (what: string) => async (): Promise<never> => {
-  throw new ComputeError('rejected', `The engine ended at once (${what}).`)
-}
-const hardware: ComputeDriver = {
-  name: 'test',
-  offers: async () => {
+const interrupted: Database = {
+  ...db,
+  tx: async (fn, options) => {
     const first = meanwhile
     meanwhile = async () => {}
     await first()
-    return [free]
+    return db.tx(fn, options)
   },
-  create: refuse('create'),
+}
+const refuse = (what: string) => async (): Promise<never> => {
+  throw new ComputeError('rejected', `The engine ended at once (${what}).`)
+}
+let create: ComputeDriver['create'] = refuse('create')
+const hardware: ComputeDriver = {
+  name: 'test',
+  offers: async () => [free],
+  create: (order) => create(order),
   observe: refuse('observe'),
   list: async () => [],
   delete: async () => {},
@@ -54,7 +62,7 @@ const settings = {
   drainDeadlineMs: 500,
 }
 const world: TurnWorld = {
-  db,
+  db: interrupted,
   clock: systemClock,
   seal,
   log: silentLog,
@@ -67,8 +75,7 @@ const world: TurnWorld = {
   recall: () => null,
   follow: () => {},
 }
-const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
-const context = { ...world, ...limits, wake: () => {} }
+const context = { ...world, ...testLimits, db, wake: () => {} }
 const [deployments, lifecycle, scaling] = [new Deployments(context), new Lifecycle(context), new Scaling(context)]
 const access = new Access(db, seal, systemClock)
 await access.ensureOperator('sk_operator_of_the_test')
@@ -123,4 +130,20 @@ test('started again while a turn was about to give up: it is tried again', async
   await takeTurns()
   const after = (await store.deploymentById(db, id))!
   assert.deepEqual([after.starts.failed, after.phase === 'failed'], [0, false])
+})
+
+test('a provider that never answers the very first create is asked again', async () => {
+  const id = await make('unanswered')
+  const asked: string[] = []
+  create = async (order) => {
+    if (order.deploymentId === id) asked.push(order.id)
+    throw new ComputeError('unavailable', 'The provider did not answer.')
+  }
+  await takeTurns()
+  const { next_at } = (await store.deploymentById(db, id))!
+  assert.ok(next_at !== null && next_at.getTime() - systemClock.now() < 5_000, `looked at again: ${next_at}`)
+  await db.run('update deployments set next_at = $1 where id = $2', [new Date(systemClock.now()), id])
+  await takeTurns()
+  assert.deepEqual([asked.length, new Set(asked).size], [2, 1])
+  create = refuse('create')
 })

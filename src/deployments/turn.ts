@@ -3,22 +3,26 @@
  * between any two of these; the next turn, by whoever, continues from what is. Everything written is guarded by the
  * lease's token: a turn that lost its lease writes nothing.
  */
-import { ComputeError, type ReplicaOrder } from '../compute/contract.ts'
 import { record } from '../events/store.ts'
-import { Fault } from '../kernel/fault.ts'
-import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
+import { canonical } from '../kernel/canonical.ts'
 import type { ModelCatalogue } from '../models/catalogue.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Log } from '../runtime/log.ts'
 import type { Tx } from '../store/database.ts'
-import { type Lease, release, wake, withLease } from '../store/leases.ts'
-import { engineKey, placementOf } from './observe.ts'
+import { type Lease, release, wake, wakeMany, withLease } from '../store/leases.ts'
+import { act, applyOutcomes } from './act.ts'
+import { lookAgainAt } from './look-again.ts'
+import { engineKey } from './observe.ts'
+import { type Market, queueFor, readMarket, wakeNext } from './offers.ts'
 import { hasRoom } from './place.ts'
 import { type Action, type Plan, plan } from './plan.ts'
 import { emulatedNow, makeRoute, sameRoute } from './publish.ts'
+import type { Claim } from './queue.ts'
+import { recordUpdate } from './replica-record.ts'
+import type { Route } from './routes.ts'
 import { sameWish, type Wish } from './situation.ts'
-import { engineOf, type Snapshot, takeSnapshot, type World } from './snapshot.ts'
+import { engineOf, type Snapshot, takeSnapshots, type World } from './snapshot.ts'
 import * as store from './store.ts'
 import type { Followed } from './watch.ts'
 
@@ -31,27 +35,69 @@ export interface TurnWorld extends World {
   follow(deploymentId: string, replicas: Followed[]): void
 }
 
-/** Longest a provider call may take before the turn goes on without it. */
-const actDeadlineMs = 60_000
-const takenPauseMs = 100
+/** A deployment with what was decided for it. */
+export interface Decided {
+  snapshot: Snapshot
+  result: Plan
+}
 
 export async function turn(world: TurnWorld, lease: Lease): Promise<void> {
-  const snapshot = await takeSnapshot(world, lease.id)
-  if (snapshot === null) {
-    await release(world.db, lease, null)
-    return
-  }
+  const snapshot = (await takeSnapshots(world, [lease.id])).get(lease.id)
+  if (snapshot === undefined) await release(world.db, lease, null)
+  else await takeTurn(world, lease, await decide(world, snapshot, () => readMarket(world)))
+}
+
+/**
+ * Asks what hardware is free, and who waits for it, only where that matters (to start something, or to say what will be started), because the
+ * answer counts all replicas.
+ */
+export async function decide(
+  { hardware }: Pick<World, 'hardware'>,
+  snapshot: Snapshot,
+  market: () => Promise<Market>,
+): Promise<Decided> {
   const result = plan(snapshot.input)
+  const serves = snapshot.replicas.some(({ phase }) => phase === 'ready' || phase === 'draining')
+  if (serves && !result.asksHardware) return { snapshot, result }
+  const seen = await market()
+  const { id, spec, waiting } = snapshot.deployment
+  const queue = queueFor(seen, hardware, { id, hardware: spec.hardware, waiting })
+  const input = { ...snapshot.input, offers: seen.offers, queue }
+  return { snapshot: { ...snapshot, input }, result: plan(input) }
+}
+
+/** From the decision on: record the intent → act → apply. */
+export async function takeTurn(world: TurnWorld, lease: Lease, { snapshot, result }: Decided): Promise<void> {
   const created = await recordIntent(world, lease, snapshot, result)
   if (created === null) return
-  world.follow(lease.id, followed(snapshot, result))
+  world.follow(lease.id, followed({ snapshot, result }))
+  await wakeOthers(world, snapshot, result)
   const calls = [...created, ...result.actions.filter((action) => action.do === 'create' || action.do === 'delete')]
   if (calls.length === 0) return
-  await applyOutcomes(world, lease, snapshot, await act(world, snapshot, calls))
+  const outcomes = await act(world, snapshot, calls)
+  await applyOutcomes(world, lease, snapshot, outcomes)
+  if (outcomes.some(({ result }) => result === 'refused')) await wakeNext(world)
+}
+
+/** Hardware became free, or somebody left the queue: whoever may take what is free now looks at once. */
+async function wakeOthers(world: TurnWorld, { deployment, input }: Snapshot, result: Plan): Promise<void> {
+  const freed = result.actions.some((action) => action.do === 'update' && action.patch.phase === 'gone')
+  const wants = (claim: Claim | null) => claim?.missing ?? 0
+  if (freed || wants(result.waiting) < wants(deployment.waiting)) await wakeNext(world)
+  else if (result.nudge.length > 0) await world.db.tx((tx) => wakeMany(tx, 'deployments', result.nudge, input.now))
+}
+
+/** True when a turn would write nothing and call nobody. */
+export function isQuiet(world: TurnWorld, { snapshot, result }: Decided): boolean {
+  const { replicas, route } = snapshot
+  const verdict = { ...result, emulated: emulatedOf(world, snapshot, replicas) }
+  if (result.actions.length > 0 || result.nudge.length > 0 || !sameVerdict(snapshot, verdict)) return false
+  if (replicas.some(({ phase, drain_version }) => phase === 'draining' && drain_version === null)) return false
+  return sameRoute(route, routeFor(world, snapshot, verdict, replicas))
 }
 
 /** The replicas as the plan leaves them. New ones are followed from the turn that finds them started. */
-function followed(snapshot: Snapshot, result: Plan): Followed[] {
+export function followed({ snapshot, result }: Decided): Followed[] {
   const patches = new Map(result.actions.flatMap((a) => (a.do === 'update' ? [[a.replicaId, a.patch] as const] : [])))
   return snapshot.input.replicas.map((view, at) => ({
     view: { ...view, ...patches.get(view.id) },
@@ -83,7 +129,7 @@ async function recordIntent(
       outdated = !sameWish(wishOf(snapshot.deployment), wishOf((await store.deploymentById(tx, lease.id))!))
       if (outdated) return
       for (const action of result.actions) {
-        if (action.do === 'update') await recordUpdate(tx, snapshot, action, at)
+        if (action.do === 'update') await recordUpdate(world.settings, tx, snapshot, action, at)
         if (action.do === 'fail_revision') await recordRollback(tx, snapshot, action, at)
         if (action.do === 'plan_replica') created.push(...(await reserve(world, tx, snapshot, action, at)))
       }
@@ -97,9 +143,9 @@ async function recordIntent(
       await release(tx, lease, snapshot.input.now)
       return null
     }
-    // With provider calls ahead the claim is kept until their outcome is applied. When all places were taken by
-    // others meanwhile, the next turn sees it.
-    const nextAt = places && created.length === 0 ? snapshot.input.now + takenPauseMs : result.wakeAt
+    // With provider calls ahead the claim is kept until their outcome is applied, which may never come.
+    const { wakeAt } = result
+    const nextAt = lookAgainAt({ wakeAt, wanted: places, created: created.length, now: snapshot.input.now })
     if (!asks && created.length === 0) await release(tx, lease, nextAt)
     else if (nextAt !== null) await wake(tx, lease.table, lease.id, nextAt)
     return created
@@ -107,7 +153,13 @@ async function recordIntent(
 }
 
 function wishOf(row: store.DeploymentRow): Wish {
-  return { desired: row.desired, desiredReplicas: row.desired_replicas, revision: row.revision, starts: row.starts }
+  return {
+    desired: row.desired,
+    desiredReplicas: row.desired_replicas,
+    revision: row.revision,
+    stoppedBy: row.stopped_by,
+    starts: row.starts,
+  }
 }
 
 async function recordRollback(
@@ -120,40 +172,6 @@ async function recordRollback(
   const number = revisions.find((r) => r.id === action.revisionId)?.number ?? 0
   const data = { revision: number, why: action.why }
   await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'revision.failed', data, at })
-}
-
-async function recordUpdate(
-  tx: Tx,
-  snapshot: Snapshot,
-  action: Extract<Action, { do: 'update' }>,
-  at: Date,
-): Promise<void> {
-  const { deployment } = snapshot
-  const before = snapshot.replicas.find((r) => r.id === action.replicaId)!
-  await store.patchReplica(tx, action.replicaId, action.patch)
-  const base = { orgId: deployment.org_id, deploymentId: deployment.id, at }
-  const { phase, exit } = action.patch
-  if (phase === 'ready') {
-    const start_ms = at.getTime() - before.created_at.getTime()
-    await record(tx, {
-      ...base,
-      type: 'replica.ready',
-      data: { replica_id: before.id, start_ms, phases: action.patch.startPhases ?? before.start_phases },
-    })
-  }
-  if (phase === 'draining') await record(tx, { ...base, type: 'replica.draining', data: { replica_id: before.id } })
-  if (phase === 'gone') {
-    await record(tx, { ...base, type: 'replica.gone', data: { replica_id: before.id } })
-    await store.wakeQueued(tx, at)
-  }
-  if (exit) {
-    const { why, code, signal, lastLines } = exit
-    await record(tx, {
-      ...base,
-      type: 'replica.ended',
-      data: { replica_id: before.id, why, code, signal, last_lines: lastLines },
-    })
-  }
 }
 
 /** Inserts the row that holds the hardware, unless somebody was faster: then nothing, and the next turn sees it. */
@@ -184,7 +202,11 @@ async function reserve(
   return action.after === null ? [{ do: 'create', replicaId: id }] : []
 }
 
-function emulatedOf(world: TurnWorld, { deployment, revisions, input }: Snapshot, rows: store.ReplicaRow[]): boolean {
+function emulatedOf(
+  world: TurnWorld,
+  { deployment, revisions, input }: Snapshot,
+  rows: readonly store.ReplicaRow[],
+): boolean {
   const serving = rows.filter((row) => row.phase === 'ready' || row.phase === 'draining')
   return emulatedNow({
     serving: serving.map(({ emulated, revision_id }) => {
@@ -198,22 +220,24 @@ function emulatedOf(world: TurnWorld, { deployment, revisions, input }: Snapshot
   })
 }
 
-async function recordVerdict(
-  tx: Tx,
-  snapshot: Snapshot,
-  result: Plan & { emulated: boolean },
-  at: Date,
-): Promise<void> {
-  const { deployment } = snapshot
-  const same =
+type Verdict = Plan & { emulated: boolean }
+
+function sameVerdict({ deployment }: Snapshot, result: Verdict): boolean {
+  return (
     deployment.emulated === result.emulated &&
+    canonical(deployment.waiting) === canonical(result.waiting) &&
     deployment.phase === result.phase &&
     deployment.ready_replicas === result.readyReplicas &&
     JSON.stringify(deployment.plan_why) === JSON.stringify(result.why) &&
     deployment.starts.failed === result.starts.failed &&
     deployment.reason?.code === result.reason?.code &&
     deployment.reason?.message === result.reason?.message
-  if (same) return
+  )
+}
+
+async function recordVerdict(tx: Tx, snapshot: Snapshot, result: Verdict, at: Date): Promise<void> {
+  const { deployment } = snapshot
+  if (sameVerdict(snapshot, result)) return
   await store.saveVerdict(tx, deployment.id, result, at)
   if (deployment.phase === result.phase) return
   const base = { orgId: deployment.org_id, deploymentId: deployment.id, at }
@@ -235,12 +259,27 @@ async function recordRoute(
   world: TurnWorld,
   tx: Tx,
   snapshot: Snapshot,
-  result: Plan & { emulated: boolean; replicas: store.ReplicaRow[] },
+  result: Verdict & { replicas: store.ReplicaRow[] },
 ): Promise<void> {
   const { deployment } = snapshot
-  const { emulated, replicas } = result
+  const { replicas } = result
+  const route = routeFor(world, snapshot, result, replicas)
+  const before = await store.routeOf(tx, deployment.id)
+  const version = sameRoute(before, route) ? before!.version : await store.publishRoute(tx, route)
+  for (const replica of replicas)
+    if (replica.phase === 'draining' && replica.drain_version === null)
+      await store.markDrainVersion(tx, replica.id, version)
+}
+
+function routeFor(
+  world: TurnWorld,
+  snapshot: Snapshot,
+  { phase, reason, emulated }: Pick<Verdict, 'phase' | 'reason' | 'emulated'>,
+  replicas: readonly store.ReplicaRow[],
+): Route {
+  const { deployment } = snapshot
   const engine = world.engines.get(deployment.spec.engine.type)
-  const route = makeRoute({
+  return makeRoute({
     deployment: {
       id: deployment.id,
       orgId: deployment.org_id,
@@ -253,142 +292,27 @@ async function recordRoute(
     },
     engine: deployment.spec.engine.type,
     contextTokens: engine ? contextTokens(world, snapshot) : 0,
-    phase: result.phase,
-    reason: result.reason,
-    replicas: replicas.map((r) => ({
-      id: r.id,
-      phase: r.phase,
-      address: r.address,
-      port: r.port,
-      key: engineKey(world.seal, r.id),
-    })),
+    phase,
+    reason,
+    replicas: replicas.map((r) => {
+      const revision = snapshot.revisions.find(({ id }) => id === r.revision_id)
+      const { modelId, engine } = (revision ?? deployment).spec
+      return {
+        id: r.id,
+        phase: r.phase,
+        silent: r.unhealthy_since !== null,
+        address: r.address,
+        port: r.port,
+        key: engineKey(world.seal, r.id),
+        weight: revision?.weight ?? 100,
+        modelId,
+        engine: engine.type,
+      }
+    }),
   })
-  const before = await store.routeOf(tx, deployment.id)
-  const version = sameRoute(before, route) ? before!.version : await store.publishRoute(tx, route)
-  for (const replica of replicas)
-    if (replica.phase === 'draining' && replica.drain_version === null)
-      await store.markDrainVersion(tx, replica.id, version)
 }
 
 function contextTokens(world: TurnWorld, { deployment }: Snapshot): number {
   const { engine } = deployment.spec
   return engine.maxModelLen ?? world.models.all().find((m) => m.id === deployment.spec.modelId)?.contextSize ?? 0
-}
-
-type Outcome =
-  | { replicaId: string; result: 'started' }
-  | { replicaId: string; result: 'refused'; short: boolean; why: string }
-
-/** Calls the providers, all at once, each with a deadline. What stays unanswered is asked again by a later turn. */
-async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[]): Promise<Outcome[]> {
-  const outcomes = await Promise.all(
-    actions.map(async (action): Promise<Outcome | null> => {
-      if (action.do === 'create') return create(world, snapshot, action.replicaId)
-      if (action.do === 'delete') await remove(world, snapshot, action.replicaId)
-      return null
-    }),
-  )
-  return outcomes.filter((outcome) => outcome !== null)
-}
-
-async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
-  try {
-    const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
-    if (!row) return null
-    const driver = world.computes.get(row.provider)
-    if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
-    await within(world, driver.create(makeOrder(world, snapshot, row)))
-    return { replicaId, result: 'started' }
-  } catch (error) {
-    if (error instanceof ComputeError && (error.meaning === 'unavailable' || error.meaning === 'not_ready')) {
-      world.log.warn({ replicaId, error: error.message }, 'the provider could not be asked to create a replica')
-      return null
-    }
-    const meant = error instanceof ComputeError || error instanceof Fault
-    if (!meant) world.log.error({ replicaId, error: String(error) }, 'creating a replica failed')
-    return {
-      replicaId,
-      result: 'refused',
-      short: error instanceof ComputeError && error.meaning === 'capacity_short',
-      why: (error as Error).message,
-    }
-  }
-}
-
-function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow): ReplicaOrder {
-  const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id) ?? snapshot.deployment
-  const engine = world.engines.get(spec.engine.type)
-  if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
-  const { files } = world.models.resolve(spec.modelId)
-  return {
-    id: row.id as ReplicaId,
-    deploymentId: row.deployment_id as DeploymentId,
-    placement: placementOf(row),
-    model: files,
-    launch: (host) =>
-      engine.launch({
-        spec: spec.engine,
-        model: files,
-        host,
-        servedName: spec.modelId,
-        apiKey: engineKey(world.seal, row.id),
-      }),
-  }
-}
-
-async function remove(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<void> {
-  const row = snapshot.replicas.find((r) => r.id === replicaId)
-  const driver = row && world.computes.get(row.provider)
-  if (!driver) return
-  try {
-    await within(world, driver.delete(replicaId as ReplicaId, { graceSeconds: world.stopGraceSeconds }))
-  } catch (error) {
-    world.log.warn(
-      { replicaId, error: (error as Error).message },
-      'the provider could not be asked to remove a replica',
-    )
-  }
-}
-
-async function within<T>(world: TurnWorld, work: Promise<T>): Promise<T> {
-  const stop = new AbortController()
-  const late = world.clock.sleep(actDeadlineMs, stop.signal).then(() => {
-    throw new ComputeError('unavailable', `The provider did not answer within ${actDeadlineMs / 1000} s.`)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    stop.abort()
-    late.catch(() => {})
-  }
-}
-
-async function applyOutcomes(world: TurnWorld, lease: Lease, snapshot: Snapshot, outcomes: Outcome[]): Promise<void> {
-  const at = new Date(world.clock.now())
-  await world.db.tx(async (tx) => {
-    const held = await withLease(tx, lease, async () => {
-      for (const outcome of outcomes) {
-        if (outcome.result === 'started') await store.markStarted(tx, outcome.replicaId, at)
-        else await applyRefusal(tx, snapshot, outcome, at)
-      }
-    })
-    // What was started or refused is looked at again at once; a removal at the time that the plan set.
-    if (held) await release(tx, lease, outcomes.length > 0 ? at.getTime() : null)
-  })
-}
-
-/** Nothing was started. Short of hardware is waiting; anything else counts as a failed start. */
-async function applyRefusal(
-  tx: Tx,
-  snapshot: Snapshot,
-  outcome: Extract<Outcome, { result: 'refused' }>,
-  at: Date,
-): Promise<void> {
-  const { deployment } = snapshot
-  const ms = at.getTime()
-  const exit = { at: ms, code: null, signal: null, lastLines: [], why: outcome.why }
-  await store.patchReplica(tx, outcome.replicaId, { phase: 'gone', endedAt: ms, goneAt: ms, exit })
-  const data = { replica_id: outcome.replicaId, why: outcome.why }
-  await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'replica.refused', data, at })
-  if (!outcome.short) await store.countFailedStart(tx, deployment.id, { at: ms, why: outcome.why })
 }

@@ -2,8 +2,11 @@
 
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
+import type { ColdStart } from './cold-start.ts'
 import type { Choice } from './prices.ts'
+import type { Override } from './schedule.ts'
 import type { DeploymentSpec } from './spec.ts'
+import type { Waiting } from './waiting.ts'
 
 /** Hardware that replicas really have. */
 export interface RunsOn {
@@ -16,6 +19,15 @@ export interface RunsOn {
   price: MicroUsd
 }
 
+/** The window of a schedule that counts now. */
+export interface ActiveWindow {
+  /** Place in the schedule's list. */
+  window: number
+  override: Override
+  /** It says stop, and a person started the deployment in its middle. */
+  overruled: boolean
+}
+
 export interface DeploymentView {
   id: string
   orgId: string
@@ -24,6 +36,8 @@ export interface DeploymentView {
   /** The hardware of the spec with its prices. */
   choices: Choice[]
   runsOn: RunsOn[]
+  /** What it waits for; null = for nothing. */
+  waiting: Waiting | null
   desired: 'running' | 'stopped' | 'deleted'
   phase: Phase
   reason: Reason | null
@@ -38,6 +52,11 @@ export interface DeploymentView {
   emulated: boolean
   servedBy: string | null
   createdAt: Date
+  /** The end of its lease. */
+  expiresAt: Date | null
+  /** null = it has none. */
+  schedule: { windows: number; active: ActiveWindow | null; nextChangeAt: Date | null } | null
+  preset: string | null
   updatedAt: Date
   deletedAt: Date | null
 }
@@ -52,8 +71,10 @@ export interface ReplicaSummary {
   createdAt: Date
   readyAt: Date | null
   endedAt: Date | null
-  /** Start phases with the moment each began, ms since epoch. */
+  /** When each part of the start began, ms since epoch. */
   startPhases: Record<string, number>
+  /** How long each part took, the open one up to now. */
+  startMs: Record<string, number>
   exit: { at: number; why: string; code: number | null; signal: string | null; lastLines: string[] } | null
 }
 
@@ -63,6 +84,8 @@ export interface Explanation {
   /** Sentences of the latest plan. */
   why: string[]
   engineWhy: string
+  /** The last time that it took until something answered; null = nothing has yet. */
+  coldStart: (ColdStart & { missed: boolean }) | null
   replicas: ReplicaSummary[]
   events: { at: Date; type: string; data: Record<string, unknown> }[]
   nextLookAt: Date | null

@@ -19,7 +19,10 @@ let health: number | null = 200
 let probes = 0
 const server = createServer((_request, response) => {
   probes += 1
-  if (health !== null) response.writeHead(health, { 'content-type': 'application/json' }).end('{"status":"ok"}')
+  const answer = () =>
+    health !== null && response.writeHead(health, { 'content-type': 'application/json' }).end('{"status":"ok"}')
+  if (answerAfterMs === 0) answer()
+  else setTimeout(answer, answerAfterMs)
 }).listen(0, '127.0.0.1')
 await once(server, 'listening')
 const { port } = server.address() as AddressInfo
@@ -36,6 +39,7 @@ const dead: Observation = {
 let seen: Map<string, Observation>
 let questions: number
 let told: string[][]
+let answerAfterMs: number
 let fails: number
 let stop: AbortController
 let ended: Promise<void>
@@ -78,7 +82,7 @@ function begin(bulk: boolean): void {
 }
 
 beforeEach(() => {
-  ;[health, probes, seen, questions, told, fails] = [200, 0, new Map(), 0, [], 0]
+  ;[health, probes, seen, questions, told, fails, answerAfterMs] = [200, 0, new Map(), 0, [], 0, 0]
   stop = new AbortController()
 })
 afterEach(async () => {
@@ -147,7 +151,7 @@ test('a provider that cannot be asked says nothing', async () => {
   assert.deepEqual(told, [])
 })
 
-test('an engine that falls silent is told, and again when its time is over', async () => {
+test('an engine that falls silent is told, and so is one that answers again', async () => {
   begin(true)
   seen.set('rep_a', running)
   watcher.follow('dep_a', [replica('rep_a', 'ready')])
@@ -155,10 +159,12 @@ test('an engine that falls silent is told, and again when its time is over', asy
   health = 503
   await tells('the silence')
   watcher.follow('dep_a', [replica('rep_a', 'ready', { unhealthySince: clock.now() - unresponsiveMs / 2 })])
-  await tells('the end of patience', 2)
-  watcher.follow('dep_a', [replica('rep_a', 'ready', { unhealthySince: clock.now() })])
+  const before = probes
+  await until(clock, 'more probes', 5_000, () => probes > before + 2)
+  assert.equal(told.length, 1, 'how long it may be silent is the plan’s to say')
+  assert.equal(watcher.recall('rep_a')?.state, 'not_ready', 'so that no turn waits for one that says nothing')
   health = 200
-  await tells('the recovery', 3)
+  await tells('the recovery', 2)
 })
 
 test('a start: loading, then ready, is told as it happens; a start that is not watched any more is not', async () => {
@@ -167,7 +173,7 @@ test('a start: loading, then ready, is told as it happens; a start that is not w
   seen.set('rep_a', running)
   watcher.follow('dep_a', [replica('rep_a', 'starting')])
   await tells('loading')
-  watcher.follow('dep_a', [replica('rep_a', 'starting', { startPhases: { load: 1 } })])
+  watcher.follow('dep_a', [replica('rep_a', 'starting', { startPhases: { hardware: 1, load: 1 } })])
   const before = probes
   await until(clock, 'more probes', 5_000, () => probes > before + 3)
   assert.equal(told.length, 1, 'nothing new')
@@ -177,6 +183,15 @@ test('a start: loading, then ready, is told as it happens; a start that is not w
   const last = questions
   await clock.sleep(50)
   assert.ok(questions <= last + 1)
+})
+
+test('an engine that is slow to answer while it starts is asked again at once, not a second later', async () => {
+  begin(false)
+  health = 503
+  answerAfterMs = 30
+  seen.set('rep_a', running)
+  watcher.follow('dep_a', [replica('rep_a', 'starting', { startPhases: { hardware: 1, load: 1 } })])
+  await until(clock, 'ten probes', 6_000, () => probes >= 10)
 })
 
 test('what has ended is cleared away by a turn, and a turn that could not be asked for is asked for again', async () => {

@@ -12,7 +12,7 @@ import type { Log } from '../runtime/log.ts'
 import { Slots } from '../runtime/slots.ts'
 import { advance } from './advance.ts'
 import { askEngine, type ObserveWorld, observeMany } from './observe.ts'
-import type { ReplicaView } from './replica.ts'
+import { isCalm, type ReplicaView } from './replica.ts'
 import type { PlanSettings } from './situation.ts'
 
 export interface WatchWorld extends ObserveWorld {
@@ -46,7 +46,9 @@ const hotFirstMs = 10
 const hotLongestMs = 1_000
 /** An engine that is ready is probed this often; more rarely in a large fleet, so that this many per second are enough. */
 const probeEveryMs = 5_000
-const probesPerSecond = 2_000
+/** So long a silent engine is listened to before that counts as its answer. */
+const silentMs = 2_500
+const probesPerSecond = 1_000
 const looksAtOnce = 256
 const errorPauseMs = 500
 
@@ -61,7 +63,7 @@ export class Watcher {
   /** Providers that have not answered yet. */
   readonly #asked = new Set<string>()
   readonly #changed = new Set<Watched>()
-  #telling = false
+  #telling: Promise<void> | null = null
   #over = false
   #wakeHot: () => void = () => {}
 
@@ -87,11 +89,28 @@ export class Watcher {
     if (watched.some(({ view }) => !isCalm(view))) this.#wakeHot()
   }
 
-  /** The last answer of a ready engine to its probe; null = there is none of late. */
+  /** The last answer to its probe of an engine that was ready once; null = there is none of late. */
   recall(replicaId: string): Readiness | null {
-    const one = this.#calm.get(replicaId)
-    if (one === undefined || this.#world.clock.now() - one.probedAt > 2 * this.#probeEveryMs()) return null
+    const one = this.#calm.get(replicaId) ?? this.#hot.get(replicaId)
+    if (one === undefined || this.#world.clock.now() - one.probedAt > 2 * (this.#probeEveryMs() + silentMs)) return null
     return one.view.probe
+  }
+
+  /** One look at all that is due, to its end: for whoever moves the clock by hand, instead of `run`. */
+  async look(): Promise<void> {
+    const now = this.#world.clock.now()
+    const due = [...this.#hot.values()].filter((one) => !one.told && isDue(one, now, hotLongestMs))
+    const asked = [...this.#calmByProvider()].map(([provider, list]) => this.#askProvider(provider, list))
+    await Promise.all([...due.map((one) => this.#lookClosely(one)), ...asked])
+    const everyMs = this.#probeEveryMs()
+    await Promise.all([...this.#calm.values()].filter((one) => isDue(one, now, everyMs)).map((one) => this.#probe(one)))
+    while (this.#changed.size > 0) await this.#tellChanged()
+  }
+
+  /** When one that is on its way is looked at next, ms since epoch; null = there is none. */
+  get nextAt(): number | null {
+    const moments = [...this.#hot.values()].filter((one) => !one.told).map(({ dueAt }) => dueAt)
+    return moments.length === 0 ? null : Math.min(...moments)
   }
 
   /** Runs until the signal aborts. */
@@ -140,17 +159,18 @@ export class Watcher {
     while (!signal.aborted) {
       const now = clock.now()
       const everyMs = this.#probeEveryMs()
-      const byProvider = new Map<string, Watched[]>()
-      for (const one of this.#calm.values()) {
-        if (one.told) continue
-        const list = byProvider.get(one.provider)
-        if (list) list.push(one)
-        else byProvider.set(one.provider, [one])
-        if (!one.busy && isDue(one, now, everyMs)) this.#start(one, () => this.#probe(one))
-      }
-      for (const [provider, list] of byProvider) void this.#askProvider(provider, list)
+      for (const one of this.#calm.values())
+        if (!one.told && !one.busy && isDue(one, now, everyMs)) this.#start(one, () => this.#probe(one))
+      for (const [provider, list] of this.#calmByProvider()) void this.#askProvider(provider, list)
       await clock.sleep(calmEveryMs, signal)
     }
+  }
+
+  #calmByProvider(): Map<string, Watched[]> {
+    return Map.groupBy(
+      [...this.#calm.values()].filter((one) => !one.told),
+      (one) => one.provider,
+    )
   }
 
   #start(one: Watched, work: () => Promise<void>): void {
@@ -162,6 +182,8 @@ export class Watcher {
         this.#world.log.error({ replica: one.view.id, error: (error as Error).stack }, 'the watcher stumbled')
       } finally {
         one.busy = false
+        // Not before: who is busy is passed over, and the next look would come a second later.
+        if (!isCalm(one.view)) this.#wakeHot()
       }
     })
   }
@@ -173,9 +195,9 @@ export class Watcher {
     const probe = phase === 'deleting' ? null : await askEngine(this.#world, id, seen, this.#engineOf(one))
     const now = this.#world.clock.now()
     one.dueAt = now + pauseMs(one.view, now)
+    one.probedAt = now
     one.view = { ...one.view, seen, probe }
     this.#judge(one, now)
-    this.#wakeHot()
   }
 
   /** A provider that is slow to answer is asked again when it has. */
@@ -195,7 +217,10 @@ export class Watcher {
 
   async #probe(one: Watched): Promise<void> {
     if (one.view.seen?.state !== 'running') return
-    const probe = await askEngine(this.#world, one.view.id, one.view.seen, this.#engineOf(one))
+    const ask = () => askEngine(this.#world, one.view.id, one.view.seen, this.#engineOf(one))
+    let probe = await ask()
+    // One answer that came too late may be our own doing; it costs the replica its requests only when it is not alone.
+    if (probe?.state !== 'ready') probe = await ask()
     const now = this.#world.clock.now()
     one.view.probe = probe
     one.probedAt = now
@@ -216,9 +241,12 @@ export class Watcher {
     void this.#tellChanged()
   }
 
-  async #tellChanged(): Promise<void> {
-    if (this.#telling) return
-    this.#telling = true
+  #tellChanged(): Promise<void> {
+    this.#telling ??= this.#tellAll().finally(() => (this.#telling = null))
+    return this.#telling
+  }
+
+  async #tellAll(): Promise<void> {
     try {
       while (this.#changed.size > 0) {
         const batch = [...this.#changed]
@@ -228,8 +256,6 @@ export class Watcher {
     } catch (error) {
       this.#world.log.warn({ error: (error as Error).message }, 'turns could not be asked for')
       await this.#world.clock.sleep(errorPauseMs)
-    } finally {
-      this.#telling = false
     }
   }
 
@@ -237,13 +263,8 @@ export class Watcher {
   #probeEveryMs(): number {
     const { unresponsiveMs } = this.#world.settings
     const usual = Math.min(probeEveryMs, unresponsiveMs / 6)
-    return Math.min(unresponsiveMs / 3, Math.max(usual, (this.#calm.size * 1000) / probesPerSecond))
+    return Math.min(unresponsiveMs / 2, Math.max(usual, (this.#calm.size * 1000) / probesPerSecond))
   }
-}
-
-/** Nothing is expected of it but that it goes on. */
-function isCalm(view: ReplicaView): boolean {
-  return (view.phase === 'ready' || view.phase === 'draining') && view.unhealthySince === null
 }
 
 /** A turn would change the row, or ask the provider to clear away what has ended. */

@@ -2,7 +2,7 @@
  * What the platform asks of an inference engine. A driver is pure but for nothing: every function takes data and gives
  * data, so that launch lines and dialects are golden-tested. Adding an engine = its folder + one line in the registry.
  */
-export type EngineType = 'llamacpp' | 'llama-server' | 'vllm' | 'sglang'
+export type EngineType = 'llamacpp' | 'llama-server' | 'vllm' | 'sglang' | 'simulated'
 
 /** The part of a deployment's spec that is the engine's. Zero-length arguments when nothing was added. */
 export interface EngineSpec {
@@ -62,10 +62,16 @@ export interface LaunchInput {
 
 export type StartPhase = 'hardware' | 'files' | 'load' | 'warmup'
 
-/** One answer of the readiness probe: `status` null = connection refused. */
+/** When each part of a start began, and when it was ready; ms since epoch. */
+export type StartMoments = Partial<Record<StartPhase | 'ready', number>>
+
+/**
+ * One answer of the readiness probe: `status` null = connection refused. `agoMs`: how long before its answer each part of
+ * the start began, as far as the engine says.
+ */
 export type Readiness =
-  | { state: 'ready' }
-  | { state: 'not_ready'; phase: StartPhase; detail: string }
+  | { state: 'ready'; agoMs?: StartMoments }
+  | { state: 'not_ready'; phase: StartPhase; detail: string; agoMs?: StartMoments }
   | { state: 'broken'; detail: string }
 
 /** The engines' metrics brought to common names. Missing = the engine does not say. */

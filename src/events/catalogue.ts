@@ -23,6 +23,8 @@ const names = z.array(z.string())
 /** At most 50. */
 const lastLines = z.array(z.string())
 const replica = { replica_id: text }
+/** By the parts of a start: hardware, files, load, warmup. */
+const partTimes = z.record(text, z.number())
 
 export const eventCatalogue = {
   'deployment.created': event('A deployment was created.', { name: text, model_id: text, by }),
@@ -41,6 +43,7 @@ export const eventCatalogue = {
   'deployment.changed': event('The settings were changed, as a new revision.', { revision: count, by, changed: names }),
   'deployment.stop_asked': event('A deployment was told to stop.', { by }),
   'deployment.start_asked': event('A stopped or failed deployment was told to start.', { by }),
+  'deployment.start_refused': event('Its schedule would start it again, and cannot yet.', { why: text }),
   'deployment.restart_asked': event('Its replicas are to be replaced by new ones.', { by, revision: count }),
   'deployment.scaling_changed': event('The scaling policy was changed.', { by, changed: names }),
   'deployment.scaled': event('The wanted number of replicas changed.', {
@@ -49,6 +52,32 @@ export const eventCatalogue = {
     cause: text,
     why: text,
   }),
+  'deployment.schedule_changed': event('It was given another schedule, or none.', { by, windows: count }),
+  'deployment.schedule_turned': event('A window of its schedule began or ended; `says` is what holds from now on.', {
+    says: z.enum(['scale', 'sleep', 'stop', 'nothing']),
+    window: count.nullable(),
+    min_replicas: count.optional(),
+    max_replicas: count.optional(),
+    until: text.nullable(),
+  }),
+  'deployment.lease_changed': event('It was given another end of its lease, or none.', {
+    by,
+    expires_at: text.nullable(),
+  }),
+  'deployment.expiring': event('Its lease will end soon.', { expires_at: text }),
+  'deployment.expired': event('Its lease has ended: it is stopped, and stays so.', { expires_at: text }),
+  'deployment.preset_applied': event('A preset was applied.', { by, preset: text, changed: names }),
+  'deployment.cold_start_missed': event(
+    'It took longer than the target until a replica answered: from a request, a wake, a start or a create on, or, of one beside others, from its hardware on.',
+    {
+      from: z.enum(['create', 'start', 'wake', 'request', 'replica']),
+      ...replica,
+      target_ms: count,
+      actual_ms: count,
+      waited_ms: count,
+      phase_ms: partTimes,
+    },
+  ),
   'revision.failed': event('A revision did not start and gave way to the one before it.', {
     revision: count,
     why: text,
@@ -60,8 +89,18 @@ export const eventCatalogue = {
     gpu_count: count,
     region: text,
   }),
-  'replica.ready': event('A replica answers.', { ...replica, start_ms: count, phases: z.record(text, z.number()) }),
+  'replica.ready': event('A replica answers; since when each part of its start was under way, and how long it took.', {
+    ...replica,
+    start_ms: count,
+    phases: partTimes,
+    phase_ms: partTimes,
+  }),
+  'replica.adopted': event('A replica that ran before is one of a new revision with the same settings.', {
+    ...replica,
+    revision: count,
+  }),
   'replica.draining': event('A replica gets no new requests and finishes those it has.', replica),
+  'replica.drain_called_off': event('A replica that was draining is wanted again and serves on.', replica),
   'replica.ended': event('An engine ended, by itself or because it did not answer.', {
     ...replica,
     why: text,

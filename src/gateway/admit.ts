@@ -10,7 +10,7 @@ export type Engines = ReadonlyMap<EngineType, EngineDialect>
 /** Throws Fault `engine_unsupported` or `engine_parameter_refused`. */
 export function admit(
   engines: Engines,
-  deployment: Route,
+  deployment: Pick<Route, 'engine'>,
   route: InferenceRoute,
   fields: Record<string, unknown>,
 ): EngineDialect {

@@ -1,5 +1,5 @@
 /** Writes answers to the client: heads, plain bodies, and the ends of streams. */
-import type { Route } from '../deployments/routes.ts'
+import { isSimulated, type Route } from '../deployments/routes.ts'
 import type { Fault } from '../kernel/fault.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
 import { answerEarly, hasUnreadBody } from './body.ts'
@@ -16,7 +16,8 @@ export const streamEnd = 'data: [DONE]\n\n'
 export function shownModel(asked: string, route: Route): string | null {
   if (!route.emulated && !route.servedBy) return asked === route.servedName ? null : byteText(asked)
   const servedBy = route.servedBy ? `,"served_by":${byteText(route.servedBy)}` : ''
-  return `${byteText(asked)},"emulated":true${servedBy}`
+  const simulated = isSimulated(route) ? ',"simulated":true' : ''
+  return `${byteText(asked)},"emulated":true${simulated}${servedBy}`
 }
 
 /** The head of an event stream; only the first call writes. */

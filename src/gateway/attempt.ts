@@ -18,6 +18,8 @@ export interface AttemptLimits {
   answerMs: number
   chunkMs: number
   maxAnswerBytes: number
+  /** A stream whose client has left is read to its end, as a plain answer is. */
+  drainStreams: boolean
 }
 
 export type Outcome =
@@ -140,6 +142,8 @@ class Relay implements Caller {
 
   ended(): void {
     this.#deadlines.cancel(this.#watchdog)
+    // The connection belongs to others from here on.
+    this.#call = null
     if (this.#over) return
     if (this.#stream !== null) {
       this.#end({ kind: 'streamed' })
@@ -151,9 +155,11 @@ class Relay implements Caller {
 
   failed(error: Error): void {
     this.#deadlines.cancel(this.#watchdog)
+    const sent = this.#call !== null
+    this.#call = null
     if (this.#over) return
     const why = describe(error)
-    if (this.#call === null) this.#end({ kind: 'unsent', why })
+    if (!sent) this.#end({ kind: 'unsent', why })
     else if (this.#status === 0) this.#end({ kind: 'lost', why })
     else this.#end({ kind: 'failed', fault: broken(why) })
   }
@@ -170,6 +176,7 @@ class Relay implements Caller {
 
   #write(out: Buffer | string): void {
     const exchange = this.#exchange
+    if (exchange.gone) return
     exchange.bytesOut += out.length
     const flows = typeof out === 'string' ? exchange.response.write(out, 'latin1') : exchange.response.write(out)
     if (flows || this.#paused) return
@@ -203,14 +210,16 @@ class Relay implements Caller {
     this.#fail(broken(`silent for ${this.#limits.chunkMs / 1000} s`))
   }
 
-  /** A plain answer is paid for in full whoever leaves, so it is waited for; a stream ends here and now. */
+  /** A plain answer is paid for in full whoever leaves, so it is waited for; a stream ends here and now, or drains. */
   readonly #interrupted = (why: ClientGone | Fault): void => {
     if (!(why instanceof ClientGone)) {
       this.#fail(why)
       return
     }
-    if (this.#begin === null && this.#call !== null) {
+    const runsOn = this.#begin === null || this.#limits.drainStreams
+    if (runsOn && this.#call !== null) {
       this.#exchange.interrupted = this.#interrupted
+      this.#drained()
       return
     }
     this.#end({ kind: 'gone' })

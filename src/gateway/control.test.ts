@@ -151,7 +151,7 @@ test('a snapshot: only for its owner, not too old, not damaged', async () => {
   const path = join(folder, 'tables.json')
   const snapshot = { keyring: [keyOf({ secret: 's' })], routes: [routeOf()], savedAt: 1_000_000 }
   assert.equal(loadSnapshot(path, 1_000_000, 900), null)
-  await saveSnapshot(path, snapshot)
+  await saveSnapshot(path, snapshot, systemClock)
   assert.equal(statSync(path).mode & 0o777, 0o600)
   assert.deepEqual(loadSnapshot(path, 1_900_000, 900), snapshot)
   assert.equal(loadSnapshot(path, 1_900_001, 900), null)

@@ -17,6 +17,8 @@ export interface StreamView {
   maxEventBytes: number
 }
 
+const finishReason = /"finish_reason":\s*"/
+
 export class EventTooLarge extends Error {}
 
 export class EventStream {
@@ -36,6 +38,9 @@ export class EventStream {
   events = 0
   /** An event with text, reasoning or a tool call has passed. */
   contentSeen = false
+  /** The last two events: what says why the answer ended is one of them; the other may hold usage. */
+  #latest = ''
+  #before = ''
 
   constructor(view: StreamView) {
     this.#view = view
@@ -74,6 +79,11 @@ export class EventStream {
     return out + this.#missingUsage()
   }
 
+  /** The engine said that the answer is complete: `[DONE]`, or a reason why it finished. */
+  get complete(): boolean {
+    return this.done || finishReason.test(this.#latest) || finishReason.test(this.#before)
+  }
+
   #keep(rest: string): void {
     if (rest.length > this.#view.maxEventBytes)
       throw new EventTooLarge(`an event of more than ${this.#view.maxEventBytes} bytes`)
@@ -91,6 +101,8 @@ export class EventStream {
       return ''
     }
     this.events += 1
+    this.#before = this.#latest
+    this.#latest = payload
     if (payload.startsWith('{"error"')) {
       this.errorText = payload
       return null

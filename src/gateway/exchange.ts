@@ -4,37 +4,9 @@ import type { Principal } from '../access/permissions.ts'
 import type { Route } from '../deployments/routes.ts'
 import type { InferenceRoute } from '../engines/contract.ts'
 import type { Fault } from '../kernel/fault.ts'
-import type { FaultCode } from '../kernel/fault-table.ts'
 import type { Rostered } from '../kernel/roster.ts'
+import type { Opened } from '../usage/journal/journal.ts'
 import type { Ask } from './parse.ts'
-import type { Usage } from './usage.ts'
-
-/** What is known of a request when it is over; the ledger's view, whatever was on the wire. */
-export interface SettledRequest {
-  /** Ours, unique. */
-  requestId: string
-  /** The client's own X-Request-Id when it sent a usable one. */
-  clientRequestId: string | null
-  /** null when the request ended before it was known. */
-  deploymentId: string | null
-  orgId: string | null
-  keyId: string | null
-  replicaId: string | null
-  route: InferenceRoute
-  /** As the client wrote it. */
-  model: string | null
-  stream: boolean
-  /** 200, 499 client left, 500 engine failed (also after a 200 was on the wire), 503 nothing could serve, 504, 4xx. */
-  status: number
-  code: FaultCode | null
-  /** null when no engine was asked or it did not answer. */
-  usage: Usage | null
-  /** Milliseconds. `queue`: held for a replica; `ttft`: arrival to first content, null when there was none. */
-  timings: { auth: number; queue: number; ttft: number | null; total: number }
-  bytes: { in: number; out: number }
-  /** Arrival, ms since epoch. */
-  receivedAt: number
-}
 
 export interface Meant {
   route: InferenceRoute
@@ -71,6 +43,9 @@ export class Exchange implements Rostered {
   interrupted: ((why: ClientGone | Fault) => void) | null = null
   /** The event stream to the client has begun (200 is on the wire). */
   streaming = false
+  /** It stands in the journal as begun, or is served without that. */
+  begun = false
+  opened: Opened | null = null
   settled = false
 
   /** When its client hears again that it waits, monotonic ms; null = it has not been held. */

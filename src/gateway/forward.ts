@@ -2,9 +2,10 @@
  * Stages 5 to 8 of a request that may be answered: wait until a replica is ready, send it there, and if that replica
  * cannot be reached or goes before it began to answer, send it elsewhere. Ends in a settled answer or a Fault.
  */
-import type { Route } from '../deployments/routes.ts'
+import type { Route, RouteReplica } from '../deployments/routes.ts'
+import type { EngineType } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
-import type { EngineDialect } from './admit.ts'
+import { admit, type EngineDialect } from './admit.ts'
 import { beginStream } from './answer.ts'
 import { attempt } from './attempt.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
@@ -13,6 +14,7 @@ import type { Ask } from './parse.ts'
 import { outlook, pick } from './pick.ts'
 import type { Link } from './replicas.ts'
 import { Sending } from './sending.ts'
+import { begin } from './settle.ts'
 import { upstreamBody } from './upstream-body.ts'
 
 /**
@@ -23,6 +25,13 @@ const resendsMaximum = 2
 
 let turn = 0
 
+/** What an engine is told, which depends on what the chosen replica serves. */
+interface Told {
+  name: string
+  engine: EngineType
+  body: Buffer
+}
+
 export async function forward(
   parts: InferenceParts,
   exchange: Exchange,
@@ -30,8 +39,10 @@ export async function forward(
   deployment: Route,
   engine: EngineDialect,
 ): Promise<void> {
-  const body = upstreamBody(ask, deployment.servedName, engine.usage)
   const { deploymentId } = deployment
+  const { meant } = exchange
+  const { fields } = ask
+  let told: Told | null = null
   let tried: Set<string> | null = null
   let resends = 0
   let needsSince = parts.clock.monotonicMs()
@@ -44,8 +55,14 @@ export async function forward(
     const { link, route } = taken
     exchange.replicaId = link.id
     try {
+      if (!isFor(told, route)) {
+        // Since it arrived the deployment may have rolled to another engine, which has fields of its own to refuse.
+        const { usage } = route.engine === deployment.engine ? engine : admit(parts.engines, route, meant.route, fields)
+        told = { name: route.servedName, engine: route.engine, body: upstreamBody(ask, route.servedName, usage) }
+      }
+      begin(exchange, parts)
       const sending = new Sending(parts, exchange, ask, route)
-      const again = sending.conclude(await attempt(parts, exchange, link, body, ask.stream ? sending : null))
+      const again = sending.conclude(await attempt(parts, exchange, link, told.body, ask.stream ? sending : null))
       if (again === null) {
         parts.replicas.answered(link)
         return
@@ -60,6 +77,10 @@ export async function forward(
     if (exchange.gone) throw new ClientGone()
     tried = (tried ?? new Set()).add(link.id)
   }
+}
+
+function isFor(told: Told | null, { servedName, engine }: Route): told is Told {
+  return told !== null && told.name === servedName && told.engine === engine
 }
 
 /**
@@ -80,7 +101,13 @@ function takeReplica(
   const choices = route!.replicas
   // Those that were tried and answer their probe again come last.
   const replica = pick(choices, replicas.stateOf, tried, turn) ?? pick(choices, replicas.stateOf, null, turn)
-  return { route: route!, link: replicas.enter(route!, replica!) }
+  return { route: as(route!, replica!), link: replicas.enter(route!, replica!) }
+}
+
+/** The route as it is for this replica: while a deployment rolls, one of another revision may serve something else. */
+function as(route: Route, { servedName, engine }: RouteReplica): Route {
+  if (servedName === undefined && engine === undefined) return route
+  return { ...route, servedName: servedName ?? route.servedName, engine: engine ?? route.engine }
 }
 
 async function hold(parts: InferenceParts, exchange: Exchange, route: Route, needsSince: number): Promise<void> {

@@ -256,6 +256,31 @@ test('full, and then gone: those that wait go elsewhere', async () => {
   assert.equal((await first).status, 200)
 })
 
+test('while it rolls to another model each replica is told the name that it serves', async () => {
+  const [old, fresh] = [await engine(), await engine()]
+  const b = await bench([], {}, 'waking' as never)
+  const waiting = b.chat({})
+  await held(b, 1)
+  const replicas = [replicaOf(old.port, { servedName: 'served-1' })]
+  b.routes.apply([routeOf({ servedName: 'served-2', replicas })])
+  const answer = (await (await waiting).json()) as { model: string }
+  assert.equal(old.asked[0]!.body.model, 'served-1')
+  assert.equal(answer.model, 'mine')
+  b.routes.apply([routeOf({ servedName: 'served-2', replicas: [replicaOf(fresh.port)] })])
+  await (await b.chat({ stream: true })).text()
+  assert.equal(fresh.asked[0]!.body.model, 'served-2')
+})
+
+test('held while it rolls to an engine that is not here: refused, as one that comes then', async () => {
+  const up = await engine()
+  const b = await bench([], {}, 'waking' as never)
+  const waiting = b.chat({})
+  await held(b, 1)
+  b.routes.apply([routeOf({ engine: 'vllm', replicas: [replicaOf(up.port)] })])
+  assert.equal(await codeOf(await waiting), 'engine_unsupported')
+  assert.deepEqual([up.asked.length, b.gateway.inFlight()], [0, {}])
+})
+
 test('a draining replica gets nothing new and finishes what it has', async () => {
   const old = await engine()
   const fresh = await engine()

@@ -5,6 +5,7 @@ import {
   answerWell,
   type Bench,
   chunkEvent,
+  lastEvents,
   MockEngine,
   plainAnswer,
   replicaOf,
@@ -179,12 +180,27 @@ test('an emulated deployment says so in every answer, and what really answered',
 test('an engine that forgets [DONE]', async () => {
   engine.behave = (asked, response) => {
     response.writeHead(200, streamHead)
-    response.end(chunkEvent(asked, 'x', 1).trimEnd())
+    response.end((chunkEvent(asked, 'x', 1) + lastEvents(asked, 1)).trimEnd())
   }
   const text = await (await bench.chat({ messages, stream: true })).text()
   assert.match(text, /"content":"x"/)
   assert.ok(text.endsWith('\n\ndata: [DONE]\n\n'))
   assert.equal(bench.settled[0]!.status, 200)
+})
+
+test('an engine that ends its stream in good order in the middle of the answer: an error event, never silence', async () => {
+  engine.behave = (asked, response) => {
+    response.writeHead(200, streamHead)
+    response.end(chunkEvent(asked, 'x', 1).trimEnd())
+  }
+  const events = (await (await bench.chat({ messages, stream: true })).text()).trim().split('\n\n')
+  assert.match(events.at(-3)!, /"content":"x"/)
+  assert.match(events.at(-2)!, /"code":"engine_failed"/)
+  assert.equal(events.at(-1), 'data: [DONE]')
+  assert.deepEqual(
+    bench.settled.map((one) => [one.status, one.code, one.usage?.completionTokens]),
+    [[500, 'engine_failed', 1]],
+  )
 })
 
 test('an engine that dies in mid-stream: an error event, then [DONE]; 500 in the ledger', async () => {

@@ -6,9 +6,7 @@ import type { Keyring } from '../access/keyring.ts'
 import type { RouteTable } from '../deployments/routes.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
 import type { Roster } from '../kernel/roster.ts'
-import type { Clock } from '../runtime/clock.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
-import type { Log } from '../runtime/log.ts'
 import { admit, type Engines } from './admit.ts'
 import { refuse } from './answer.ts'
 import type { AttemptLimits } from './attempt.ts'
@@ -19,9 +17,9 @@ import type { Holding } from './hold.ts'
 import { parseAsk } from './parse.ts'
 import type { Replicas } from './replicas.ts'
 import { authenticate, resolve } from './resolve.ts'
-import { type OnSettle, settle } from './settle.ts'
+import { type SettleParts, settle } from './settle.ts'
 
-export interface InferenceParts {
+export interface InferenceParts extends SettleParts {
   keyring: Keyring
   routes: RouteTable
   engines: Engines
@@ -30,10 +28,7 @@ export interface InferenceParts {
   active: Roster<Exchange>
   holding: Holding
   limits: BodyLimits & AttemptLimits
-  clock: Clock
   deadlines: Deadlines
-  log: Log
-  onSettle: OnSettle
   trust: TablesTrust
 }
 
@@ -55,6 +50,7 @@ export function serveInference(parts: InferenceParts, exchange: Exchange, expect
     requireTables(parts.trust)
     exchange.principal = authenticate(keyring, request, exchange.receivedAt)
     exchange.authMs = clock.monotonicMs() - exchange.startedAt
+    parts.metering?.requireRoom()
     checkBodyHeaders(request, limits.maxBytes)
     if (expectsContinue) exchange.response.writeContinue()
     readBody(exchange, limits, deadlines, (read) => void answer(parts, exchange, read))
@@ -84,10 +80,9 @@ async function answer(parts: InferenceParts, exchange: Exchange, read: Buffer | 
 }
 
 function giveUp(parts: InferenceParts, exchange: Exchange, thrown: unknown): void {
-  const { clock, onSettle, log, deadlines } = parts
-  const now = clock.monotonicMs()
+  const { log, deadlines } = parts
   if (thrown instanceof ClientGone) {
-    settle(exchange, { status: 499, code: 'client_closed', usage: null }, now, onSettle, log)
+    settle(exchange, { status: 499, code: 'client_closed', usage: null }, parts)
     return
   }
   const fault = toFault(thrown)
@@ -103,6 +98,6 @@ function giveUp(parts: InferenceParts, exchange: Exchange, thrown: unknown): voi
     if (fault.code === 'internal') log.error({ ...words, stack: (fault.cause as Error)?.stack }, 'a request failed')
     else log.info(words, 'a request was not answered')
   }
-  if (!exchange.settled) settle(exchange, { status: fault.status, code: fault.code, usage: null }, now, onSettle, log)
+  if (!exchange.settled) settle(exchange, { status: fault.status, code: fault.code, usage: null }, parts)
   refuse(exchange, fault, deadlines)
 }

@@ -1,6 +1,6 @@
 /** GET /v1/models: what the key can call, in OpenAI's shape with our own fields beside it. */
 import { can, type Principal } from '../access/permissions.ts'
-import type { Route, RouteTable } from '../deployments/routes.ts'
+import { isSimulated, type Route, type RouteTable } from '../deployments/routes.ts'
 import { Fault } from '../kernel/fault.ts'
 
 /** One model, or all of the key's org by name. Throws Fault `model_not_found`. */
@@ -36,6 +36,7 @@ function shown(route: Route): object {
     phase: route.phase,
     ...(route.contextTokens > 0 ? { max_model_len: route.contextTokens } : {}),
     ...(route.emulated ? { emulated: true } : {}),
+    ...(isSimulated(route) ? { simulated: true } : {}),
     ...(route.servedBy ? { served_by: route.servedBy } : {}),
   }
 }

@@ -5,13 +5,12 @@
  * it is back, or has room.
  */
 import type { Route, RouteReplica, RouteTable } from '../deployments/routes.ts'
-import type { EngineType } from '../engines/contract.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
 import type { Log } from '../runtime/log.ts'
 import type { EngineDialect, Engines } from './admit.ts'
 import type { ReplicaState } from './pick.ts'
-import { type ConnectionLimits, Connections } from './upstream/connections.ts'
+import { type Address, type ConnectionLimits, Connections } from './upstream/connections.ts'
 import { fetchSmall } from './upstream/small.ts'
 
 /** The first probe comes at once; then the pause doubles. */
@@ -20,11 +19,15 @@ const longestProbePauseMs = 1_000
 const probeTimeoutMs = 2_000
 const probeBodyMaximumBytes = 64 * 1024
 
+/** The way to one replica. */
+export type Way = Pick<Connections, 'send' | 'destroy'>
+export type Connect = (address: Address) => Way
+
 /** One replica. `stop` ends its probes. */
 export class Link implements ReplicaState {
   readonly id: string
   readonly deploymentId: string
-  readonly connections: Connections
+  readonly connections: Way
   readonly stop = new AbortController()
   inFlight = 0
   ejected = false
@@ -40,11 +43,11 @@ export class Link implements ReplicaState {
   /** Path → the beginning of the heads of its requests, the same for all of them. */
   readonly #heads = new Map<string, string>()
 
-  constructor(deploymentId: string, replica: RouteReplica, limits: ConnectionLimits, deadlines: Deadlines) {
+  constructor(deploymentId: string, replica: RouteReplica, connect: Connect) {
     this.id = replica.id
     this.deploymentId = deploymentId
     this.#replica = replica
-    this.connections = new Connections({ host: replica.address, port: replica.port }, limits, deadlines)
+    this.connections = connect({ host: replica.address, port: replica.port })
   }
 
   /** False once the replica of this id is somewhere else, or has another key. */
@@ -68,7 +71,7 @@ export class Link implements ReplicaState {
 export class Replicas {
   readonly #routes: RouteTable
   readonly #engines: Engines
-  readonly #limits: ConnectionLimits
+  readonly #connect: Connect
   readonly #clock: Clock
   readonly #deadlines: Deadlines
   readonly #log: Log
@@ -86,10 +89,12 @@ export class Replicas {
     clock: Clock
     deadlines: Deadlines
     log: Log
+    /** Default: over the network. */
+    connect?: Connect
   }) {
     this.#routes = parts.routes
     this.#engines = parts.engines
-    this.#limits = parts.limits
+    this.#connect = parts.connect ?? ((address) => new Connections(address, parts.limits, parts.deadlines))
     this.#clock = parts.clock
     this.#deadlines = parts.deadlines
     this.#log = parts.log
@@ -102,7 +107,7 @@ export class Replicas {
   enter(route: Route, replica: RouteReplica): Link {
     let link = this.#links.get(replica.id)
     if (link === undefined) {
-      link = new Link(route.deploymentId, replica, this.#limits, this.#deadlines)
+      link = new Link(route.deploymentId, replica, this.#connect)
       this.#links.set(replica.id, link)
       this.#watch(route.deploymentId)
     }
@@ -214,7 +219,8 @@ export class Replicas {
   }
 
   #engineOf(link: Link): EngineDialect | null {
-    const type: EngineType | undefined = this.#routes.byId(link.deploymentId)?.engine
+    const route = this.#routes.byId(link.deploymentId)
+    const type = route?.replicas.find(({ id }) => id === link.id)?.engine ?? route?.engine
     return (type && this.#engines.get(type)) ?? null
   }
 }

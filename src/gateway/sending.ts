@@ -1,7 +1,9 @@
 /** What one attempt means: an answer for the client and its settlement, a reason to try elsewhere, or a Fault. */
 import type { Route } from '../deployments/routes.ts'
+import type { InferenceRoute } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import { never } from '../kernel/never.ts'
+import type { Usage } from '../usage/request.ts'
 import { beginStream, sendPlain, shownModel, streamEnd } from './answer.ts'
 import { edited, findUsage } from './answer-edit.ts'
 import type { Outcome, StreamBegin } from './attempt.ts'
@@ -11,7 +13,7 @@ import type { Exchange } from './exchange.ts'
 import type { InferenceParts } from './inference.ts'
 import type { Ask } from './parse.ts'
 import { type Ending, settle } from './settle.ts'
-import { estimatedUsage, readUsage, type Usage } from './usage.ts'
+import { estimatedUsage, readUsage, tokensOf } from './usage.ts'
 
 /**
  * `seen`: the engine may have seen the request. `busy`: it said that it takes nothing now. `fault`: what the client is told when nobody else can
@@ -24,6 +26,8 @@ export interface Again {
   fault: Fault
 }
 
+/** Routes whose streams end with a finish reason and `[DONE]`. */
+const saysWhenComplete: ReadonlySet<InferenceRoute> = new Set(['chat/completions', 'completions'])
 /** Largest event of a stream. */
 const eventMaximumBytes = 8 * 1024 * 1024
 const retryAfterSeconds = 2
@@ -79,7 +83,9 @@ export class Sending implements StreamBegin {
     if (exchange.streaming) throw new Fault('engine_failed', 'The engine did not answer with a stream.')
     const text = answer.body.toString('latin1')
     const found = findUsage(text)
-    const usage = found === null ? null : readUsage(text.slice(found.valueStart, found.valueEnd))
+    const told = found === null ? null : readUsage(text.slice(found.valueStart, found.valueEnd))
+    const made = generates(exchange.meant.route) ? tokensOf(text.length) : 0
+    const usage = told ?? estimatedUsage(exchange.bytesIn, made)
     const now = this.#parts.clock.monotonicMs()
     exchange.contentCame(now)
     if (exchange.gone) return this.#settle({ status: 499, code: 'client_closed', usage })
@@ -94,16 +100,23 @@ export class Sending implements StreamBegin {
     const exchange = this.#exchange
     exchange.bytesOut += rest.length + streamEnd.length
     const usage = this.#usageSoFar()
+    if (stream.errorText === null && !stream.complete && saysWhenComplete.has(exchange.meant.route)) {
+      // It closed in good order in the middle of its answer. For the client that is no end.
+      exchange.response.write(rest, 'latin1')
+      const fault = lost('its stream ended without a reason')
+      this.#settle({ status: fault.status, code: fault.code, usage })
+      throw fault
+    }
     // The engine's own error event has passed already.
-    if (stream.errorText === null) this.#settle({ status: 200, code: null, usage })
-    else this.#settle({ status: 500, code: 'engine_failed', usage })
+    if (stream.errorText !== null) this.#settle({ status: 500, code: 'engine_failed', usage })
+    else if (exchange.gone) return this.#settle({ status: 499, code: 'client_closed', usage })
+    else this.#settle({ status: 200, code: null, usage })
     exchange.response.end(rest + streamEnd, 'latin1')
     return null
   }
 
   #settle(ending: Ending): null {
-    const { clock, onSettle, log } = this.#parts
-    settle(this.#exchange, ending, clock.monotonicMs(), onSettle, log)
+    settle(this.#exchange, ending, this.#parts)
     return null
   }
 
@@ -112,6 +125,11 @@ export class Sending implements StreamBegin {
     if (stream === null || stream.events === 0) return null
     return readUsage(stream.usageText) ?? estimatedUsage(this.#exchange.bytesIn, stream.events)
   }
+}
+
+/** Vectors and ranks are no tokens. */
+function generates(route: InferenceRoute): boolean {
+  return route !== 'embeddings' && route !== 'rerank'
 }
 
 function unavailable(): Fault {

@@ -25,7 +25,7 @@ import { type InferenceParts, requireTables, serveInference, type TablesTrust } 
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
-import type { OnSettle } from './settle.ts'
+import type { Metering, OnSettle } from './settle.ts'
 import { matchTarget, type Target } from './targets.ts'
 
 export interface GatewayOptions {
@@ -40,6 +40,8 @@ export interface GatewayOptions {
   clock: Clock
   log: Log
   onSettle: OnSettle
+  /** Default: nothing is written down. */
+  metering?: Metering
   /** Asked for every request; default: the tables can be relied on. */
   trust?: TablesTrust
   /** Lets several gateways of one user listen on the same port. */
@@ -122,6 +124,7 @@ class FrontDoor implements Gateway {
       deadlines,
       log,
       onSettle: options.onSettle,
+      metering: options.metering ?? null,
       trust: options.trust ?? (() => null),
     }
     const firstByteMs = settings['gateway.first_byte_timeout_seconds'] * 1000
@@ -274,14 +277,17 @@ class FrontDoor implements Gateway {
     }
   }
 
-  async #ready(): Promise<{ ok: boolean; problems: string[] }> {
+  async #ready(): Promise<Readiness> {
     const problems = this.#options.tables.keyring.version > 0 ? [] : ['The gateway has no keys yet.']
     const distrust = this.#inference.trust()
     if (distrust !== null) problems.push(`The gateway cannot serve: ${distrust}.`)
     const control = await this.#control?.ready()
     if (control && !control.ok) problems.push(...control.problems)
     if (this.#closing) problems.push('The server is stopping.')
-    return { ok: problems.length === 0, problems }
+    const metering = this.#options.metering?.state()
+    if (!metering || metering.problem === null) return { ok: problems.length === 0, problems }
+    if (metering.refuses) return { ok: false, problems: [...problems, metering.problem] }
+    return { ok: problems.length === 0, problems, warnings: [`${metering.problem} Requests are served uncounted.`] }
   }
 
   #passOn(request: IncomingMessage, response: ServerResponse): void {
@@ -292,6 +298,13 @@ class FrontDoor implements Gateway {
     }
     sendFault(response, 'native', new Fault('route_not_found', 'This server answers inference only.'), requestId)
   }
+}
+
+interface Readiness {
+  ok: boolean
+  problems: string[]
+  /** It serves all the same. */
+  warnings?: string[]
 }
 
 /** What is no HTTP as we accept it (both lengths at once, heads too large, …) gets a sentence and is cut off. */
@@ -334,6 +347,7 @@ function requestLimits(settings: Config) {
     answerMs: settings['gateway.answer_timeout_seconds'] * 1000,
     chunkMs: settings['gateway.chunk_timeout_seconds'] * 1000,
     maxAnswerBytes: settings['gateway.max_answer_bytes'],
+    drainStreams: settings['gateway.on_disconnect'] === 'drain',
   }
 }
 

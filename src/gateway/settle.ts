@@ -1,43 +1,78 @@
-/** Stage 8: the one way out. Every request ends here, once, before its last byte leaves. */
+/**
+ * Stage 8: the one way out. Every request ends here, once, before its last byte leaves; and what is about to be sent to
+ * an engine is written down here first, as what it ends as when this process dies.
+ */
+import type { LedgerStatus } from '../kernel/charge.ts'
 import type { FaultCode } from '../kernel/fault-table.ts'
+import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
-import type { Exchange, SettledRequest } from './exchange.ts'
-import type { Usage } from './usage.ts'
+import type { Journal } from '../usage/journal/journal.ts'
+import type { SettledRequest, Usage } from '../usage/request.ts'
+import type { Exchange } from './exchange.ts'
+import { estimatedUsage } from './usage.ts'
 
 export interface Ending {
   /** The ledger's status. */
-  status: number
+  status: LedgerStatus
   code: FaultCode | null
   usage: Usage | null
 }
 
-export type OnSettle = (record: SettledRequest) => void
+export type OnSettle = (settled: SettledRequest) => void
+
+/** Where requests are written down. */
+export type Metering = Pick<Journal, 'open' | 'settle' | 'requireRoom' | 'state'>
+
+export interface SettleParts {
+  /** null: nothing is written down. */
+  metering: Metering | null
+  onSettle: OnSettle
+  clock: Clock
+  log: Log
+}
+
+/** Before the first engine is asked. Throws Fault `journal_full`. */
+export function begin(exchange: Exchange, { metering, clock }: SettleParts): void {
+  if (exchange.begun) return
+  exchange.begun = true
+  if (metering === null) return
+  const lost: Ending = { status: 500, code: 'gateway_lost', usage: estimatedUsage(exchange.bytesIn, 0) }
+  exchange.opened = metering.open(record(exchange, lost, clock.monotonicMs()))
+}
 
 /** A second call is a bug of ours: it is reported and changes nothing. */
-export function settle(exchange: Exchange, ending: Ending, now: number, onSettle: OnSettle, log: Log): void {
+export function settle(exchange: Exchange, ending: Ending, { metering, onSettle, clock, log }: SettleParts): void {
+  const { requestId, principal, opened } = exchange
   if (exchange.settled) {
-    log.error({ requestId: exchange.requestId, status: ending.status }, 'request settled twice')
+    log.error({ requestId, status: ending.status }, 'request settled twice')
     return
   }
   exchange.settled = true
+  exchange.opened = null
+  const settled = record(exchange, ending, clock.monotonicMs())
   try {
-    onSettle(record(exchange, ending, now))
+    // Whose key is unknown is in nobody's ledger: anybody could fill it.
+    if (principal !== null) metering?.settle(opened, settled)
+    onSettle(settled)
   } catch (error) {
-    log.error({ requestId: exchange.requestId, error: String(error) }, 'settlement was not taken')
+    log.error({ requestId, error: String(error) }, 'settlement was not taken')
   }
 }
 
 function record(exchange: Exchange, ending: Ending, now: number): SettledRequest {
+  const { deployment, principal, ask } = exchange
   return {
     requestId: exchange.requestId,
     clientRequestId: exchange.clientRequestId,
-    deploymentId: exchange.deployment?.deploymentId ?? null,
-    orgId: exchange.principal?.orgId ?? null,
-    keyId: exchange.principal?.keyId ?? null,
+    deploymentId: deployment?.deploymentId ?? null,
+    orgId: deployment?.orgId ?? principal?.orgId ?? null,
+    keyId: principal?.keyId ?? null,
     replicaId: exchange.replicaId,
     route: exchange.meant.route,
-    model: exchange.ask?.model ?? null,
-    stream: exchange.ask?.stream ?? false,
+    model: ask?.model ?? null,
+    modelId: deployment?.modelId ?? null,
+    adapter: null,
+    stream: ask?.stream ?? false,
     status: ending.status,
     code: ending.code,
     usage: ending.usage,

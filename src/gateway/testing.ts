@@ -7,10 +7,11 @@ import type { EngineType } from '../engines/contract.ts'
 import { systemClock, until } from '../runtime/clock.ts'
 import { silentLog } from '../runtime/log.ts'
 import { type Config, settings } from '../runtime/settings.ts'
+import type { SettledRequest } from '../usage/request.ts'
 import type { EngineDialect } from './admit.ts'
-import type { SettledRequest } from './exchange.ts'
 import type { TablesTrust } from './inference.ts'
 import { type Gateway, startGateway } from './server.ts'
+import type { Metering } from './settle.ts'
 
 export interface Asked {
   path: string
@@ -197,6 +198,7 @@ export async function startBench(options: {
   over?: Partial<Config>
   control?: string
   trust?: TablesTrust
+  metering?: Metering
 }): Promise<Bench> {
   const keyring = new Keyring()
   keyring.apply([
@@ -220,6 +222,7 @@ export async function startBench(options: {
     log: silentLog,
     onSettle: (record) => settled.push(record),
     trust: options.trust,
+    metering: options.metering,
   })
   const url = `http://127.0.0.1:${gateway.port}`
   const send: Bench['send'] = (path, init = {}) => {

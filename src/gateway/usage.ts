@@ -1,18 +1,9 @@
-/** Tokens of one request, in our words, out of the engines' `usage` objects. */
-export interface Usage {
-  promptTokens: number
-  completionTokens: number
-  /** Part of the prompt that came from the engine's cache. */
-  cachedTokens?: number
-  /** Part of the completion that was reasoning. */
-  reasoningTokens?: number
-  /** True when the engine did not say and we counted events and bytes instead. */
-  estimated?: true
-}
+/** Reads what engines say of tokens; guesses where they say nothing. */
+import { tokensMaximum, type Usage } from '../usage/request.ts'
 
 /** What most engines write: three counts and nothing else. Read without building objects, as it comes with every answer. */
 const plainUsage =
-  /^{\s*"prompt_tokens":\s*(\d{1,15}),\s*"completion_tokens":\s*(\d{1,15}),\s*"total_tokens":\s*\d{1,15}\s*}$/
+  /^{\s*"prompt_tokens":\s*(\d{1,9}),\s*"completion_tokens":\s*(\d{1,9}),\s*"total_tokens":\s*\d{1,15}\s*}$/
 
 /** Reads the text of a `usage` object, OpenAI's names or the Responses API's. null when it is not one. */
 export function readUsage(text: string | null): Usage | null {
@@ -27,8 +18,10 @@ export function readUsage(text: string | null): Usage | null {
   }
   if (raw === null || typeof raw !== 'object') return null
   const fields = raw as Record<string, unknown>
-  const prompt = count(fields.prompt_tokens) ?? count(fields.input_tokens)
   const completion = count(fields.completion_tokens) ?? count(fields.output_tokens)
+  // Routes that generate nothing say the total alone.
+  const total = completion === undefined ? count(fields.total_tokens) : undefined
+  const prompt = count(fields.prompt_tokens) ?? count(fields.input_tokens) ?? total
   if (prompt === undefined && completion === undefined) return null
   const usage: Usage = { promptTokens: prompt ?? 0, completionTokens: completion ?? 0 }
   const cached = detail(fields, ['prompt_tokens_details', 'input_tokens_details'], 'cached_tokens')
@@ -40,9 +33,15 @@ export function readUsage(text: string | null): Usage | null {
   return usage
 }
 
-/** For engines that did not say: one token per event, four bytes of request per prompt token. */
-export function estimatedUsage(requestBytes: number, contentEvents: number): Usage {
-  return { promptTokens: Math.ceil(requestBytes / 4), completionTokens: contentEvents, estimated: true }
+const bytesPerToken = 4
+
+/** For engines that did not say: four bytes of request per prompt token, and what was counted of the answer. */
+export function estimatedUsage(requestBytes: number, completionTokens: number): Usage {
+  return { promptTokens: tokensOf(requestBytes), completionTokens, estimated: true }
+}
+
+export function tokensOf(bytes: number): number {
+  return Math.ceil(bytes / bytesPerToken)
 }
 
 function detail(fields: Record<string, unknown>, groups: string[], name: string): number | undefined {
@@ -57,5 +56,7 @@ function detail(fields: Record<string, unknown>, groups: string[], name: string)
 }
 
 function count(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= tokensMaximum
+    ? value
+    : undefined
 }

@@ -1,23 +1,19 @@
 /**
- * The one table of everything that can go wrong towards a caller: HTTP status, whether a request that ends so is
- * charged per token (seed B), and what caller and operator should do. `docs/errors.md` is compared with it by a test.
- * Messages are written where the fault is raised; `action` here is the default sentence.
+ * The one table of everything that can go wrong towards a caller: HTTP status, and what caller and operator should do.
+ * Whether a request that ends so is charged follows from its status (charge.ts). `docs/errors.md` is compared with it by
+ * a test. Messages are written where the fault is raised; `action` here is the default sentence.
  */
+import type { LedgerStatus } from './charge.ts'
+
 export interface FaultMeaning {
-  status: number
-  charged: boolean
+  status: LedgerStatus
   /** What the caller should do. */
   action: string
   /** What the operator should look at; '' when nothing. */
   operator: string
 }
 
-const meaning = (status: number, action: string, operator = '', charged = false): FaultMeaning => ({
-  status,
-  charged,
-  action,
-  operator,
-})
+const meaning = (status: LedgerStatus, action: string, operator = ''): FaultMeaning => ({ status, action, operator })
 
 export const faultTable = {
   // 400: the request is wrong
@@ -45,8 +41,18 @@ export const faultTable = {
   // 409: conflict with what is
   name_taken: meaning(409, 'Choose another name, or delete the deployment that holds it.'),
   conflict: meaning(409, 'Look at the current state and try again.'),
+  downtime_not_allowed: meaning(
+    409,
+    'Free a place for one more replica, or send allow_downtime: true.',
+    'Add hardware: a roll needs one spare place.',
+  ),
   idempotency_conflict: meaning(409, 'Use a new Idempotency-Key for a different request.'),
   quota_exceeded: meaning(409, 'Use fewer GPUs, stop another deployment, or ask the operator to raise the quota.'),
+  hardware_absent: meaning(
+    409,
+    'Send keep_hardware: true to keep the hardware as it is, or choose another preset or hardware.',
+    'Presets name h100 and mi300x; offer them, or let people keep their hardware.',
+  ),
   body_too_large: meaning(413, 'Send a smaller body.', 'gateway.max_body_bytes sets the limit.'),
   unsupported_media_type: meaning(415, 'Send Content-Type: application/json.'),
   // 422: valid, but impossible here
@@ -67,13 +73,18 @@ export const faultTable = {
   concurrency_limited: meaning(429, 'Send fewer requests at once.'),
   hold_full: meaning(503, 'Try again in a moment.', 'hold.max_requests and hold.max_bytes bound what is held.'),
   // 499, 5xx
-  client_closed: meaning(499, '', '', true),
+  client_closed: meaning(499, ''),
   internal: meaning(
     500,
     'Try again; if it stays, give the request id to the operator.',
     'Look for the request id in the log.',
   ),
   engine_failed: meaning(500, 'Try again; the replica that failed is replaced.', 'Look at the engine’s last lines.'),
+  gateway_lost: meaning(
+    500,
+    'Send the request again.',
+    'The gateway that had the request was killed; the ledger learned it from its journal.',
+  ),
   starting: meaning(503, 'Try again after Retry-After seconds; the deployment is starting.'),
   capacity_short: meaning(
     503,
@@ -84,6 +95,11 @@ export const faultTable = {
   stopped: meaning(503, 'Start the deployment.'),
   failed: meaning(503, 'Read the reason, correct the deployment, and start it again.'),
   unavailable: meaning(503, 'Try again after Retry-After seconds.', 'A part of the server is down; see /readyz.'),
+  journal_full: meaning(
+    503,
+    'Try again after Retry-After seconds.',
+    'The journal of requests cannot be written, see /readyz; journal.when_full says what happens then.',
+  ),
   shutting_down: meaning(503, 'Try again in a moment.'),
   upstream_timeout: meaning(504, 'Try again, or ask for a shorter answer.'),
 } satisfies Record<string, FaultMeaning>

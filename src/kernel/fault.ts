@@ -1,3 +1,4 @@
+import type { LedgerStatus } from './charge.ts'
 import { type FaultCode, faultTable } from './fault-table.ts'
 
 export interface FaultOptions {
@@ -31,7 +32,7 @@ export class Fault extends Error {
     this.retryAfterSeconds = options.retryAfterSeconds
   }
 
-  get status(): number {
+  get status(): LedgerStatus {
     return faultTable[this.code].status
   }
 }

@@ -63,6 +63,12 @@ export const reasonTable = {
     'Read why with explain and logs; correct it if it stays.',
     5,
   ),
+  unresponsive: because(
+    ['degraded'],
+    'A replica does not answer.',
+    'Wait: others answer or requests are held, and it is replaced if it stays so.',
+    5,
+  ),
   capacity_short: because(
     ['queued', 'serving'],
     'There is no free hardware.',
@@ -80,6 +86,21 @@ export const reasonTable = {
   waking: because(['waking'], 'It wakes up: a replica is starting.', 'Wait; requests are held meanwhile.', 5),
   stopping: because(['stopping'], 'It is being stopped.', 'Wait until it is stopped, then start it again.', 10),
   stopped: because(['stopped'], 'It was stopped; start it to use it again.', 'Start it.'),
+  stopped_inactive: because(
+    ['stopped'],
+    'Nobody asked for its inactive timeout, so it was stopped; start it to use it again.',
+    'Start it; inactive_timeout_minutes says how long it waits.',
+  ),
+  stopped_by_schedule: because(
+    ['stopped'],
+    'Its schedule stopped it and starts it again.',
+    'Wait, or start it: then it runs until the schedule says something else.',
+  ),
+  expired: because(
+    ['stopped'],
+    'Its lease has ended; give it a later expires_at, or none, and start it.',
+    'Set a later expires_at, or null, then start it.',
+  ),
   crash_loop: because(['failed'], 'Too many starts in a row failed.', 'Read its last lines, correct it, start it.'),
   deleted: because(['deleted'], 'It was deleted.', 'Create another one; its name is free.'),
 } satisfies Record<string, ReasonMeaning>

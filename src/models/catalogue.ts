@@ -22,18 +22,22 @@ export interface CatalogueModel {
   gated: boolean
 }
 
-/** Weights ready to launch. `emulated`: served by the starter in place of weights that cannot be had here. */
+/** Weights ready to launch. `emulated`: something else answers in their place, see `standIn`. */
 export interface ResolvedModel {
   files: ModelFiles
   emulated: boolean
 }
 
 export const starterModelId = 'paddock/starter'
+/** Named as what answers where nothing is loaded at all. */
+export const simulatedModelId = 'paddock/simulated'
 
 export interface ModelPolicy {
   allowPaths: readonly string[]
   /** On the emulated fleet the starter stands in for catalogue models whose weights cannot be had. */
   starterStandsIn: boolean
+  /** On the simulated fleet no weights are needed, and none are loaded. */
+  simulated?: boolean
 }
 
 export class ModelCatalogue {
@@ -50,12 +54,14 @@ export class ModelCatalogue {
 
   /** Why this model cannot be deployed here; null = it can. */
   obstacle(model: CatalogueModel): string | null {
-    if (model.source.kind === 'shipped' || this.#policy.starterStandsIn) return null
+    const { starterStandsIn, simulated } = this.#policy
+    if (model.source.kind === 'shipped' || starterStandsIn || simulated) return null
     return `The weights of ${model.sourceRepo} are not on this server.`
   }
 
   /** Id of the model that answers in the place of this one here; null = it answers itself. */
   standIn(modelId: string): string | null {
+    if (this.#policy.simulated) return simulatedModelId
     const model = this.#models.get(modelId)
     return model && model.source.kind !== 'shipped' && this.#policy.starterStandsIn ? starterModelId : null
   }
@@ -68,13 +74,14 @@ export class ModelCatalogue {
     const model = this.#models.get(modelId)
     if (model) return this.#fromCatalogue(model)
     if (isAbsolute(modelId) || modelId.startsWith('file:') || modelId.endsWith('.gguf'))
-      return { files: localModel(modelId, this.#policy.allowPaths), emulated: false }
+      return { files: localModel(modelId, this.#policy.allowPaths), emulated: this.#policy.simulated === true }
     throw this.#unsupported(modelId, `"${modelId}" is not a model that this server can deploy.`)
   }
 
   #fromCatalogue(model: CatalogueModel): ResolvedModel {
     const obstacle = this.obstacle(model)
     if (obstacle !== null) throw this.#unsupported(model.id, obstacle)
+    if (this.#policy.simulated) return simulatedWeights(model)
     const shipped = model.source.kind === 'shipped' ? model : this.#models.get(starterModelId)!
     if (shipped.source.kind !== 'shipped') throw new Error(`${starterModelId} must ship with the package`)
     const path = join(packageRoot, shipped.source.path)
@@ -88,6 +95,11 @@ export class ModelCatalogue {
       .map((model) => model.id)
     return new Fault('model_not_supported', message, { detail: { model_id: modelId, supported } })
   }
+}
+
+/** Whatever the format is, nobody reads it. */
+function simulatedWeights({ id, contextSize }: CatalogueModel): ResolvedModel {
+  return { files: { modelId: id, format: 'gguf', path: '', sizeBytes: 0, contextSize }, emulated: true }
 }
 
 interface Row {

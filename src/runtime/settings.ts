@@ -33,9 +33,9 @@ export const settings = {
   host: setting(text, '127.0.0.1', 'Address to listen on.'),
   data: setting(text, join(homeFolder(), '.paddock'), 'Data folder; only its owner can enter it.'),
   fleet: setting(
-    z.enum(['local', 'emulated']),
+    z.enum(['local', 'emulated', 'simulated']),
     'local',
-    'Hardware: what this machine has, or every GPU type as slots on it.',
+    'Hardware: what this machine has, every GPU type as slots on it, or every type made up, without any engine.',
   ),
   keep_engines: setting(flag, false, 'Leave engines running at shutdown, for the next start to adopt.'),
   public_url: setting(z.string(), '', 'Address under which clients reach this server; default: http://host:port.'),
@@ -56,9 +56,46 @@ export const settings = {
     'Engines end by themselves when nobody renewed them this long.',
   ),
   'compute.local.stop_grace_seconds': setting(count(0, 600), 10, 'Seconds between SIGTERM and SIGKILL for an engine.'),
+  'compute.simulated.script': setting(
+    z.string(),
+    '',
+    'Simulated fleet: JSON file that says what hardware there is and what goes wrong with it.',
+  ),
   'compute.prices': setting(prices, {}, 'USD per unit-hour by GPU type; overrides the catalogue.'),
+  'capacity.reserve_after_minutes': setting(
+    z.coerce.number().min(0).max(525_600),
+    10,
+    'A deployment that waits longer than this for hardware has a place kept free for it.',
+  ),
+  'capacity.refused_seconds': setting(
+    z.coerce.number().min(0).max(86_400),
+    30,
+    'A place whose provider had nothing although it offered is not asked again this long.',
+  ),
   'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
-  'start.deadline_seconds': setting(count(1, 86_400), 600, 'A start that takes longer counts as failed.'),
+  'start.deadline_seconds': setting(
+    count(1, 86_400),
+    600,
+    'A start that takes longer counts as failed. While files are seen to come on, its clock stands still.',
+  ),
+  'start.hardware_deadline_seconds': setting(count(1, 86_400), 300, 'Longest wait for the hardware of a start.'),
+  'start.files_deadline_seconds': setting(
+    count(1, 86_400),
+    300,
+    'Longest time without progress while the files of a start (image, weights) come.',
+  ),
+  'start.load_deadline_seconds': setting(count(1, 86_400), 600, 'Longest time for an engine to load its model.'),
+  'start.warmup_deadline_seconds': setting(count(1, 86_400), 300, 'Longest warm-up of an engine.'),
+  'start.cold_start_target_seconds': setting(
+    z.coerce.number().min(0).max(86_400),
+    300,
+    'A start that takes longer, from the first request or wake on, is told as missed; 0: none is. A deployment may have another.',
+  ),
+  'start.expected_seconds': setting(
+    z.coerce.number().min(0.1).max(86_400),
+    60,
+    'How long a start is expected to take before one was measured.',
+  ),
   'start.brake_after': setting(count(1, 100), 5, 'Failed starts in a row after which a deployment is failed.'),
   'start.rollback_after': setting(
     count(1, 100),
@@ -78,7 +115,7 @@ export const settings = {
   'liveness.unresponsive_seconds': setting(
     count(1, 3600),
     30,
-    'A ready engine that answers no probe this long is replaced.',
+    'A ready engine that answers no probe gets nothing new; after this long another takes its place.',
   ),
   'drain.deadline_seconds': setting(
     count(0, 86_400),
@@ -115,6 +152,12 @@ export const settings = {
     60,
     'Shortest idle timeout of a scaling policy.',
   ),
+  'schedule.windows_maximum': setting(count(1, 1000), 20, 'Most windows of one schedule.'),
+  'lease.warning_seconds': setting(
+    count(0, 2_592_000),
+    3600,
+    'So long before the end of a lease (expires_at) the event deployment.expiring tells of it.',
+  ),
   'quota.gpus': setting(count(0, 100_000), 8, 'GPUs an organisation may hold unless the operator sets another number.'),
   replicas_maximum: setting(count(1, 1000), 10, 'Most replicas of one deployment.'),
   'tables.poll_milliseconds': setting(count(10, 10_000), 250, 'How often a gateway looks for changes.'),
@@ -131,10 +174,41 @@ export const settings = {
   'gateway.chunk_timeout_seconds': setting(count(1, 86_400), 120, 'Longest silence in a running answer.'),
   'gateway.max_answer_bytes': setting(count(1024, 1_073_741_824), 64 * 1024 * 1024, 'Largest plain answer.'),
   'gateway.replica_connections': setting(count(1, 65_535), 1024, 'Most connections to one replica.'),
+  'gateway.on_disconnect': setting(
+    z.enum(['abort', 'drain']),
+    'abort',
+    'What becomes of a stream whose client leaves: it ends at the engine at once, or runs to its end and is charged whole.',
+  ),
   'gateway.trusted_proxies': setting(
     list,
     [] as string[],
     'Addresses or networks (CIDR) whose X-Forwarded-For, -Proto and -Host are believed.',
+  ),
+  'journal.sync_milliseconds': setting(
+    count(1, 1000),
+    50,
+    'How long what the journal was told may stay off the disk: what a power failure may cost.',
+  ),
+  'journal.segment_bytes': setting(count(64 * 1024, 1024 ** 3), 8 * 1024 * 1024, 'Size of a file of the journal.'),
+  'journal.max_bytes': setting(
+    count(1024 ** 2, 1024 ** 4),
+    4 * 1024 ** 3,
+    'Most that the journal keeps while the database takes nothing; more counts as full.',
+  ),
+  'journal.min_free_bytes': setting(
+    count(0, 1024 ** 4),
+    64 * 1024 * 1024,
+    'A disk with less room than this counts as full.',
+  ),
+  'journal.when_full': setting(
+    z.enum(['refuse', 'serve_unmetered']),
+    'refuse',
+    'What a gateway does whose journal cannot be written: refuse inference with 503, or serve without counting.',
+  ),
+  'usage.retention_days': setting(
+    count(2, 3650),
+    90,
+    'How long single requests stay in the ledger; the sums per minute stay for ever.',
   ),
   'hold.max_seconds': setting(count(0, 3600), 300, 'How long a request is held for a replica.'),
   'hold.comment_seconds': setting(

@@ -14,11 +14,13 @@ const unavailable = (message: RegExp) => (error: unknown) => {
   return true
 }
 
-async function untilSleeping(db: Database, count: number): Promise<void> {
+/** `statement`: one that no other test uses, since another's may still be asleep when it is over. */
+async function untilSleeping(db: Database, count: number, statement = 'select pg_sleep%'): Promise<void> {
   await until(systemClock, `${count} sleep`, 5_000, async () => {
     const [row] = await db.query<{ n: number }>(
       `select count(*)::int as n from pg_stat_activity
-       where datname = current_database() and state = 'active' and query like 'select pg_sleep%'`,
+       where datname = current_database() and state = 'active' and query like $1`,
+      [statement],
     )
     return row?.n === count
   })
@@ -174,14 +176,14 @@ describe('a Postgres that dies', () => {
     let heard = 0
     db.listen('marks', () => (heard += 1))
     await until(systemClock, 'listening', 5_000, () => heard === 1)
-    const statement = assert.rejects(db.query('select pg_sleep(60)'), unavailable(/cannot be reached/))
+    const statement = assert.rejects(db.query('select pg_sleep(61)'), unavailable(/cannot be reached/))
     let runs = 0
     const transaction = db.tx(async (tx) => {
       runs += 1
       await tx.run('insert into marks values (1)')
-      if (runs === 1) await tx.query('select pg_sleep(60)')
+      if (runs === 1) await tx.query('select pg_sleep(61)')
     })
-    await untilSleeping(db, 2)
+    await untilSleeping(db, 2, 'select pg_sleep(61)')
     process.kill(postgres.identity.pid, 'SIGKILL')
     await postgres.exited
     postgres = await start()

@@ -49,6 +49,10 @@ async function makeBusy(connection: Connection, row: number): Promise<void> {
   })
 }
 
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+}
+
 const living = (folder: string) => postgresProcesses(folder, 'none').length
 const postmasterOf = (postgres: EmbeddedPostgres) => postgres.identity.pid
 const parentOf = (pid: number) => Number(/^PPid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1])
@@ -120,6 +124,8 @@ describe('killed in mid-query', procOnly, () => {
     child.kill('SIGKILL')
     // The shell leads the group of itself, its watcher and the postmaster; backends have sessions of their own.
     process.kill(-shell, 'SIGKILL')
+    // Its lock on the folder goes with it, not with the signal.
+    await ended(child)
     await until(systemClock, 'the postmaster is gone', 5_000, () =>
       postgresProcesses(postgres.folder, '').every(({ postmaster }) => !postmaster),
     )

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { claim, type Lease, release, renew, wake, withLease } from './leases.ts'
+import { claim, type Lease, release, releaseMany, renew, wake, wakeMany, withLease } from './leases.ts'
 import { type TestDatabase, testDatabase } from './testing.ts'
 
 const start = Date.UTC(2026, 0, 1)
@@ -50,6 +50,27 @@ describe('leases', () => {
       (await claimAt(start + 10)).map(({ id }) => id),
       ['later'],
     )
+  })
+
+  it('ends many claims at once, each with its own time, and none that is not its own', async () => {
+    for (const id of ['a', 'b', 'c', 'd']) await add(id, start)
+    const leases = await claimAt(start)
+    await wake(db, 'deployments', 'b', start + 5)
+    await db.run(`update deployments set lease_token = 'another' where id = 'd'`)
+    const times: Record<string, number | null> = { a: start + 20, b: start + 20, c: null, d: start + 20 }
+    await releaseMany(
+      db,
+      leases.map((lease) => ({ lease, nextAt: times[lease.id]! })),
+    )
+    assert.deepEqual(
+      [await nextAt('a'), await nextAt('b'), await nextAt('c'), await nextAt('d')],
+      [start + 20, start + 5, null, null],
+    )
+    const held = await db.query<{ id: string }>('select id from deployments where lease_token is not null')
+    assert.deepEqual(held, [{ id: 'd' }])
+    await wakeMany(db, 'deployments', ['a', 'c'], start + 10)
+    assert.deepEqual([await nextAt('a'), await nextAt('b'), await nextAt('c')], [start + 10, start + 5, start + 10])
+    await releaseMany(db, [])
   })
 
   it('never loses a wake, whenever it comes', async () => {

@@ -32,22 +32,28 @@ export interface ClaimOptions {
   limit: number
 }
 
-/** Claims due rows: those with a dead holder first, then by due time. Rows that others are claiming are passed over. */
+/** Claims due rows, in this order: those with a dead holder, then by due time, the older row first. Rows that others are claiming are passed over. */
 export async function claim(db: Querier, { table, owner, now, leaseMs, limit }: ClaimOptions): Promise<Lease[]> {
   const token = `${owner}.${randomToken(12)}`
-  const rows = await db.query<{ id: string }>(
+  const rows = await db.query<{ id: string; heldUntil: Date | null; dueAt: Date | null }>(
     `with due as (
-       select id from ${table}
+       select id, lease_until, next_at from ${table}
        where (lease_until is null and next_at <= $1) or lease_until <= $1
-       order by lease_until nulls last, next_at
+       order by lease_until nulls last, next_at, id
        limit $2
        for update skip locked
      )
      update ${table} as claimed
      set lease_token = $3, lease_until = $4, next_at = case when claimed.next_at > $1 then claimed.next_at end
      from due where claimed.id = due.id
-     returning claimed.id`,
+     returning claimed.id, due.lease_until as "heldUntil", due.next_at as "dueAt"`,
     [new Date(now), limit, token, new Date(now + leaseMs)],
+  )
+  const time = (at: Date | null) => at?.getTime() ?? Number.POSITIVE_INFINITY
+  const sooner = (a: number, b: number) => (a === b ? 0 : a - b)
+  rows.sort(
+    (a, b) =>
+      sooner(time(a.heldUntil), time(b.heldUntil)) || sooner(time(a.dueAt), time(b.dueAt)) || (a.id < b.id ? -1 : 1),
   )
   return rows.map(({ id }) => ({ table, id, token }))
 }
@@ -89,6 +95,34 @@ export async function release(db: Querier, lease: Lease, nextAt: number | null):
   return changed === 1
 }
 
+/**
+ * The same for claims of one table, each with its own `nextAt`. Whoever changes many rows locks them by id, and does it
+ * in a transaction (which is repeated): others hold one row and want more.
+ */
+export async function releaseMany(
+  db: Querier,
+  ends: readonly { lease: Lease; nextAt: number | null }[],
+): Promise<void> {
+  const [first] = ends
+  if (first === undefined) return
+  await db.run(
+    `with ended as materialized (
+       select held.id, said.next_at
+       from unnest($1::text[], $2::text[], $3::timestamptz[]) as said (id, token, next_at)
+       join ${first.lease.table} as held on held.id = said.id and held.lease_token = said.token
+       order by held.id for update of held
+     )
+     update ${first.lease.table} as held
+     set lease_token = null, lease_until = null, next_at = least(held.next_at, ended.next_at)
+     from ended where held.id = ended.id`,
+    [
+      ends.map(({ lease }) => lease.id),
+      ends.map(({ lease }) => lease.token),
+      ends.map(({ nextAt }) => (nextAt === null ? null : new Date(nextAt))),
+    ],
+  )
+}
+
 /** Asks for a look at `at` (ms since epoch) or sooner; also while somebody holds the row. */
 export async function wake(db: Querier, table: LeasedTable, id: string, at: number): Promise<void> {
   await db.run(`update ${table} set next_at = least(next_at, $2) where id = $1`, [id, new Date(at)])
@@ -96,5 +130,9 @@ export async function wake(db: Querier, table: LeasedTable, id: string, at: numb
 
 /** The same for many rows. */
 export async function wakeMany(db: Querier, table: LeasedTable, ids: readonly string[], at: number): Promise<void> {
-  await db.run(`update ${table} set next_at = least(next_at, $2) where id = any($1)`, [ids, new Date(at)])
+  await db.run(
+    `with woken as materialized (select id from ${table} where id = any($1) order by id for update)
+     update ${table} as one set next_at = least(next_at, $2) from woken where one.id = woken.id`,
+    [ids, new Date(at)],
+  )
 }

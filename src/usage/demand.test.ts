@@ -8,8 +8,18 @@ test('held, refused and answered requests are all demand', () => {
   counts.ended('dep_b', null, 40, 2_000)
   counts.ended('dep_b', 'hold_full', null, 3_000)
   const demand = counts.read({ dep_a: 3 }, 5_000)
-  assert.deepEqual(demand.dep_a, { held: 3, arrivals: 0, rejected: 0, lastAt: 5_000, ttftMsP90: null })
-  assert.deepEqual(demand.dep_b, { held: 0, arrivals: 2, rejected: 1, lastAt: 3_000, ttftMsP90: 40 })
+  assert.deepEqual(demand.dep_a, {
+    held: 3,
+    arrivals: 0,
+    rejected: 0,
+    lastAt: 5_000,
+    heldSince: 1_000,
+    ttftMsP90: null,
+  })
+  assert.deepEqual(demand.dep_b, { held: 0, arrivals: 2, rejected: 1, lastAt: 3_000, heldSince: null, ttftMsP90: 40 })
+  assert.equal(counts.read({ dep_a: 1 }, 6_000).dep_a!.heldSince, 1_000)
+  assert.equal(counts.read({}, 7_000).dep_a!.heldSince, null)
+  assert.equal(counts.read({ dep_a: 1 }, 8_000).dep_a!.heldSince, 8_000)
 })
 
 test('a minute without first tokens has no latency, not one of zero', () => {

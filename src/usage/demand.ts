@@ -11,6 +11,8 @@ export interface Demand {
   rejected: number
   /** Last sign of a client, ms since epoch. */
   lastAt: number
+  /** Since when requests wait without a break; null = none does. */
+  heldSince: number | null
   /** Of streams that began in the last minute; null = there were none (not 0). */
   ttftMsP90: number | null
 }
@@ -19,6 +21,7 @@ interface Counts {
   arrivals: number
   rejected: number
   lastAt: number
+  heldSince: number | null
   /** [at, ttftMs], oldest first. */
   ttft: [number, number][]
 }
@@ -32,7 +35,9 @@ export class DemandCounts {
 
   /** A request began to wait. */
   touch(deploymentId: string, now: number): void {
-    this.#of(deploymentId).lastAt = now
+    const counts = this.#of(deploymentId)
+    counts.lastAt = now
+    counts.heldSince ??= now
   }
 
   /** A request ended. `ttftMs` without the time it was held; null = there was no first token. */
@@ -50,16 +55,21 @@ export class DemandCounts {
   read(held: Readonly<Record<string, number>>, now: number): Record<string, Demand> {
     for (const [deploymentId, count] of Object.entries(held)) if (count > 0) this.touch(deploymentId, now)
     return Object.fromEntries(
-      [...this.#counts].map(([id, { arrivals, rejected, lastAt, ttft }]) => {
+      [...this.#counts].map(([id, counts]) => {
+        const { arrivals, rejected, lastAt, ttft } = counts
+        const waiting = held[id] ?? 0
+        if (waiting === 0) counts.heldSince = null
         const recent = ttft.filter(([at]) => at > now - ttftWindowMs).map(([, ms]) => ms)
-        return [id, { held: held[id] ?? 0, arrivals, rejected, lastAt, ttftMsP90: p90(recent) }]
+        const { heldSince } = counts
+        return [id, { held: waiting, arrivals, rejected, lastAt, heldSince, ttftMsP90: p90(recent) }]
       }),
     )
   }
 
   #of(deploymentId: string): Counts {
     let counts = this.#counts.get(deploymentId)
-    if (!counts) this.#counts.set(deploymentId, (counts = { arrivals: 0, rejected: 0, lastAt: 0, ttft: [] }))
+    if (!counts)
+      this.#counts.set(deploymentId, (counts = { arrivals: 0, rejected: 0, lastAt: 0, heldSince: null, ttft: [] }))
     return counts
   }
 }

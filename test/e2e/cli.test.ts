@@ -1,7 +1,10 @@
 /** The command line against the real server: every command, for people and for programs, and every exit status. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { systemClock, until } from '../../src/runtime/clock.ts'
 import { modulePath } from '../../src/runtime/self.ts'
 import { Command, type CommandOptions, paddock, type Spoken } from './command.ts'
 import { type Server, startServer } from './harness.ts'
@@ -182,6 +185,48 @@ describe('command line', { concurrency: false }, () => {
     assert.match((await ok(['start', 'starter', '--wait', '--timeout', '90s'])).stdout, /^starter answers after/m)
     for (const verb of ['stop', 'start', 'restart', 'wake', 'sleep', 'rollback', 'scale'])
       assert.equal((await run([verb, 'nobody'])).status, 3, verb)
+  })
+
+  test('by the clock: a schedule stops and starts, a lease ends; nobody asks for either', async () => {
+    const phaseIs = (phase: string) =>
+      until(systemClock, `starter ${phase}`, 60_000, async () => {
+        const seen: { phase: string; reason: { code: string; message: string } | null } = await json(['get', 'starter'])
+        return seen.phase === phase ? seen : null
+      })
+    const office = join(place.root, 'office.json')
+    const windows = [{ from: '00:00', to: '24:00', action: 'stop' }]
+    writeFileSync(office, JSON.stringify({ timezone: 'Europe/Berlin', windows }))
+    const closed = await ok(['scale', 'starter', '--schedule', office])
+    assert.match(closed.stdout, /^Its schedule: stop\.$/m)
+    assert.equal((await phaseIs('stopped')).reason?.code, 'stopped_by_schedule')
+    assert.match((await ok(['get', 'starter'])).stdout, /^schedule +stop$/m)
+    const refused = await run(['chat', 'starter', 'Hello'])
+    assert.match(refused.stderr, /starter is stopped: Its schedule stopped it/)
+    await ok(['scale', 'starter', '--no-schedule', '--expires', '1h'])
+    await phaseIs('serving')
+    assert.match((await ok(['get', 'starter'])).stdout, /^lease +ends in (1h 00m|59m \d\ds), /m)
+
+    await ok(['scale', 'starter', '--expires', '1s'])
+    assert.equal((await phaseIs('stopped')).reason?.code, 'expired')
+    const late = await run(['start', 'starter'])
+    assert.deepEqual([late.status, late.stdout], [1, ''])
+    assert.match(late.stderr, /Its lease ended at .* Give it a later expires_at, or null, then start it\./)
+    await ok(['scale', 'starter', '--expires', 'never'])
+    assert.match((await ok(['start', 'starter', '--wait', '--timeout', '90s'])).stdout, /^starter answers after/m)
+    writeFileSync(office, JSON.stringify({ windows: [{ from: '8:00', to: '9', action: 'nap' }] }))
+    const wrong = await run(['scale', 'starter', '--schedule', office])
+    assert.deepEqual([wrong.status, wrong.stdout], [1, ''])
+    assert.match(wrong.stderr, /schedule\.windows\[0\]\.action: must be one of scale, sleep, stop/)
+  })
+
+  test('presets: listed, applied, and rolled to where their hardware is another', async () => {
+    assert.match((await ok(['presets'])).stdout, /^cost +mi300x +steps +after 2m 00s +3m 00s +yes +Batch jobs/m)
+    const kept = await ok(['presets', 'apply', 'starter', 'latency', '--keep-hardware'])
+    assert.match(kept.stdout, /^starter has the preset latency: changed .*scaling\.policy.*\. It runs on 1 × h100/)
+    assert.match((await ok(['presets', 'apply', 'starter', 'latency'])).stdout, /nothing had to change/)
+    assert.match((await ok(['get', 'starter'])).stdout, /^preset +latency$/m)
+    assert.equal((await run(['presets', 'apply', 'nobody', 'cost'])).status, 3)
+    assert.equal((await run(['presets', 'apply', 'starter', 'fast'])).status, 2)
   })
 
   test('keys: the secret is printed once and alone; a revoked key is refused', async () => {

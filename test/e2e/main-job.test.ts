@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import OpenAI from 'openai'
+import { problemsOf } from '../../src/events/catalogue.ts'
 import { type Server, startServer } from './harness.ts'
 import { Place } from './place.ts'
 
@@ -180,6 +181,9 @@ describe('the main job, with the openai SDK', () => {
     await assert.rejects(openai.chat.completions.create({ model: id, messages: question }), gone)
     assert.deepEqual((await openai.models.list()).data, [])
     await server.gone(id)
+    const told = (await server.native.listEvents(id, { limit: 200 })).data
+    assert.ok(told.some(({ type }) => type === 'replica.ready') && told.some(({ type }) => type === 'replica.gone'))
+    for (const { type, data } of told) assert.equal(problemsOf(type, data), '', `${type} is as the catalogue says`)
     assert.deepEqual(place.processes('keeper', 'engine'), [])
     assert.deepEqual((await server.native.listDeployments()).data, [])
     const again = await server.deploy('river')

@@ -3,7 +3,16 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename } from 'node:path'
 import { identify, type ProcessIdentity } from '../../src/runtime/processes.ts'
 
-export type Role = 'supervisor' | 'control' | 'gateway' | 'postmaster' | 'backend' | 'keeper' | 'engine' | 'other'
+export type Role =
+  | 'supervisor'
+  | 'control'
+  | 'gateway'
+  | 'postmaster'
+  | 'backend'
+  | 'keeper'
+  | 'engine'
+  | 'simulated'
+  | 'other'
 
 export interface OwnProcess extends ProcessIdentity {
   role: Role
@@ -45,6 +54,7 @@ function roleOf(pid: number, command: string, environment: string[]): Role {
   if (/compute\/local\/keeper\.[jt]s /.test(command)) return 'keeper'
   if (/server-control\.[jt]s/.test(command)) return 'control'
   if (/server-gateway\.[jt]s/.test(command)) return 'gateway'
+  if (/server-simulated\.[jt]s/.test(command)) return 'simulated'
   if (/(main\.[jt]s|paddock\.mjs) serve/.test(command)) return 'supervisor'
   if (command.startsWith('postgres: ')) return 'backend'
   // A backend that was just forked still has the arguments of its postmaster.

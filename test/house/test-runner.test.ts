@@ -113,9 +113,20 @@ test('an interruption ends the file at once and is not a failure of it', async (
 })
 
 test('files are found, filtered and grouped', () => {
-  for (const name of ['src/a/x.test.ts', 'test/e2e/y.test.ts', 'test/kill/z.test.ts', 'node_modules/q/src/n.test.ts'])
+  for (const name of [
+    'src/a/x.test.ts',
+    'test/e2e/y.test.ts',
+    'test/kill/z.test.ts',
+    'test/elastic/a.test.ts',
+    'node_modules/q/src/n.test.ts',
+  ])
     planted(name, head)
-  assert.deepEqual(findTestFiles(root), ['src/a/x.test.ts', 'test/e2e/y.test.ts', 'test/kill/z.test.ts'])
+  assert.deepEqual(findTestFiles(root), [
+    'src/a/x.test.ts',
+    'test/e2e/y.test.ts',
+    'test/elastic/a.test.ts',
+    'test/kill/z.test.ts',
+  ])
   assert.deepEqual(findTestFiles(root, ['src']), ['src/a/x.test.ts'])
   assert.deepEqual(findTestFiles(root, ['test/e2e/y']), ['test/e2e/y.test.ts'])
   assert.deepEqual(findTestFiles(root, ['sr']), ['src/a/x.test.ts'])
@@ -126,6 +137,7 @@ test('files are found, filtered and grouped', () => {
       ['unit', 2],
       ['end to end', 1],
       ['kill', 1],
+      ['elastic', 1],
     ],
   )
 })
@@ -147,4 +159,14 @@ test('the last line of the summary is the count', () => {
   assert.equal(lines.at(-1), '2 passed, 1 failed, 1 skipped')
   assert.ok(lines.includes('  a: gpu: no GPU here'), lines.join('\n'))
   assert.equal(tally.ok, false)
+})
+
+test('a file that passed when it was run again is named, and does not fail the run', async () => {
+  const tally = new Tally()
+  const first = await run("test('moody', () => { throw new Error('once') })")
+  const second = await run("test('moody', () => {})")
+  tally.add(second)
+  tally.passedLater(first)
+  assert.equal(tally.ok, true)
+  assert.match(tally.summary(false), /passed when run again.*\n {2}planted-.*: moody.*\n1 passed, 0 failed\n$/s)
 })

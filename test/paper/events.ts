@@ -1,161 +1,180 @@
-/** What may happen in the paper world, and what must hold after each of it. */
-import { strict as assert } from 'node:assert'
-import { isStaying } from '../../src/deployments/replica.ts'
-import { type Deployment, settings, type World } from './world.ts'
+/** What may happen in the paper world. */
+import { turnWindow, wish } from './people.ts'
+import type { World } from './world.ts'
 
-/** One random event. Returns its name for the trace. */
-export function step(world: World): string {
-  const { random } = world
-  const event = random.weighted({
-    turn: 60,
-    boot: 14,
-    crash: 3,
-    hang: 1,
-    wish: 4,
-    time: 14,
-    capacity: 1,
-    provider: 1,
-    jump: 0.2,
-    forget: 0.5,
-  })
-  const deployment = random.pick(world.deployments.filter((d) => d.phase !== 'deleted'))
-  const machine = random.pick([...world.machines.values()].filter((m) => m.state !== 'dead'))
-  switch (event) {
-    case 'turn': {
-      const due = world.deployments.filter((d) => d.wakeAt !== null && d.wakeAt <= world.now)
-      const next = random.pick(due)
-      if (next) world.turn(next, random.chance(0.05) ? random.pick(['record', 'act'] as const)! : null)
-      break
-    }
-    case 'boot':
-      if (machine?.state === 'booting' && !world.isBad(world.rows.get(machine.id)!))
-        Object.assign(machine, { state: 'up', answers: true })
-      break
-    case 'crash':
-      if (machine) world.kill(machine)
-      break
-    case 'hang':
-      if (machine) machine.answers = false
-      break
-    case 'wish':
-      wish(world, deployment)
-      break
-    case 'time':
-      world.now += random.int(1, 5_000)
-      break
-    case 'capacity':
-      world.totalUnits = random.int(0, 8)
-      break
-    case 'provider':
-      world.providerUp = !world.providerUp
-      break
-    case 'jump':
-      world.now += random.int(-20_000, 3_600_000)
-      break
-    case 'forget':
-      if (machine && random.chance(0.3)) world.machines.delete(machine.id)
-      break
+/** How often, relative to each other. */
+const weights = {
+  turn: 40,
+  beat: 30,
+  line: 10,
+  boot: 14,
+  ask: 8,
+  answer: 6,
+  wish: 4,
+  window: 0.6,
+  crash: 2,
+  late: 2,
+  sweep: 4,
+  burst: 1,
+  hang: 0.7,
+  heal: 0.7,
+  capacity: 1,
+  provider: 0.6,
+  forget: 0.4,
+  stray: 0.3,
+  control: 0.5,
+  autoscaler: 0.4,
+  gateway: 0.2,
+  lost: 0.02,
+  cut: 0.5,
+  stall: 0.15,
+  jump: 0.2,
+}
+type EventName = keyof typeof weights
+
+const events: Record<EventName, (world: World) => string> = {
+  turn: takeTurn,
+  beat,
+  line: nextLine,
+  wish,
+  window: (world) => {
+    const deployment = world.random.pick(world.alive())
+    if (deployment) turnWindow(world, deployment)
+    return `${deployment?.id} ${deployment?.window?.action}`
+  },
+  boot: (world) => {
+    const machine = someMachine(world)
+    if (machine?.state === 'booting' && !world.isBad(machine.id)) world.provider.boot(machine, world.now)
+    return machine?.id ?? ''
+  },
+  ask: (world) => ask(world, world.random.int(1, 2)),
+  burst: (world) => ask(world, world.random.int(5, 40)),
+  answer: (world) => {
+    for (const gateway of world.gateways) gateway.finish(0.5)
+    return ''
+  },
+  crash: (world) => {
+    const machine = someMachine(world)
+    if (machine) world.provider.kill(machine, world.now)
+    return machine?.id ?? ''
+  },
+  hang: (world) => {
+    const machine = someMachine(world)
+    if (machine) machine.answers = false
+    return machine?.id ?? ''
+  },
+  heal: (world) => {
+    const machine = someMachine(world)
+    if (machine?.state === 'up') machine.answers = true
+    return machine?.id ?? ''
+  },
+  forget: (world) => {
+    const machine = someMachine(world)
+    if (machine) world.provider.forget(machine)
+    return machine?.id ?? ''
+  },
+  stray: (world) => {
+    const id = world.tables.id('rep')
+    world.provider.addStray(id, world.now)
+    return id
+  },
+  late: ({ provider, random }) => {
+    const at = random.int(0, provider.pending.length - 1)
+    provider.pending.splice(at, 1)[0]?.()
+    return `${provider.pending.length} left`
+  },
+  sweep: (world) => world.sweep(),
+  capacity: ({ provider, random }) => {
+    provider.totalUnits = random.int(0, 10)
+    return `${provider.totalUnits}`
+  },
+  provider: ({ provider, random }) => {
+    provider.up = !provider.up || random.chance(0.5)
+    return provider.up ? 'up' : 'away'
+  },
+  control: (world) => world.restartControl(),
+  autoscaler: ({ autoscaler }) => {
+    autoscaler.restart()
+    return ''
+  },
+  gateway: (world) => world.restartGateway(),
+  lost: (world) => world.loseGateway(),
+  cut: ({ gateways, random }) => {
+    const gateway = random.pick(gateways)!
+    gateway.cutOff = !gateway.cutOff && random.chance(0.5)
+    return `${gateway.id} ${gateway.cutOff}`
+  },
+  // Longer than a claim lasts: whoever sleeps through it has lost it.
+  stall: (world) => moveClock(world, 95_000),
+  jump: (world) => {
+    for (const row of world.tables.live.values()) row.clockMoved = true
+    return moveClock(world, world.random.int(-20_000, 3_600_000))
+  },
+}
+
+/** One random event, with its line for the trace. */
+export function step(world: World): void {
+  const name = world.random.weighted(weights)
+  const line = [`t=${world.now}`, name]
+  world.trace.push(line)
+  line.push(events[name](world))
+}
+
+/** A claim, a look, and mostly all the lines that follow; else it stops at one of them, for a while or for ever. */
+function takeTurn(world: World): string {
+  const { tables, random, now } = world
+  const due = tables.deployments.filter(({ nextAt, lease }) =>
+    lease === null ? nextAt !== null && nextAt <= now : lease.until <= now,
+  )
+  const deployment = random.pick(due)
+  const turn = deployment && world.beginTurn(deployment)
+  if (!turn) return ''
+  if (random.chance(0.8)) turn.finish()
+  else for (let lines = random.int(0, 2); lines > 0; lines -= 1) turn.step()
+  world.endTurns()
+  return `${deployment.id} ${turn.stage}`
+}
+
+/** A turn that stood still goes on by a line. */
+function nextLine(world: World): string {
+  const turn = world.random.pick(world.turns)
+  turn?.step()
+  world.endTurns()
+  return turn ? `${turn.deployment.id} ${turn.stage}` : ''
+}
+
+/** A second or so: what is done every second is done, mostly. */
+export function beat(world: World): string {
+  const { random, gateways, autoscaler } = world
+  world.now += random.int(100, 1_500)
+  if (!world.provider.up) world.provider.up = random.chance(0.15)
+  for (const gateway of gateways) if (random.chance(0.1)) gateway.cutOff = false
+  for (const watcher of world.watchers.values()) if (random.chance(0.9)) watcher.look()
+  for (const gateway of gateways) {
+    gateway.pass()
+    gateway.finish(0.3)
+    if (random.chance(0.9)) gateway.look()
+    if (random.chance(0.9)) gateway.say()
   }
-  return `${event} ${deployment?.id ?? ''}`
+  if (random.chance(0.9)) autoscaler.look()
+  if (random.chance(0.05)) wish(world)
+  if (random.chance(0.9)) autoscaler.write()
+  return ''
 }
 
-function wish(world: World, deployment: Deployment | undefined): void {
-  const kind = world.random.weighted({ create: 2, stop: 2, start: 4, remove: 1, size: 3, sleep: 2, roll: 3 })
-  if (kind === 'create' && world.deployments.filter((d) => d.phase !== 'deleted').length < 5) world.addDeployment()
-  if (!deployment || deployment.desired === 'deleted') return
-  if (kind === 'stop') deployment.desired = 'stopped'
-  if (kind === 'start')
-    Object.assign(deployment, { desired: 'running', starts: { failed: 0, lastAt: 0, why: '', lastLines: [] } })
-  if (kind === 'remove') deployment.desired = 'deleted'
-  if (kind === 'sleep') deployment.desiredReplicas = 0
-  if (kind === 'roll') world.addRevision(deployment, world.random.chance(0.3))
-  if (kind === 'size') deployment.desiredReplicas = world.random.int(1, 3)
-  deployment.wakeAt = world.now
+function ask(world: World, count: number): string {
+  const { random, gateways, tables } = world
+  const gateway = random.pick(gateways)!
+  const deployment = random.pick(random.chance(0.02) ? tables.deployments : world.alive())
+  for (let i = 0; i < count && deployment; i += 1) gateway.arrive(deployment.id)
+  return `${count} of ${deployment?.id} at ${gateway.id}`
 }
 
-/** Every invariant; throws AssertionError with the name of the broken one. */
-export function check(world: World): void {
-  for (const machine of world.machines.values()) {
-    const row = world.rows.get(machine.id)
-    assert(row, `intent first: machine ${machine.id} has no row`)
-    assert(row.phase !== 'gone', `gone means gone: ${machine.id} still exists at the provider`)
-  }
-  for (const row of world.rows.values()) checkRow(world, row.id)
-  for (const deployment of world.deployments) checkDeployment(world, deployment)
+function moveClock(world: World, ms: number): string {
+  world.now += ms
+  return `${ms} ms`
 }
 
-function checkRow(world: World, id: string): void {
-  const row = world.rows.get(id)!
-  const machine = world.machines.get(id)
-  if (row.readyAt !== null && row.endedAt === null)
-    assert(row.phase === 'ready' || row.phase === 'draining', `${id} is billed but ${row.phase}`)
-  if (row.exit !== null && machine?.diedAt != null && row.exit.lastLines.length > 0)
-    assert.equal(row.endedAt, machine.diedAt, `billing of ${id} ends at its death, not at the discovery`)
-  if (row.phase === 'gone') assert(row.endedAt !== null, `${id} is gone but its interval is open`)
-}
-
-function checkDeployment(world: World, deployment: Deployment): void {
-  const live = world.live(deployment)
-  const staying = live.filter(isStaying)
-  if (deployment.phase === 'deleted') assert.equal(live.length, 0, `${deployment.id} is deleted but has replicas`)
-  assert(!deployment.overshoot, `${deployment.id} starts more than it wants`)
-  assert(!deployment.gap, `${deployment.id} rolls with a gap`)
-  const looked = deployment.wakeAt === null || deployment.wakeAt > world.now
-  if (!looked) return
-  if (deployment.desired === 'running' && deployment.phase !== 'failed')
-    assert(
-      staying.length <= deployment.desiredReplicas + (deployment.phase === 'rolling' ? 1 : 0),
-      `${deployment.id} has ${staying.length} of ${deployment.desiredReplicas} wanted`,
-    )
-  if (deployment.phase === 'failed') assert.equal(staying.length, 0, `${deployment.id} failed but keeps replicas`)
-  if (deployment.phase !== 'serving')
-    assert(
-      deployment.reason !== null || deployment.phase === 'deleted',
-      `${deployment.id} is ${deployment.phase} without a reason`,
-    )
-  if (live.length > 0 || deployment.phase === 'queued')
-    assert(deployment.wakeAt !== null, `${deployment.id} would never be looked at again`)
-  if (deployment.starts.failed >= settings.brakeAfter && deployment.desired === 'running')
-    assert.equal(deployment.phase, 'failed')
-}
-
-/** What a running deployment comes to rest as. */
-function restOf(deployment: Deployment): string {
-  if (deployment.starts.failed >= settings.brakeAfter) {
-    const left = deployment.revisions.filter((revision) => !revision.failed)
-    assert(left.length <= 1, `${deployment.id} gave up although revision ${left[1]?.number} is left`)
-    return 'failed'
-  }
-  return deployment.desiredReplicas === 0 ? 'asleep' : 'serving'
-}
-
-/** Faults cease: everything must settle within a bounded number of turns and become what was wished. */
-export function settle(world: World): void {
-  world.faults = false
-  world.providerUp = true
-  world.totalUnits = 100
-  for (let round = 0; round < 400; round += 1) {
-    for (const machine of world.machines.values())
-      if (world.isBad(world.rows.get(machine.id)!)) world.kill(machine)
-      else if (machine.state === 'booting' || machine.state === 'up')
-        Object.assign(machine, { state: 'up', answers: true })
-    for (const deployment of world.deployments)
-      if (deployment.wakeAt !== null && deployment.wakeAt <= world.now) world.turn(deployment, null)
-    check(world)
-    world.now += 1_000
-  }
-  for (const deployment of world.deployments) {
-    const wanted = {
-      running: restOf(deployment),
-      stopped: 'stopped',
-      deleted: 'deleted',
-    }
-    assert.equal(
-      deployment.phase,
-      wanted[deployment.desired],
-      `${deployment.id} does not settle: ${deployment.why.join(' ')}`,
-    )
-    const machines = world.live(deployment).filter((row) => world.machines.has(row.id)).length
-    assert.equal(machines, deployment.phase === 'serving' ? deployment.desiredReplicas : 0, `${deployment.id} machines`)
-  }
+function someMachine({ random, provider }: World) {
+  return random.pick([...provider.machines.values()].filter(({ state }) => state !== 'dead'))
 }

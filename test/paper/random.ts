@@ -24,9 +24,26 @@ export class Random {
   }
   /** One of the named choices, by weight. */
   weighted<T extends string>(weights: Record<T, number>): T {
-    const entries = Object.entries(weights) as [T, number][]
-    let left = this.float() * entries.reduce((sum, [, weight]) => sum + weight, 0)
-    for (const [name, weight] of entries) if ((left -= weight) < 0) return name
-    return entries.at(-1)![0]
+    const { names, upTo } = table(weights)
+    const at = this.float() * upTo.at(-1)!
+    return names[upTo.findIndex((end) => at < end)] as T
   }
+}
+
+interface Table {
+  names: string[]
+  /** The sum of the weights up to and with each. */
+  upTo: number[]
+}
+
+const tables = new WeakMap<object, Table>()
+
+function table(weights: Record<string, number>): Table {
+  let known = tables.get(weights)
+  if (known === undefined) {
+    let sum = 0
+    known = { names: Object.keys(weights), upTo: Object.values(weights).map((weight) => (sum += weight)) }
+    tables.set(weights, known)
+  }
+  return known
 }

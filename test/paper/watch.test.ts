@@ -4,48 +4,52 @@
  */
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
-import { plan } from '../../src/deployments/plan.ts'
+import type { ReplicaView } from '../../src/deployments/replica.ts'
 import { callsForTurn } from '../../src/deployments/watch.ts'
 import { step } from './events.ts'
-import { type Deployment, settings, World } from './world.ts'
+import { create } from './people.ts'
+import type { Deployment } from './tables.ts'
+import { freeOffers, viewOf } from './turns.ts'
+import { settings, World } from './world.ts'
 
 type Calls = typeof callsForTurn
 
 /** Steps of one world; how many deployments were left alone on the way. */
 function run(seed: number, calls: Calls, count = 400): number {
-  const world = new World(seed, plan)
-  world.addDeployment()
+  const world = new World(seed)
+  create(world)
   let alone = 0
   for (let i = 0; i < count; i += 1) {
     step(world)
-    for (const deployment of world.deployments) {
-      if (!isLeftAlone(world, deployment, calls)) continue
+    for (const deployment of world.tables.deployments) {
+      const views = deployment.rows.map((row) => viewOf(world, row, { recall: () => world.provider.probe(row.id) }))
+      if (!isLeftAlone(world, deployment, views, calls)) continue
       alone += 1
-      assert.deepEqual(changes(world, deployment), [], `SEED=${seed}, step ${i}, ${deployment.id}`)
+      assert.deepEqual(changes(world, deployment, views), [], `SEED=${seed}, step ${i}, ${deployment.id}`)
     }
   }
   return alone
 }
 
-function isLeftAlone(world: World, deployment: Deployment, calls: Calls): boolean {
-  const views = world.live(deployment).map((row) => world.view(row))
+function isLeftAlone(world: World, deployment: Deployment, views: ReplicaView[], calls: Calls): boolean {
   // Drains that end are told by the gateways.
   const drains = views.some(({ phase }) => phase === 'draining')
-  if (drains || deployment.wakeAt === null || deployment.wakeAt <= world.now) return false
+  if (drains || deployment.lease !== null) return false
+  if (deployment.nextAt === null || deployment.nextAt <= world.now) return false
   return !views.some((view) => calls(view, world.now, settings))
 }
 
 /** What a turn would change now. New replicas wait for hardware, and calls that are made again are no change. */
-function changes(world: World, deployment: Deployment) {
-  const input = {
+function changes(world: World, deployment: Deployment, replicas: ReplicaView[]) {
+  const { revisions } = deployment
+  const { actions } = world.rules.plan({
     deployment,
-    revisions: deployment.revisions,
-    replicas: world.live(deployment).map((row) => world.view(row)),
-    offers: world.offers(),
+    revisions,
+    replicas,
+    offers: freeOffers(world),
     now: world.now,
     settings,
-  }
-  const { actions } = plan(input)
+  })
   const waited = actions.some((action) => action.do === 'plan_replica')
   return waited ? [] : actions.filter((action) => action.do === 'update')
 }

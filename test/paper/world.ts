@@ -1,49 +1,21 @@
 /**
- * The paper world: deployments, replica rows, a provider with machines, and the loop protocol (load → plan → record →
- * act → apply) that may die between any two steps. No promises, no clock, no database: thousands of steps a second.
+ * The paper world: deployments, replicas, a provider with machines, control processes that take turns, an autoscaler,
+ * gateways with requests. Everything that decides is the real thing; what would wait, ask or store is paper: no
+ * promises, no clock, no database, so that tens of thousands of steps pass in a second.
  */
-import type { Observation, Offer, Placement } from '../../src/compute/contract.ts'
-import type { plan as realPlan } from '../../src/deployments/plan.ts'
-import { isStaying, type ReplicaView } from '../../src/deployments/replica.ts'
-import { noStarts, type PlanSettings, type Starts } from '../../src/deployments/situation.ts'
-import type { Readiness } from '../../src/engines/contract.ts'
-import type { Phase, Reason } from '../../src/kernel/phase.ts'
+import { strict as assert } from 'node:assert'
+import { type DecideSettings, defaultDecideSettings } from '../../src/autoscaling/state.ts'
+import type { PlanSettings } from '../../src/deployments/situation.ts'
+import type { StopCause } from '../../src/deployments/stopped.ts'
+import { reasonOf } from '../../src/kernel/phase.ts'
+import { PaperAutoscaler } from './autoscaler.ts'
+import { PaperGateway } from './gateways.ts'
+import { Provider } from './provider.ts'
 import { Random } from './random.ts'
-
-export interface Row extends Omit<ReplicaView, 'seen' | 'probe' | 'drained'> {
-  deploymentId: string
-  goneAt: number | null
-}
-export interface Machine {
-  id: string
-  units: number
-  bornAt: number
-  state: 'booting' | 'up' | 'dead'
-  diedAt: number | null
-  answers: boolean
-}
-export interface Deployment {
-  id: string
-  desired: 'running' | 'stopped' | 'deleted'
-  desiredReplicas: number
-  phase: Phase
-  reason: Reason | null
-  starts: Starts
-  revisions: {
-    id: string
-    number: number
-    hardware: { gpuType: string; gpuCount: number; region: null }[]
-    failed: boolean
-    bad: boolean
-  }[]
-  wakeAt: number | null
-  ready: number
-  why: string[]
-  /** The last turn wanted more replicas than the deployment does. */
-  overshoot: boolean
-  /** The last turn took a serving replica away although fewer than wanted were left. */
-  gap: boolean
-}
+import { type Rules, realRules } from './rules.ts'
+import { type Deployment, type Row, Tables, type Writer } from './tables.ts'
+import { revisionOf, Turn } from './turns.ts'
+import { PaperWatcher } from './watchers.ts'
 
 export const settings: PlanSettings = {
   startDeadlineMs: 60_000,
@@ -52,225 +24,150 @@ export const settings: PlanSettings = {
   backoffMs: 2_000,
   backoffMaximumMs: 60_000,
   unresponsiveMs: 30_000,
-  drainDeadlineMs: 120_000,
+  drainDeadlineMs: 60_000,
 }
+
+/** Everything about ten times as fast as it is in the product, so that a short run sees all of it. */
+export const decideSettings: DecideSettings = {
+  ...defaultDecideSettings,
+  lookEverySeconds: 3,
+  fastLookSeconds: 1,
+  windowSeconds: 8,
+  panicSeconds: 2,
+}
+
+const owners = ['control_a', 'control_b']
+const gatewayIds = ['gw_a', 'gw_b']
+export const lostGateway = 'gw_lost'
 
 export class World {
   now = 1_800_000_000_000
-  readonly deployments: Deployment[] = []
-  readonly rows = new Map<string, Row>()
-  /** Everything the provider ever ran; dead ones stay listed until deleted. */
-  readonly machines = new Map<string, Machine>()
   readonly random: Random
-  readonly plan: typeof realPlan
-  totalUnits = 6
-  providerUp = true
-  /** Share of boots and lives that go wrong. */
-  faults = true
-  trace: string[] = []
-  #count = 0
+  readonly rules: Rules
+  readonly tables = new Tables()
+  readonly provider: Provider
+  readonly autoscaler: PaperAutoscaler
+  gateways: PaperGateway[]
+  /** One for each control process. */
+  readonly watchers: Map<string, PaperWatcher>
+  /** Turns that have begun and are not over, also those of dead holders that may yet wake up. */
+  turns: Turn[] = []
+  /** The sweep under way, with the rows there were as it began. */
+  sweeping: { before: Set<string>; listed: string[] | null } | null = null
+  /** How often each situation arose that the world is there to try. */
+  readonly situations: Map<string, number>
+  /** What happened so far: moment, event, and what came of it. */
+  readonly trace: string[][] = []
+  /** Requests so far. */
+  requests = 0
 
-  constructor(seed: number, plan: typeof realPlan) {
+  constructor(seed: number, rules: Rules = realRules, situations = new Map<string, number>()) {
+    this.situations = situations
     this.random = new Random(seed)
-    this.plan = plan
-  }
-
-  id(prefix: string): string {
-    this.#count += 1
-    return `${prefix}_${this.#count}`
-  }
-
-  addDeployment(): Deployment {
-    const deployment: Deployment = {
-      id: this.id('dep'),
-      desired: 'running',
-      desiredReplicas: this.random.int(1, 3),
-      phase: 'queued',
-      reason: null,
-      starts: noStarts,
-      revisions: [],
-      wakeAt: this.now,
-      ready: 0,
-      why: [],
-      overshoot: false,
-      gap: false,
+    this.rules = rules
+    this.provider = new Provider(this.random)
+    this.provider.onDown = (id) => {
+      for (const gateway of this.gateways) gateway.cut(id)
     }
-    this.addRevision(deployment, this.random.chance(0.15))
-    this.deployments.push(deployment)
-    return deployment
+    this.autoscaler = new PaperAutoscaler(this)
+    this.watchers = new Map(owners.map((owner) => [owner, new PaperWatcher(this)]))
+    this.gateways = gatewayIds.map((id) => new PaperGateway(this, id))
   }
 
-  /** A changed spec. A bad one never becomes ready. */
-  addRevision(deployment: Deployment, bad: boolean): void {
-    const hardware = [{ gpuType: 'h100', gpuCount: this.random.int(1, 2), region: null }]
-    const number = (deployment.revisions[0]?.number ?? 0) + 1
-    deployment.revisions = [{ id: this.id('rev'), number, hardware, failed: false, bad }, ...deployment.revisions]
-    deployment.starts = noStarts
-    deployment.wakeAt = this.now
+  saw(situation: string): void {
+    this.situations.set(situation, (this.situations.get(situation) ?? 0) + 1)
   }
 
-  isBad(row: Row): boolean {
-    const deployment = this.deployments.find((d) => d.id === row.deploymentId)!
-    return deployment.revisions.find((r) => r.id === row.revisionId)!.bad
+  alive(): Deployment[] {
+    return this.tables.deployments.filter((deployment) => deployment.desired !== 'deleted')
   }
 
-  live(deployment: Deployment): Row[] {
-    return [...this.rows.values()].filter((row) => row.deploymentId === deployment.id && row.phase !== 'gone')
+  isBad(id: string): boolean {
+    const row = this.tables.live.get(id)
+    if (row === undefined) return false
+    return revisionOf(this.tables.deployments.find((d) => d.id === row.deploymentId)!, row).bad
   }
 
-  usedUnits(): number {
-    return [...this.machines.values()].filter((m) => m.state !== 'dead').reduce((sum, m) => sum + m.units, 0)
+  /** A control process claims a deployment and looks. Null: nothing is due. */
+  beginTurn(deployment: Deployment): Turn | null {
+    const token = this.tables.claim(deployment, this.random.pick(owners)!, this.now)
+    if (token === null) return null
+    const turn = new Turn(this, deployment, token)
+    if (turn.stage !== 'over') this.turns.push(turn)
+    return turn
   }
 
-  /** What rows hold: a successor and the replica whose place it takes hold it once. */
-  heldUnits(): number {
-    const rows = [...this.rows.values()].filter((row) => row.phase !== 'gone')
-    const held = rows.filter((row) => row.after === null || this.rows.get(row.after)?.phase === 'gone')
-    return held.reduce((sum, row) => sum + row.placement.gpuCount, 0)
+  endTurns(): void {
+    this.turns = this.turns.filter((turn) => turn.stage !== 'over')
   }
 
-  /** One turn of the loop for one deployment; `dieAfter` = step after which the process is killed. */
-  turn(deployment: Deployment, dieAfter: 'record' | 'act' | null): void {
-    const rows = this.live(deployment)
-    const input = {
-      deployment: { ...deployment },
-      revisions: deployment.revisions,
-      replicas: rows.map((row) => this.view(row)),
-      offers: this.offers(),
-      now: this.now,
-      settings,
+  /** A control process dies at the line where each of its turns stands; the next one begins at once. */
+  restartControl(): string {
+    const owner = this.random.pick(owners)!
+    this.turns = this.turns.filter((turn) => !turn.token.startsWith(`${owner}.`))
+    this.watchers.set(owner, new PaperWatcher(this))
+    this.tables.takeOver(owner, this.now)
+    return owner
+  }
+
+  /** A gateway dies with all its requests; its successor knows nothing yet, and the register still knows the old one. */
+  restartGateway(): string {
+    const at = this.random.int(0, this.gateways.length - 1)
+    this.gateways[at] = new PaperGateway(this, gatewayIds[at]!)
+    return gatewayIds[at]!
+  }
+
+  /** A third one, which nobody asked anything, died for good; the register knows it until somebody strikes it off. */
+  loseGateway(): string {
+    const { register, routesVersion } = this.tables
+    const seenAt = new Date(this.now)
+    register.set(lostGateway, { id: lostGateway, keyringVersion: 0, routesVersion, inFlight: {}, demand: {}, seenAt })
+    return lostGateway
+  }
+
+  removeMachine(row: Row): void {
+    if (row.drainedAway)
+      for (const gateway of this.gateways)
+        assert(!gateway.flying.has(row.id), `${row.id} is removed as drained while ${gateway.id} has requests on it`)
+    this.provider.delete(row.id, () => this.now)
+  }
+
+  /** One step of the sweep: it begins, lists the machines, removes those of them that nobody owns. */
+  sweep(): string {
+    const { tables, provider, rules, sweeping } = this
+    if (sweeping === null) {
+      this.sweeping = { before: new Set(tables.live.keys()), listed: null }
+      return 'begins'
     }
-    const result = this.plan(input)
-    const before = rows.filter(isStaying).length
-    const created: Row[] = []
-    for (const action of result.actions) {
-      if (action.do === 'update') Object.assign(this.rows.get(action.replicaId)!, action.patch)
-      if (action.do === 'plan_replica')
-        created.push(this.addRow(deployment, action.revisionId, action.placement, action.after))
-      if (action.do === 'fail_revision') deployment.revisions.find((r) => r.id === action.revisionId)!.failed = true
+    if (sweeping.listed === null) {
+      sweeping.listed = provider.list()
+      if (sweeping.listed === null) this.sweeping = null
+      return 'lists'
     }
-    const { phase, reason, starts, wakeAt, why } = result
-    Object.assign(deployment, {
-      phase,
-      reason,
-      starts,
-      wakeAt: created.length > 0 ? this.now : wakeAt,
-      why,
-      ready: result.readyReplicas,
-    })
-    const staying = this.live(deployment).filter(isStaying)
-    const rolling = new Set(staying.map((row) => row.revisionId)).size > 1 ? 1 : 0
-    deployment.overshoot = staying.length > Math.max(before, deployment.desiredReplicas + rolling)
-    const drains = result.actions.some((a) => a.do === 'update' && a.patch.phase === 'draining')
-    const inPlace = created.some((row) => row.after !== null)
-    const wanted = deployment.desired === 'running' && phase !== 'failed' ? deployment.desiredReplicas : 0
-    deployment.gap = drains && !inPlace && staying.filter((row) => row.phase === 'ready').length < wanted
-    if (dieAfter === 'record') {
-      this.restart(deployment)
-      return
+    this.sweeping = null
+    const { listed, before } = sweeping
+    for (const id of rules.orphansAmong(listed, rules.ownedAtSweep(listed, tables, before))) {
+      this.saw('sweep: an orphan removed')
+      assert(!tables.live.has(id), `the sweep removes ${id}, which has an owner`)
+      provider.delete(id, () => this.now)
     }
-    const acknowledged: Row[] = []
-    for (const row of created) if (row.after === null && this.providerCreate(row)) acknowledged.push(row)
-    for (const action of result.actions) {
-      if (action.do === 'create' && this.providerCreate(this.rows.get(action.replicaId)!))
-        acknowledged.push(this.rows.get(action.replicaId)!)
-      if (action.do === 'delete') this.providerDelete(action.replicaId)
-    }
-    if (dieAfter === 'act') {
-      this.restart(deployment)
-      return
-    }
-    for (const row of acknowledged)
-      if (row.phase === 'planned') Object.assign(row, { phase: 'starting', startedAt: this.now })
+    return 'removes'
   }
 
-  /** After a death the next process looks at everything once. */
-  restart(deployment: Deployment): void {
-    deployment.wakeAt = this.now
+  /** Whoever stops it: the gateways refuse from then on. */
+  stop(deployment: Deployment, stoppedBy: StopCause, writer: Writer): void {
+    const reason = reasonOf('stopping', new Date(this.now))
+    this.tables.set(deployment, writer, { desired: 'stopped', stoppedBy, phase: 'stopping', reason })
+    deployment.notes.shut = true
+    this.tables.publish({ ...this.tables.routes.get(deployment.id)!, phase: 'stopping', reason })
+    this.tables.wake(deployment, this.now)
   }
 
-  addRow(deployment: Deployment, revisionId: string, placement: Placement, after: string | null): Row {
-    const row: Row = {
-      id: this.id('rep'),
-      deploymentId: deployment.id,
-      revisionId,
-      phase: 'planned',
-      placement,
-      after,
-      createdAt: this.now,
-      startedAt: null,
-      readyAt: null,
-      drainAt: null,
-      endedAt: null,
-      unhealthySince: null,
-      startPhases: {},
-      exit: null,
-      goneAt: null,
-    }
-    this.rows.set(row.id, row)
-    return row
-  }
-
-  /** True when the provider acknowledged. Idempotent by id; the reply may be lost. */
-  providerCreate(row: Row): boolean {
-    if (!this.providerUp) return false
-    const known = this.machines.get(row.id)
-    if (!known) {
-      if (this.usedUnits() + row.placement.gpuCount > this.totalUnits) {
-        Object.assign(row, { phase: 'gone', goneAt: this.now, endedAt: this.now })
-        return false
-      }
-      const machine: Machine = {
-        id: row.id,
-        units: row.placement.gpuCount,
-        bornAt: this.now,
-        state: 'booting',
-        diedAt: null,
-        answers: false,
-      }
-      this.machines.set(row.id, machine)
-    }
-    return !(this.faults && this.random.chance(0.1))
-  }
-
-  providerDelete(id: string): void {
-    if (!this.providerUp) return
-    const machine = this.machines.get(id)
-    if (!machine) return
-    this.kill(machine)
-    if (!this.faults || this.random.chance(0.7)) this.machines.delete(id)
-  }
-
-  kill(machine: Machine): void {
-    if (machine.state === 'dead') return
-    Object.assign(machine, { state: 'dead', diedAt: this.now, answers: false })
-  }
-
-  view(row: Row): ReplicaView {
-    const machine = this.machines.get(row.id)
-    return { ...row, seen: this.observe(machine), probe: this.probe(machine), drained: this.random.chance(0.5) }
-  }
-
-  observe(machine: Machine | undefined): Observation | null {
-    if (!this.providerUp) return null
-    if (!machine) return { state: 'not_found' }
-    if (machine.state === 'dead')
-      return {
-        state: 'exited',
-        exit: { at: machine.diedAt!, code: 1, signal: null, lastLines: ['boom'], why: 'It ended with status 1.' },
-      }
-    return { state: 'running', address: '127.0.0.1', port: 1, startedAt: machine.bornAt }
-  }
-
-  probe(machine: Machine | undefined): Readiness | null {
-    if (!machine || machine.state === 'dead') return { state: 'not_ready', phase: 'load', detail: 'refused' }
-    return machine.answers ? { state: 'ready' } : { state: 'not_ready', phase: 'load', detail: 'loading' }
-  }
-
-  offers(): Offer[] {
-    const freeUnits = Math.max(0, this.totalUnits - Math.max(this.usedUnits(), this.heldUnits()))
-    return [
-      { provider: 'paper', gpuType: 'h100', region: 'nyc2', totalUnits: this.totalUnits, freeUnits, emulated: false },
-    ]
+  /** The phase follows a changed number at once; the reconciler takes it from there. */
+  phaseFollows(deployment: Deployment, from: number, writer: Writer): void {
+    const { desired, desiredReplicas: to, phase } = deployment
+    if (desired !== 'running' || phase === 'failed' || (to > 0 && from > 0)) return
+    const next = to === 0 ? 'asleep' : 'waking'
+    this.tables.set(deployment, writer, { phase: next, reason: reasonOf(next, new Date(this.now)) })
   }
 }

@@ -13,9 +13,9 @@ export const packages: PackageList = {
   pino: ['src/runtime/'],
   'prom-client': ['src/api/', 'src/gateway/', 'src/engines/llamacpp/', 'src/runtime/'],
   'swagger-ui-dist': ['src/api/'],
-  undici: ['src/gateway/', 'src/compute/', 'src/runtime/', 'src/cli/'],
+  undici: ['src/gateway/', 'src/compute/', 'src/deployments/probe.ts', 'src/runtime/', 'src/cli/'],
   yaml: ['src/runtime/'],
-  zod: ['src/wire/', 'src/api/', 'src/runtime/', 'src/events/'],
+  zod: ['src/wire/', 'src/api/', 'src/runtime/', 'src/events/', 'src/compute/simulated/'],
 }
 
 /** Who may go around a door of runtime/, and why. */

@@ -51,12 +51,16 @@ export class LocalCompute implements ComputeDriver {
     const exit = run.exit()
     if (exit !== null) return { state: 'exited', exit }
     const keeper = run.keeper()
-    if (keeper === null)
-      return run.exists() ? { state: 'pending', detail: 'Its files are being placed.' } : { state: 'not_found' }
+    if (keeper === null) {
+      if (!run.exists()) return { state: 'not_found' }
+      return { state: 'pending', detail: 'Its files are being placed.', ...filesBegan(run.intent()?.at) }
+    }
     if (!isKept(keeper)) return this.#settled(run, keeper)
     const order = run.order()
-    if (keeper.enginePid === 0 || order === null) return { state: 'pending', detail: 'Its engine is being started.' }
-    return { state: 'running', address: order.address, port: order.port, startedAt: keeper.startedAt }
+    const began = filesBegan(order?.filesAt)
+    if (keeper.enginePid === 0 || order === null)
+      return { state: 'pending', detail: 'Its engine is being started.', ...began }
+    return { state: 'running', address: order.address, port: order.port, startedAt: keeper.startedAt, ...began }
   }
 
   async list(): Promise<ReplicaId[]> {
@@ -146,6 +150,10 @@ export class LocalCompute implements ComputeDriver {
     if (!isId('rep', id)) throw new ComputeError('rejected', `"${id}" is no replica id.`)
     return this.#host.run(id)
   }
+}
+
+function filesBegan(at: number | undefined): Pick<Extract<Observation, { state: 'running' }>, 'began'> {
+  return at === undefined ? {} : { began: { files: at } }
 }
 
 function asComputeError(error: unknown): ComputeError {

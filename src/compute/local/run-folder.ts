@@ -44,6 +44,8 @@ export interface KeeperOrder {
   cwd: string
   stopGraceSeconds: number
   leaseSeconds: number
+  /** Its hardware was admitted and its files began to be placed, ms since epoch; absent in orders of old. */
+  filesAt?: number
 }
 
 /** `pid` 0: nobody keeps it and nobody ever will (removed before its start, or damaged by a power cut). */

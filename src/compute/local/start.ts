@@ -77,7 +77,7 @@ async function placeFiles(host: Host, order: ReplicaOrder, intent: Intent): Prom
 async function compose(
   host: Host,
   order: ReplicaOrder,
-  { account, gpuIds, gpuVendor }: Intent,
+  { account, gpuIds, gpuVendor, at }: Intent,
   launchHost: LaunchHost,
   scratch: string,
 ): Promise<KeeperOrder> {
@@ -95,6 +95,7 @@ async function compose(
     cwd: scratch,
     stopGraceSeconds: launch.stopGraceSeconds,
     leaseSeconds: host.leaseSeconds,
+    filesAt: at,
   }
 }
 

@@ -1,7 +1,14 @@
 /** For tests: machines that do what the test says, and a clock that the test moves. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { type ComputeDriver, ComputeError, type Observation, type Offer } from '../../compute/contract.ts'
+import {
+  type ComputeDriver,
+  ComputeError,
+  type Observation,
+  type Offer,
+  type Placement,
+} from '../../compute/contract.ts'
+import type { EngineDriver, Readiness } from '../../engines/contract.ts'
 import type { Clock } from '../../runtime/clock.ts'
 
 /** Moves when it is told to. */
@@ -26,9 +33,19 @@ export class HandClock implements Clock {
   }
 }
 
-export type Moment = 'offers' | 'observe' | 'create' | 'delete'
+/** What is free is asked only where hardware is wanted; `record` comes in every turn, after all that was read. */
+export type Moment = 'offers' | 'observe' | 'record' | 'create' | 'delete'
+
+/** Hardware beside the CPUs. `lies`: it is offered, and refused when it is asked for. */
+export interface Kind {
+  gpuType: string
+  region: string
+  units: number
+  lies?: boolean
+}
 
 interface Machine {
+  placement: Pick<Placement, 'gpuType' | 'gpuCount' | 'region'>
   server: Server | null
   port: number
   /** What its engine says: `silent` = the process is there, and nobody listens. */
@@ -39,14 +56,17 @@ interface Machine {
   startedAt: number
 }
 
-/** Hardware of one kind, `cpu` "here". Machines start as `next` says and change when the test changes them. */
+/** CPUs "here", and whatever else the test puts into `kinds`. Machines start as `next` says and change when the test changes them. */
 export class Machines implements ComputeDriver {
   readonly name = 'test'
   readonly all = new Map<string, Machine>()
   slots: number
+  kinds: Kind[] = []
   next: 'ready' | 'loading' | 'crash' | 'rejected' = 'ready'
-  /** What happens meanwhile, once, when the driver is asked that. */
+  /** What happens meanwhile, once, when a turn gets there. */
   readonly meanwhile = new Map<Moment, () => Promise<unknown>>()
+  /** False: nobody knows what runs. */
+  reachable = true
   /** Every create that was acknowledged. */
   created = 0
   readonly #clock: Clock
@@ -57,17 +77,30 @@ export class Machines implements ComputeDriver {
   }
 
   async offers(): Promise<Offer[]> {
-    await this.#meanwhile('offers')
-    const freeUnits = Math.max(0, this.slots - this.all.size)
-    return [{ provider: 'test', gpuType: 'cpu', region: 'here', totalUnits: this.slots, freeUnits, emulated: false }]
+    await this.reach('offers')
+    return [{ gpuType: 'cpu', region: 'here', units: this.slots }, ...this.kinds].map((kind) => {
+      const { gpuType, region, units: totalUnits } = kind
+      return { provider: 'test', gpuType, region, totalUnits, freeUnits: this.free(kind), emulated: false }
+    })
   }
 
-  async create({ id }: { id: string }): Promise<void> {
-    await this.#meanwhile('create')
+  /** Units that nobody has. */
+  free({ gpuType, region, units }: Kind): number {
+    const here = [...this.all.values()].filter(({ placement }) => placement.gpuType === gpuType)
+    const used = here.filter(({ placement }) => placement.region === region)
+    return Math.max(0, units - used.reduce((sum, { placement }) => sum + placement.gpuCount, 0))
+  }
+
+  async create({ id, placement }: { id: string; placement: Machine['placement'] }): Promise<void> {
+    await this.reach('create')
     if (this.all.has(id)) return
     if (this.next === 'rejected') throw new ComputeError('rejected', 'The image does not exist.')
-    if (this.all.size >= this.slots) throw new ComputeError('capacity_short', 'No machine is free.')
+    const cpus = { gpuType: 'cpu', region: 'here', units: this.slots }
+    const kind = [cpus, ...this.kinds].find((k) => k.gpuType === placement.gpuType && k.region === placement.region)
+    if (kind === undefined || 'lies' in kind || this.free(kind) < placement.gpuCount)
+      throw new ComputeError('capacity_short', 'No machine is free.')
     const machine: Machine = {
+      placement,
       server: null,
       port: 0,
       engine: 'loading',
@@ -82,7 +115,7 @@ export class Machines implements ComputeDriver {
   }
 
   async observe(id: string): Promise<Observation> {
-    await this.#meanwhile('observe')
+    await this.reach('observe')
     const machine = this.all.get(id)
     if (machine === undefined) return { state: 'not_found' }
     if (machine.exit !== null) return { state: 'exited', exit: machine.exit }
@@ -94,7 +127,7 @@ export class Machines implements ComputeDriver {
   }
 
   async delete(id: string): Promise<void> {
-    await this.#meanwhile('delete')
+    await this.reach('delete')
     this.all.get(id)?.server?.close()
     this.all.get(id)?.server?.closeAllConnections()
     this.all.delete(id)
@@ -121,6 +154,14 @@ export class Machines implements ComputeDriver {
     if (machine.server === null) await this.#listen(machine)
   }
 
+  /** What an engine driver makes of the engine's answer. */
+  heard(id: string, engine: Pick<EngineDriver, 'readiness'>): Readiness | null {
+    const machine = this.all.get(id)
+    if (machine === undefined || machine.exit !== null) return null
+    if (machine.engine === 'silent') return engine.readiness(null, '')
+    return engine.readiness(machine.health.status, machine.health.body)
+  }
+
   kill(id: string, lastLine: string): void {
     const machine = this.all.get(id)!
     machine.server?.close()
@@ -133,10 +174,11 @@ export class Machines implements ComputeDriver {
     for (const id of [...this.all.keys()]) await this.delete(id)
   }
 
-  async #meanwhile(moment: Moment): Promise<void> {
+  async reach(moment: Moment): Promise<void> {
     const once = this.meanwhile.get(moment)
     this.meanwhile.delete(moment)
     await once?.()
+    if (!this.reachable && moment !== 'record') throw new ComputeError('unavailable', 'The provider does not answer.')
   }
 
   #listen(machine: Machine): Promise<void> {

@@ -2,9 +2,11 @@
  * For tests of the reconciler: the real database and the real turns, on machines that do what the test says, by a clock
  * that the test moves. Nothing here waits: a turn is taken when the test takes it.
  */
+
 import { Access } from '../../access/commands.ts'
 import { Scaling } from '../../autoscaling/commands.ts'
 import type { ComputeDriver } from '../../compute/contract.ts'
+import { embedded } from '../../engines/llamacpp/embedded.ts'
 import { availableEngines } from '../../engines/registry.ts'
 import { Secret } from '../../kernel/secret.ts'
 import { loadCatalogue, starterModelId } from '../../models/catalogue.ts'
@@ -15,10 +17,12 @@ import { packageRoot } from '../../runtime/self.ts'
 import { claim } from '../../store/leases.ts'
 import { type TestDatabase, testDatabase } from '../../store/testing.ts'
 import { Deployments } from '../commands.ts'
+import type { DeploymentContext } from '../context.ts'
 import { Lifecycle } from '../lifecycle.ts'
 import type { PlanSettings } from '../situation.ts'
 import * as store from '../store.ts'
 import { type TurnWorld, turn } from '../turn.ts'
+import { testLimits } from './limits.ts'
 import { HandClock, Machines } from './machines.ts'
 
 export const testSettings: PlanSettings = {
@@ -36,6 +40,8 @@ export interface Workshop {
   clock: HandClock
   machines: Machines
   world: TurnWorld
+  /** What the use cases stand on. */
+  context: DeploymentContext
   deployments: Deployments
   lifecycle: Lifecycle
   scaling: Scaling
@@ -59,7 +65,8 @@ const stepMs = 250
 
 function makeWorld(db: TestDatabase, clock: HandClock, machines: Machines, settings: Partial<PlanSettings>): TurnWorld {
   return {
-    db,
+    // Turns open a transaction to record what they decided.
+    db: { ...db, tx: (fn, options) => machines.reach('record').then(() => db.tx(fn, options)) },
     clock,
     seal: new Seal(new Secret('a secret of the test')),
     log: silentLog,
@@ -69,7 +76,8 @@ function makeWorld(db: TestDatabase, clock: HandClock, machines: Machines, setti
     hardware: loadHardware({ cpu: '3.6' }),
     settings: { ...testSettings, ...settings },
     stopGraceSeconds: 1,
-    recall: () => null,
+    // What the watcher would have heard a moment ago.
+    recall: (id) => machines.heard(id, embedded),
     follow: () => {},
   }
 }
@@ -79,8 +87,7 @@ export async function openWorkshop(slots: number, settings: Partial<PlanSettings
   const clock = new HandClock()
   const machines = new Machines(slots, clock)
   const world = makeWorld(db, clock, machines, settings)
-  const limits = { replicasMaximum: 10, cooldownMinimumSeconds: 120, idleTimeoutMinimumSeconds: 60, quotaGpus: 8 }
-  const context = { ...world, ...limits, wake: () => {} }
+  const context: DeploymentContext = { ...world, ...testLimits, db, wake: () => {} }
   const access = new Access(db, world.seal, clock)
   await access.ensureOperator('sk_operator_of_the_test')
   const operator = await access.authenticate('Bearer sk_operator_of_the_test', undefined)
@@ -120,6 +127,7 @@ export async function openWorkshop(slots: number, settings: Partial<PlanSettings
     clock,
     machines,
     world,
+    context,
     deployments,
     lifecycle: new Lifecycle(context),
     scaling: new Scaling(context),

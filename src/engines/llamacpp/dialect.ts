@@ -1,19 +1,32 @@
 /** What both forms of llama.cpp say and must not be told: readiness, metrics, body fields that steer. Pure. */
-import type { EngineSample, InferenceRoute, Readiness, StartPhase } from '../contract.ts'
+import type { EngineSample, InferenceRoute, Readiness, StartMoments, StartPhase } from '../contract.ts'
 
 /**
  * 200 = ready; 503 with a body = loading (our worker says the phase, llama-server only that it loads); refused = the
  * process is not listening yet. Sources: llama.cpp tools/server/server-http.cpp; worker/server.ts.
  */
 export function readinessOf(status: number | null, body: string): Readiness {
-  if (status === 200) return { state: 'ready' }
-  if (status === null) return { state: 'not_ready', phase: 'files', detail: 'not listening yet' }
-  if (status !== 503) return { state: 'broken', detail: `health answers ${status}` }
+  if (status === null) return { state: 'not_ready', phase: 'load', detail: 'not listening yet' }
+  if (status !== 200 && status !== 503) return { state: 'broken', detail: `health answers ${status}` }
   const said = parsed(body)
+  const agoMs = momentsOf(said.phases_ms_ago)
+  if (status === 200) return { state: 'ready', ...agoMs }
   if (said.status === 'draining') return { state: 'broken', detail: 'draining' }
   const phase: StartPhase = said.phase === 'warmup' ? 'warmup' : 'load'
   const progress = typeof said.progress === 'number' ? ` ${Math.round(said.progress * 100)} %` : ''
-  return { state: 'not_ready', phase, detail: `loading${progress}` }
+  return { state: 'not_ready', phase, detail: `loading${progress}`, ...agoMs }
+}
+
+const moments = ['load', 'warmup', 'ready'] as const
+
+/** How long ago each part of the start began, as our worker says it. */
+function momentsOf(said: unknown): { agoMs?: StartMoments } {
+  if (typeof said !== 'object' || said === null) return {}
+  const known = moments.flatMap((moment) => {
+    const ms = (said as Record<string, unknown>)[moment]
+    return typeof ms === 'number' && ms >= 0 && Number.isFinite(ms) ? [[moment, ms] as const] : []
+  })
+  return known.length === 0 ? {} : { agoMs: Object.fromEntries(known) }
 }
 
 function parsed(body: string): Record<string, unknown> {

@@ -91,6 +91,17 @@ test('readiness: refused, loading, warming up, ready, broken', () => {
   }
 })
 
+test('readiness: since when each part of the start is under way, as the engine says; nonsense is nothing', () => {
+  for (const { readiness } of engineDrivers) {
+    const ready = readiness(200, '{"status":"ok","phases_ms_ago":{"load":700,"warmup":30,"ready":2}}')
+    assert.deepEqual(ready, { state: 'ready', agoMs: { load: 700, warmup: 30, ready: 2 } })
+    const loading = readiness(503, '{"status":"loading","phase":"load","progress":0.5,"phases_ms_ago":{"load":9}}')
+    assert.deepEqual(loading, { state: 'not_ready', phase: 'load', detail: 'loading 50 %', agoMs: { load: 9 } })
+    for (const said of ['[]', '7', '{"load":-1}', '{"load":"1","files":3}', 'null', '{"load":null}'])
+      assert.deepEqual(readiness(200, `{"status":"ok","phases_ms_ago":${said}}`), { state: 'ready' }, said)
+  }
+})
+
 test('metrics of both under one name', () => {
   const server =
     'llamacpp:requests_processing 2\nllamacpp:requests_deferred 5\nllamacpp:tokens_predicted_total 77\n# comment\n'

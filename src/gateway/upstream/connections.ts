@@ -7,6 +7,11 @@ import { connect, type Socket } from 'node:net'
 import type { Deadline, Deadlines } from '../../runtime/deadlines.ts'
 import { type Answer, type AnswerSink, ResponseReader } from './response-reader.ts'
 
+export interface Address {
+  host: string
+  port: number
+}
+
 export interface ConnectionLimits {
   maxConnections: number
   connectTimeoutMs: number
@@ -40,11 +45,15 @@ interface Request {
 
 /** Below the idle timeout of the engines' servers (5 s), so that we close first. */
 const idleConnectionMs = 4_000
+/** So much before the end that an engine names for an idle connection we close it. */
+const closeBeforeMs = 1_000
+/** The system asks whether the other side is still there when a connection has been silent for this long. */
+const silenceMs = 30_000
 /** Up to here head and body leave in one piece: copying is cheaper than a second write. */
 const onePieceBytes = 64 * 1024
 
 export class Connections {
-  readonly #address: { host: string; port: number }
+  readonly #address: Address
   readonly #limits: ConnectionLimits
   readonly #deadlines: Deadlines
   /** The one used last is at the end, and used first. */
@@ -54,7 +63,7 @@ export class Connections {
   #sweep: Deadline | null = null
   #closed = false
 
-  constructor(address: { host: string; port: number }, limits: ConnectionLimits, deadlines: Deadlines) {
+  constructor(address: Address, limits: ConnectionLimits, deadlines: Deadlines) {
     this.#address = address
     this.#limits = limits
     this.#deadlines = deadlines
@@ -68,8 +77,9 @@ export class Connections {
       return
     }
     const connection = this.#freshest() ?? this.#another()
+    // As long as the clients' connections that wait for it, which are bounded.
     if (connection === null) this.#queue.push(request)
-    else connection.take(request)
+    else if (!connection.take(request)) this.#free(connection)
   }
 
   /** Ends everything at once; what is under way fails. */
@@ -101,14 +111,17 @@ export class Connections {
   }
 
   readonly #free = (connection: Connection): void => {
-    const next = this.#queue.shift()
-    if (next !== undefined) {
-      connection.take(next)
+    let next = this.#queue.shift()
+    while (next !== undefined && !connection.take(next)) next = this.#queue.shift()
+    if (next !== undefined) return
+    const idleMs = connection.idleMs
+    if (idleMs <= 0) {
+      connection.close()
       return
     }
-    connection.idleUntil = this.#deadlines.now + idleConnectionMs
+    connection.idleUntil = this.#deadlines.now + idleMs
     this.#idle.push(connection)
-    this.#sweep ??= this.#deadlines.add(idleConnectionMs, this.#closeIdle)
+    this.#sweep ??= this.#deadlines.add(idleMs, this.#closeIdle)
   }
 
   readonly #gone = (connection: Connection): void => {
@@ -116,6 +129,7 @@ export class Connections {
     const at = this.#idle.indexOf(connection)
     if (at !== -1) this.#idle.splice(at, 1)
     const next = this.#closed ? undefined : this.#queue.shift()
+    // It connects first, so it takes whatever comes.
     if (next !== undefined) this.#another()?.take(next)
   }
 
@@ -142,10 +156,10 @@ class Connection implements Call, AnswerSink {
   /** Monotonic ms. */
   idleUntil = 0
 
-  constructor(address: { host: string; port: number }, limits: ConnectionLimits, deadlines: Deadlines, owner: Owner) {
+  constructor(address: Address, limits: ConnectionLimits, deadlines: Deadlines, owner: Owner) {
     this.#owner = owner
     this.#deadlines = deadlines
-    this.#socket = connect({ ...address, noDelay: true })
+    this.#socket = connect({ ...address, noDelay: true, keepAlive: true, keepAliveInitialDelay: silenceMs })
     this.#connecting = deadlines.add(limits.connectTimeoutMs, () => this.abort(new Error('ETIMEDOUT')))
     this.#socket.on('connect', () => this.#connected())
     this.#socket.on('data', (piece: Buffer) => this.#came(piece))
@@ -160,9 +174,16 @@ class Connection implements Call, AnswerSink {
     return this.#socket.writable && !this.#socket.destroyed
   }
 
-  take(request: Request): void {
+  /** How long it may wait for its next request. */
+  get idleMs(): number {
+    const { keptSeconds } = this.#reader
+    return keptSeconds === null ? idleConnectionMs : Math.min(idleConnectionMs, keptSeconds * 1000 - closeBeforeMs)
+  }
+
+  /** False when the request is not wanted any more, and the connection is free for another. */
+  take(request: Request): boolean {
     this.#request = request
-    if (this.#connecting === null) this.#send(request)
+    return this.#connecting !== null || this.#send(request)
   }
 
   close(): void {
@@ -185,8 +206,7 @@ class Connection implements Call, AnswerSink {
 
   #connected(): void {
     this.#stopConnecting()
-    if (this.#request !== null) this.#send(this.#request)
-    else this.#owner.free(this)
+    if (this.#request === null || !this.#send(this.#request)) this.#owner.free(this)
   }
 
   #stopConnecting(): void {
@@ -195,13 +215,17 @@ class Connection implements Call, AnswerSink {
     this.#connecting = null
   }
 
-  #send({ head, body, caller }: Request): void {
+  #send({ head, body, caller }: Request): boolean {
     if (!caller.sends(this)) {
       this.#request = null
-      this.#owner.free(this)
-      return
+      return false
     }
     this.#reader.reset()
+    this.#write(head, body)
+    return true
+  }
+
+  #write(head: string, body: Buffer | null): void {
     if (body === null) this.#socket.write(head, 'latin1')
     else if (head.length + body.length > onePieceBytes) {
       this.#socket.cork()

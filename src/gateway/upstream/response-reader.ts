@@ -45,6 +45,8 @@ export class ResponseReader {
   #trailerBytes = 0
   /** The connection may carry another request once this answer is over. */
   reusable = true
+  /** Seconds that the engine says it keeps an idle connection; null = it does not say. */
+  keptSeconds: number | null = null
 
   constructor(sink: AnswerSink) {
     this.#sink = sink
@@ -61,6 +63,7 @@ export class ResponseReader {
     this.#kept = nothing
     this.#trailerBytes = 0
     this.reusable = true
+    this.keptSeconds = null
   }
 
   /** Throws when the bytes are no answer. What follows the answer's end makes the connection unusable. */
@@ -115,15 +118,20 @@ export class ResponseReader {
 
   #head(bytes: Buffer): number {
     const end = bytes.indexOf('\r\n\r\n')
+    if (end > headMaximumBytes || (end === -1 && bytes.length > headMaximumBytes + 3))
+      throw new Error('the head of the answer is too large')
     if (end === -1) {
-      if (bytes.length > headMaximumBytes) throw new Error('the head of the answer is too large')
+      // What will never be an answer is not waited for.
+      if (!beginsLikeAnswer(bytes)) throw notAnAnswer()
       return 0
     }
     const head = readHead(bytes.toString('latin1', 0, end))
     const used = end + 4
+    if (head.status === 101) throw new Error('the engine changed the protocol, which nobody asked for')
     // An interim answer (100, 103): the real one follows.
     if (head.status < 200) return used
     this.reusable = head.reusable
+    this.keptSeconds = head.keptSeconds
     this.#sink.began(head)
     if (head.status === 204 || head.status === 304) this.#end()
     else if (head.chunked) this.#state = 'size-line'
@@ -195,19 +203,32 @@ interface Head extends Answer {
   length: number | null
   chunked: boolean
   reusable: boolean
+  keptSeconds: number | null
+}
+
+const beginning = Buffer.from('HTTP/1.')
+
+function beginsLikeAnswer(bytes: Buffer): boolean {
+  const size = Math.min(bytes.length, beginning.length)
+  return bytes.compare(beginning, 0, size, 0, size) === 0
+}
+
+function notAnAnswer(): Error {
+  return new Error('the answer is not HTTP/1.1')
 }
 
 const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: |$)/
 
 function readHead(text: string): Head {
   const first = statusLine.exec(text)
-  if (first === null) throw new Error('the answer is not HTTP/1.1')
+  if (first === null) throw notAnAnswer()
   const head: Head = {
     status: Number(first[2]),
     contentType: '',
     length: null,
     chunked: false,
     reusable: first[1] === '1',
+    keptSeconds: null,
   }
   let at = text.indexOf('\r\n')
   while (at !== -1) {
@@ -225,18 +246,25 @@ function readField(head: Head, text: string, start: number, end: number): void {
   const colon = text.indexOf(':', start)
   if (colon === -1 || colon >= end) throw new Error('a header field has no colon')
   const size = colon - start
+  // "content-length : 5" and lines that go on from the one before are read in two ways: RFC 9112 §5.1 and §5.2.
+  if (size === 0 || text.charCodeAt(colon - 1) <= 0x20 || text.charCodeAt(start) <= 0x20)
+    throw new Error('a header field has no valid name')
   if (size !== 10 && size !== 12 && size !== 14 && size !== 17) return
   const name = text.slice(start, colon).toLowerCase()
   const value = text.slice(colon + 1, end).trim()
   if (name === 'content-type') head.contentType = value
   else if (name === 'content-length') readLength(head, value)
   else if (name === 'transfer-encoding') {
-    if (value.toLowerCase() !== 'chunked') throw new Error('the answer has a coding that we do not know')
+    if (head.chunked || value.toLowerCase() !== 'chunked')
+      throw new Error('the answer has a coding that we do not know')
     head.chunked = true
   } else if (name === 'connection') {
     const words = value.toLowerCase()
     if (words.includes('close')) head.reusable = false
     else if (words.includes('keep-alive')) head.reusable = true
+  } else if (name === 'keep-alive') {
+    const seconds = /timeout=(\d{1,6})/i.exec(value)?.[1]
+    if (seconds !== undefined) head.keptSeconds = Number(seconds)
   }
 }
 

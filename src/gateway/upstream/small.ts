@@ -15,7 +15,7 @@ export interface SmallAnswer {
 
 /** Sends a request without a body; `head` lacks the empty line. null when no whole answer came within the limits. */
 export function fetchSmall(
-  connections: Connections,
+  connections: Pick<Connections, 'send'>,
   head: string,
   limits: SmallLimits,
   deadlines: Deadlines,

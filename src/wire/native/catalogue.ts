@@ -22,6 +22,7 @@ export const gpuType = z
           free_units: z.int().nonnegative(),
           total_units: z.int().nonnegative(),
           emulated: z.boolean().meta({ description: 'true: slots of this machine stand in for it.' }),
+          simulated: z.boolean().meta({ description: 'true: it is made up.' }),
         }),
       ),
     ).meta({ description: 'What there is of it now, by region; null for a key that may not deploy or look.' }),
@@ -45,6 +46,7 @@ export const model = z
     deployable: z.boolean(),
     reason: obstacle,
     emulated: z.boolean().meta({ description: 'true: another model answers in its place.' }),
+    simulated: z.boolean().meta({ description: 'true: nothing computes; the answers are made up.' }),
     served_by: orNull(z.string()),
   })
   .meta({ id: 'Model' })
@@ -58,6 +60,7 @@ export const gpuModelConfig = z
     regions,
     hourly_cost_usd: unitPrice,
     emulated: z.boolean(),
+    simulated: z.boolean(),
     valid: z.boolean(),
     reason: obstacle,
   })

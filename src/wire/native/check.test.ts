@@ -30,7 +30,7 @@ const cases: [string, unknown, string][] = [
   ],
   ['an unknown field', { ...good, foo: 1 }, 'unknown_field: Unknown field "foo".'],
   ['an unknown nested field', { ...good, engine: { foo: 1 } }, 'unknown_field: Unknown field "engine.foo".'],
-  ['a field of a later version', { ...good, schedule: {} }, 'unknown_field: Unknown field "schedule".'],
+  ['a field of a later version', { ...good, budget: {} }, 'unknown_field: Unknown field "budget".'],
   [
     'a field that would reach the prototype',
     JSON.parse('{"name":"prod","model_id":"m","gpu_type":"cpu","__proto__":{"a":1}}'),
@@ -65,7 +65,7 @@ const cases: [string, unknown, string][] = [
   [
     'an engine that nobody knows',
     { ...good, engine: { type: 'tgi' } },
-    'invalid_request: engine.type: must be one of auto, llamacpp, llama-server, vllm, sglang; seen: "tgi".',
+    'invalid_request: engine.type: must be one of auto, llamacpp, llama-server, vllm, sglang, simulated; seen: "tgi".',
   ],
   [
     'an engine that is a text',

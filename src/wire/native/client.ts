@@ -7,8 +7,10 @@ import type { GpuModelConfig, GpuType, Model } from './catalogue.ts'
 import type { CreateDeployment, Deployment, Starting } from './deployment.ts'
 import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
 import type { ListOf } from './fields.ts'
-import type { ChangeDeployment, Revision, Rollback } from './revision.ts'
+import type { AppliedPreset, ApplyPreset, Preset } from './presets.ts'
+import type { ChangeDeployment, Restart, Revision, Rollback } from './revision.ts'
 import type { ChangeScaling, Decision, Scaling } from './scaling.ts'
+import type { ChangeSchedule, Schedule } from './schedule.ts'
 
 export interface ClientOptions {
   /** Address of the server, e.g. `http://127.0.0.1:8080`. */
@@ -96,8 +98,8 @@ export class NativeClient {
   startDeployment(idOrName: string, body: Starting = {}, creating: Creating = {}): Promise<Deployment> {
     return this.#json('POST', deploymentPath(idOrName, '/start'), { body, ...creating })
   }
-  restartDeployment(idOrName: string, creating: Creating = {}): Promise<Deployment> {
-    return this.#json('POST', deploymentPath(idOrName, '/restart'), creating)
+  restartDeployment(idOrName: string, body: Restart = {}, creating: Creating = {}): Promise<Deployment> {
+    return this.#json('POST', deploymentPath(idOrName, '/restart'), { body, ...creating })
   }
   wakeDeployment(idOrName: string, body: Starting = {}, creating: Creating = {}): Promise<Deployment> {
     return this.#json('POST', deploymentPath(idOrName, '/wake'), { body, ...creating })
@@ -120,6 +122,21 @@ export class NativeClient {
   }
   listDecisions(idOrName: string, query: Page = {}): Promise<ListOf<Decision>> {
     return this.#json('GET', deploymentPath(idOrName, '/scaling/decisions'), { query })
+  }
+  applyPreset(idOrName: string, body: ApplyPreset, creating: Creating = {}): Promise<AppliedPreset> {
+    return this.#json('PATCH', deploymentPath(idOrName, '/preset'), { body, ...creating })
+  }
+  listPresets(): Promise<ListOf<Preset>> {
+    return this.#json('GET', '/presets')
+  }
+  getSchedule(idOrName: string): Promise<Schedule> {
+    return this.#json('GET', deploymentPath(idOrName, '/schedule'))
+  }
+  putSchedule(idOrName: string, body: ChangeSchedule): Promise<Schedule> {
+    return this.#json('PUT', deploymentPath(idOrName, '/schedule'), { body })
+  }
+  deleteSchedule(idOrName: string): Promise<Schedule> {
+    return this.#json('DELETE', deploymentPath(idOrName, '/schedule'))
   }
   explainDeployment(idOrName: string): Promise<Explanation> {
     return this.#json('GET', deploymentPath(idOrName, '/explain'))

@@ -3,11 +3,31 @@ import { z } from 'zod'
 import { type MicroUsd, usdNumber } from '../../kernel/money.ts'
 import { answering, type Phase, phases, type Reason } from '../../kernel/phase.ts'
 import { deploymentName, instant, iso, orNull, plainText, usd } from './fields.ts'
-import { hardwareChoices, hardwareFrom, renderHardware, runsOn, shownChoice, usdCeiling, usdFrom } from './hardware.ts'
+import {
+  hardwareChoices,
+  hardwareFrom,
+  queue,
+  renderHardware,
+  renderQueue,
+  runsOn,
+  shownChoice,
+  usdCeiling,
+  usdFrom,
+  type WaitingShape,
+} from './hardware.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
+import {
+  type ActiveShape,
+  type CalendarShape,
+  calendarFields,
+  calendarFrom,
+  renderSummary,
+  scheduleSummary,
+} from './schedule.ts'
 import { nativeStatus, nativeStatuses } from './status.ts'
 
-export const engineTypes = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang'] as const
+export const presetNames = ['speed', 'latency', 'cost', 'balanced'] as const
+export const engineTypes = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang', 'simulated'] as const
 type NamedEngine = Exclude<(typeof engineTypes)[number], 'auto'>
 
 const engineWish = z.strictObject({
@@ -38,7 +58,7 @@ export const createDeployment = z
       example: 'paddock/starter',
     }),
     gpu_type: plainText(60).optional().meta({
-      description: 'A `gpu_type` from `GET /gpu-types`; required unless there is `hardware`.',
+      description: 'A `gpu_type` from `GET /gpu-types`; required unless there is `hardware` or a preset.',
       example: 'cpu',
     }),
     gpu_count: z.int().min(1).max(1000).optional().meta({ description: 'Units per replica; default 1.', example: 1 }),
@@ -52,15 +72,23 @@ export const createDeployment = z
     engine: engineWish.optional(),
     scaling: changeScaling.optional(),
     inactive_timeout_minutes: changeScaling.shape.inactive_timeout_minutes,
+    ...calendarFields,
+    preset: z.enum(presetNames).optional().meta({
+      description:
+        'Scaling, and hardware unless it is named, as a preset of `GET /presets` has them. What is named here goes before it.',
+    }),
     fail_fast: z.boolean().optional().meta({
       description: '`true`: 503, and nothing is created, unless all replicas that are wanted at first can start now.',
     }),
   })
   // Also when other fields are wrong, so that everything is said at once.
-  .refine((body) => body.gpu_type !== undefined || body.hardware !== undefined, {
-    path: ['gpu_type'],
-    when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value),
-  })
+  .refine(
+    ({ gpu_type, hardware, preset }) => gpu_type !== undefined || hardware !== undefined || preset !== undefined,
+    {
+      path: ['gpu_type'],
+      when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value),
+    },
+  )
   .meta({ id: 'CreateDeployment', example: { name: 'my-first', model_id: 'paddock/starter', gpu_type: 'cpu' } })
 export type CreateDeployment = z.input<typeof createDeployment>
 
@@ -104,6 +132,7 @@ export const deployment = z
     region: orNull(z.string()).meta({ description: 'null: any.' }),
     hardware: z.array(shownChoice).meta({ description: 'In order of preference; the first is also shown above.' }),
     max_hourly_usd: orNull(usd).meta({ description: 'What an hour may cost; null: no ceiling.' }),
+    queue: orNull(queue).meta({ description: 'Where it stands in the queue for hardware; null: it waits for none.' }),
     runs_on: z.array(runsOn).meta({ description: 'The hardware that its replicas really have.' }),
     replicas: z.int().meta({ description: 'How many there are while awake, at least.' }),
     engine,
@@ -123,7 +152,11 @@ export const deployment = z
     hourly_cost_max_usd: usd.meta({ description: 'The most that an hour can cost with these settings.' }),
     cost_usd: usd.meta({ description: 'Cost so far, in US dollars.' }),
     emulated: z.boolean().meta({ description: 'true: this machine stands in for the named hardware or model.' }),
+    simulated: z.boolean().meta({ description: 'true: nothing computes; the answers are made up.' }),
     served_by: orNull(z.string()).meta({ description: 'The model that really answers, when it is another one.' }),
+    expires_at: orNull(instant).meta({ description: 'The end of its lease; null: none.' }),
+    schedule: orNull(scheduleSummary),
+    preset: orNull(z.string()).meta({ description: 'The preset that was applied last.' }),
     created_at: instant,
     updated_at: instant,
     deleted_at: orNull(instant),
@@ -132,7 +165,8 @@ export const deployment = z
 export type Deployment = z.output<typeof deployment>
 
 /** A create request in our own words; absent stays absent. */
-export interface DeploymentWishShape {
+export interface DeploymentWishShape extends CalendarShape {
+  preset?: (typeof presetNames)[number]
   name: string
   modelId: string
   gpuType?: string
@@ -158,9 +192,10 @@ export interface DeploymentWishShape {
 
 export function wishFrom(body: z.output<typeof createDeployment>): DeploymentWishShape {
   const { model_id, gpu_type, gpu_count, hardware, max_hourly_usd, ...rest } = body
-  const { engine: asked, scaling: asWished, inactive_timeout_minutes, fail_fast, ...same } = rest
+  const { engine: asked, scaling: asWished, inactive_timeout_minutes, fail_fast, schedule, expires_at, ...same } = rest
   return {
     ...same,
+    ...calendarFrom({ schedule, expires_at }),
     modelId: model_id,
     ...(gpu_type === undefined ? {} : { gpuType: gpu_type }),
     ...(gpu_count === undefined ? {} : { gpuCount: gpu_count }),
@@ -210,6 +245,7 @@ export interface DeploymentShape {
   }
   /** The choices of the spec with their prices. */
   choices: (WantedShape & { price: MicroUsd; skipped: string | null })[]
+  waiting: WaitingShape | null
   runsOn: { gpuType: string; gpuCount: number; region: string; emulated: boolean; replicas: number; price: MicroUsd }[]
   phase: Phase
   reason: Reason | null
@@ -221,6 +257,9 @@ export interface DeploymentShape {
   cost: MicroUsd
   emulated: boolean
   servedBy: string | null
+  expiresAt: Date | null
+  preset: string | null
+  schedule: { windows: number; active: ActiveShape | null; nextChangeAt: Date | null } | null
   createdAt: Date
   updatedAt: Date
   deletedAt: Date | null
@@ -238,6 +277,7 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     gpu_count: first?.gpuCount ?? 0,
     region: first?.region ?? null,
     ...renderHardware(view),
+    queue: view.waiting === null ? null : renderQueue(view.waiting),
     replicas: view.spec.replicas,
     engine: renderEngine(view.spec),
     status: nativeStatus[view.phase],
@@ -251,7 +291,11 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     hourly_cost_max_usd: usdNumber(view.hourlyCostMax),
     cost_usd: usdNumber(view.cost),
     emulated: view.emulated,
+    simulated: view.spec.engine.type === 'simulated',
     served_by: view.servedBy,
+    expires_at: iso(view.expiresAt),
+    schedule: renderSummary(view.schedule),
+    preset: view.preset,
     created_at: iso(view.createdAt),
     updated_at: iso(view.updatedAt),
     deleted_at: iso(view.deletedAt),

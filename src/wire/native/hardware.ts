@@ -1,7 +1,7 @@
 /** Hardware of a deployment on the native API: the preference list, its price ceiling, and what replicas run on. */
 import { z } from 'zod'
 import { type MicroUsd, usdNumber } from '../../kernel/money.ts'
-import { orNull, plainText, usd } from './fields.ts'
+import { instant, orNull, plainText, usd } from './fields.ts'
 
 /** Entries of a preference list. */
 export const hardwareChoicesMaximum = 8
@@ -59,6 +59,39 @@ export const runsOn = z.object({
   hourly_cost_usd: usd.meta({ description: 'Of one replica.' }),
   emulated: z.boolean(),
 })
+
+export const queue = z
+  .object({
+    position: z.int().meta({ description: 'Among those that want some of the same hardware; 1 is next.' }),
+    of: z.int(),
+    since: instant.meta({ description: 'Since when it waits for its next replica.' }),
+    missing_replicas: z.int(),
+    comparable: z
+      .array(shownWanted.extend({ region: z.string(), free_units: z.int(), total_units: z.int() }))
+      .meta({ description: 'Hardware that could stand in, that which is free now first.' }),
+  })
+  .meta({ id: 'Queue', description: 'Where a deployment stands in the queue for hardware.' })
+
+export interface WaitingShape {
+  position: number
+  of: number
+  /** ms since epoch */
+  since: number
+  missing: number
+  instead: (WantedShape & { region: string; freeUnits: number; totalUnits: number })[]
+}
+
+export function renderQueue({ position, of, since, missing, instead }: WaitingShape): z.output<typeof queue> {
+  return {
+    position,
+    of,
+    since: new Date(since).toISOString(),
+    missing_replicas: missing,
+    comparable: instead.map(({ gpuType, gpuCount, region, freeUnits, totalUnits }) => {
+      return { gpu_type: gpuType, gpu_count: gpuCount, region, free_units: freeUnits, total_units: totalUnits }
+    }),
+  }
+}
 
 interface WantedShape {
   gpuType: string

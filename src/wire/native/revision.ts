@@ -4,6 +4,7 @@ import { createDeployment, type DeploymentShape, deployment, type engineTypes, r
 import { instant, iso, orNull, plainText } from './fields.ts'
 import { hardwareFrom, shownWanted, usdFrom, wantedFrom } from './hardware.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
+import { type CalendarShape, calendarFields, calendarFrom } from './schedule.ts'
 
 const { model_id, gpu_type, gpu_count, hardware, max_hourly_usd, replicas, engine, inactive_timeout_minutes } =
   createDeployment.shape
@@ -25,6 +26,11 @@ const changeEngine = z.strictObject({
   additional_args: engineParts.additional_args,
 })
 
+export const allowDowntime = z.boolean().optional().meta({
+  description:
+    '`true`: where there is no spare hardware the new revision may take the place of the old one, even if its start is expected to take longer than requests are held. Without it that is refused with 409.',
+})
+
 export const changeDeployment = z
   .strictObject({
     model_id: model_id.optional(),
@@ -37,6 +43,8 @@ export const changeDeployment = z
     engine: changeEngine.optional(),
     scaling: changeScaling.optional(),
     inactive_timeout_minutes,
+    allow_downtime: allowDowntime,
+    ...calendarFields,
   })
   .meta({
     id: 'ChangeDeployment',
@@ -63,7 +71,9 @@ export interface ChangeShape {
     }
   }
   scaling: Partial<ScalingShape>
+  calendar: CalendarShape
   replicas?: number
+  allowDowntime?: boolean
 }
 
 const specWord = { model_id: 'modelId', gpu_type: 'gpuType', gpu_count: 'gpuCount', region: 'region' } as const
@@ -77,7 +87,7 @@ const engineWord = {
 
 export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape {
   const { replicas: fixed, engine: asked, scaling, inactive_timeout_minutes: minutes, ...rest } = body
-  const { hardware: list, max_hourly_usd: ceiling, ...spec } = rest
+  const { hardware: list, max_hourly_usd: ceiling, allow_downtime, schedule, expires_at, ...spec } = rest
   return {
     spec: {
       ...renamed(spec, specWord),
@@ -89,7 +99,9 @@ export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape
       ...(minutes === undefined ? {} : { inactiveTimeoutMinutes: minutes }),
       ...(scaling === undefined ? {} : scalingFrom(scaling)),
     },
+    calendar: calendarFrom({ schedule, expires_at }),
     ...(fixed === undefined ? {} : { replicas: fixed }),
+    ...(allow_downtime === undefined ? {} : { allowDowntime: allow_downtime }),
   }
 }
 
@@ -105,16 +117,21 @@ export const rollback = z
       .min(1)
       .max(2_147_483_647)
       .optional()
-      .meta({ description: 'Default: the newest before the current one that did not fail.' }),
+      .meta({ description: 'Default: the newest before the current one that worked.' }),
+    allow_downtime: allowDowntime,
   })
   .meta({ id: 'Rollback' })
 export type Rollback = z.input<typeof rollback>
+
+export const restart = z.strictObject({ allow_downtime: allowDowntime }).meta({ id: 'Restart' })
+export type Restart = z.input<typeof restart>
 
 const shown = deployment.shape
 export const revision = z
   .object({
     revision: z.int(),
     current: z.boolean().meta({ description: 'It runs, or is being rolled to.' }),
+    weight: z.int().min(0).max(100).meta({ description: 'Share of the traffic that its replicas get.' }),
     failed: z.boolean().meta({ description: 'It did not start and was given up.' }),
     failed_why: orNull(z.string()),
     created_at: instant,
@@ -133,6 +150,7 @@ export function renderRevision(view: {
   number: number
   spec: DeploymentShape['spec']
   current: boolean
+  weight: number
   failed: boolean
   failedWhy: string | null
   createdAt: Date
@@ -141,6 +159,7 @@ export function renderRevision(view: {
   return {
     revision: view.number,
     current: view.current,
+    weight: view.weight,
     failed: view.failed,
     failed_why: view.failedWhy,
     created_at: iso(view.createdAt),

@@ -34,6 +34,10 @@ const wished = {
     .min(0)
     .max(527_040)
     .meta({ description: 'Quiet time before it is stopped, and stays so; 0: never.' }),
+  cold_start_target_seconds: z.number().min(0).max(86_400).nullable().meta({
+    description:
+      'A start that takes longer, from the first request that waits or the wake on, is told by the event `deployment.cold_start_missed`; null: as the server has it, 0: none is.',
+  }),
 }
 
 export const changeScaling = z
@@ -62,6 +66,7 @@ export interface ScalingShape {
   cooldownSeconds: number
   targetConcurrency: number | null
   inactiveTimeoutMinutes: number
+  coldStartTargetSeconds: number | null
 }
 
 const ourWord = {
@@ -74,7 +79,13 @@ const ourWord = {
   cooldown_seconds: 'cooldownSeconds',
   target_concurrency: 'targetConcurrency',
   inactive_timeout_minutes: 'inactiveTimeoutMinutes',
+  cold_start_target_seconds: 'coldStartTargetSeconds',
 } as const satisfies Record<keyof typeof wished, keyof ScalingShape>
+
+/** Our words → theirs. */
+export const wireNames: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries(ourWord).map(([theirs, ours]) => [ours, theirs]),
+)
 
 /** What is absent stays absent. */
 export function scalingFrom(body: z.output<typeof changeScaling>): Partial<ScalingShape> {
@@ -94,6 +105,7 @@ export function renderScaling(view: { policy: ScalingShape; desiredReplicas: num
     cooldown_seconds: policy.cooldownSeconds,
     target_concurrency: policy.targetConcurrency,
     inactive_timeout_minutes: policy.inactiveTimeoutMinutes,
+    cold_start_target_seconds: policy.coldStartTargetSeconds,
     desired_replicas: view.desiredReplicas,
     ready_replicas: view.readyReplicas,
   }

@@ -1,6 +1,7 @@
 /** One request from text to text: tokens in, a sequence lent, tokens out, exact usage. */
 import { Fault } from '../../../kernel/fault.ts'
 import { randomSeed } from '../../../runtime/ids.ts'
+import type { FinishReason, Usage } from '../../contract.answer.ts'
 import { AnswerText } from './answer-text.ts'
 import type { Batcher } from './batcher.ts'
 import { grammarOf } from './json-grammar.ts'
@@ -9,14 +10,6 @@ import type { Token } from './native.ts'
 import type { EngineRequest } from './request.ts'
 import { samplerConfig } from './sampling.ts'
 import type { Sequences } from './sequences.ts'
-
-export interface Usage {
-  promptTokens: number
-  completionTokens: number
-  cachedTokens: number
-}
-
-export type FinishReason = 'stop' | 'length'
 
 export interface Engine {
   model: Model

@@ -1,5 +1,5 @@
 /** The worker's counts as Prometheus text, under vLLM's names so that one reader serves both engines. */
-import type { Usage } from './generate.ts'
+import type { Usage } from '../../contract.answer.ts'
 
 const secondsBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 

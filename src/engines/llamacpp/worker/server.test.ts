@@ -1,9 +1,12 @@
 /** The HTTP side while there is no engine yet: it listens, tells the phase, takes nothing. */
 import { strict as assert } from 'node:assert'
 import { after, test } from 'node:test'
+import { systemClock } from '../../../runtime/clock.ts'
 import { WorkerServer } from './server.ts'
 
-const server = new WorkerServer({ servedName: 's', key: 'k', log: assert.fail })
+let nowMs = 5_000
+const clock = { ...systemClock, monotonicMs: () => nowMs }
+const server = new WorkerServer({ servedName: 's', key: 'k', log: assert.fail, clock, ageMs: 80 })
 const url = `http://127.0.0.1:${await server.listen('127.0.0.1', 0)}`
 after(() => server.close())
 
@@ -14,18 +17,29 @@ const health = async () => {
 }
 const ask = () => fetch(`${url}/v1/completions`, { method: 'POST', headers, body: '{"prompt":"x"}' })
 
-test('health needs no key and tells the phase; requests are told to come again', async () => {
-  assert.deepEqual(await health(), [503, { status: 'loading', phase: 'load', progress: 0 }])
+test('health needs no key and tells the phase, and since when; requests are told to come again', async () => {
+  const loading = { status: 'loading', phase: 'load', progress: 0 }
+  assert.deepEqual(await health(), [503, { ...loading, phases_ms_ago: { load: 80 } }])
+  nowMs += 400
   server.state = { status: 'loading', phase: 'warmup', progress: 1 }
-  assert.deepEqual(await health(), [503, { status: 'loading', phase: 'warmup', progress: 1 }])
+  nowMs += 20
+  const warming = { status: 'loading', phase: 'warmup', progress: 1 }
+  assert.deepEqual(await health(), [503, { ...warming, phases_ms_ago: { load: 500, warmup: 20 } }])
   const response = await ask()
   assert.deepEqual([response.status, response.headers.get('retry-after')], [503, '1'])
   assert.equal(((await response.json()) as { error: { code: string } }).error.code, 'starting')
 })
 
-test('draining while it loads: nobody is waited for, nobody is taken', async () => {
+test('ready: since when, however often it says so', async () => {
+  server.state = { status: 'ok' }
+  nowMs += 1_000
+  server.state = { status: 'ok' }
+  assert.deepEqual(await health(), [200, { status: 'ok', phases_ms_ago: { load: 1_500, warmup: 1_020, ready: 1_000 } }])
+})
+
+test('draining: nobody is waited for, nobody is taken', async () => {
   await server.drain()
-  assert.deepEqual(await health(), [503, { status: 'draining' }])
+  assert.equal((await health())[0], 503)
   assert.equal((await ask()).status, 503)
 })
 

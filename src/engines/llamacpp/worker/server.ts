@@ -7,13 +7,21 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Fault, toFault } from '../../../kernel/fault.ts'
 import { type Clock, systemClock } from '../../../runtime/clock.ts'
 import { newId } from '../../../runtime/ids.ts'
-import type { StartPhase } from '../../contract.ts'
-import { type AnswerHead, chunk, doneEvent, errorBody, errorEvent, usageChunk, wholeAnswer } from './answer.ts'
-import { type Engine, generate, type Usage } from './generate.ts'
+import {
+  type AnswerHead,
+  chunk,
+  doneEvent,
+  errorBody,
+  errorEvent,
+  type Usage,
+  usageChunk,
+  wholeAnswer,
+} from '../../contract.answer.ts'
+import { readJson, send } from '../../contract.body.ts'
+import type { StartMoments, StartPhase } from '../../contract.ts'
+import { type Engine, generate } from './generate.ts'
 import { WorkerMetrics } from './metrics.ts'
 import { type EngineRequest, readChatRequest, readTextRequest } from './request.ts'
-
-export const bodyBytesMaximum = 64 * 1024 * 1024
 
 export type WorkerState =
   | { status: 'loading'; phase: StartPhase; progress: number }
@@ -24,11 +32,15 @@ export interface WorkerServerOptions {
   servedName: string
   key: string
   clock?: Clock
+  /** How long the process has been running. */
+  ageMs?: number
   log(line: string): void
 }
 
 export class WorkerServer {
-  state: WorkerState = { status: 'loading', phase: 'load', progress: 0 }
+  #state: WorkerState = { status: 'loading', phase: 'load', progress: 0 }
+  /** When each part of the start began, by the monotonic clock. Loading begins with the process. */
+  readonly #began: StartMoments
   engine: Engine | null = null
   readonly #options: WorkerServerOptions
   readonly #clock: Clock
@@ -41,6 +53,7 @@ export class WorkerServer {
   constructor(options: WorkerServerOptions) {
     this.#options = options
     this.#clock = options.clock ?? systemClock
+    this.#began = { load: this.#clock.monotonicMs() - (options.ageMs ?? 0) }
     this.#keyHash = hash('sha256', options.key, 'buffer')
     this.#server = createServer(
       { noDelay: true, requestTimeout: 0, keepAliveTimeout: 120_000 },
@@ -48,6 +61,16 @@ export class WorkerServer {
         void this.#answer(request, response)
       },
     )
+  }
+
+  get state(): WorkerState {
+    return this.#state
+  }
+
+  set state(state: WorkerState) {
+    this.#state = state
+    const moment = state.status === 'loading' ? state.phase : state.status === 'ok' ? 'ready' : null
+    if (moment !== null) this.#began[moment] ??= this.#clock.monotonicMs()
   }
 
   listen(host: string, port: number): Promise<number> {
@@ -84,7 +107,7 @@ export class WorkerServer {
       if (request.method !== 'POST') throw new Fault('method_not_allowed', `${path} takes POST.`)
       const engine = this.#readyEngine()
       this.#countUntilClosed(response)
-      const body = parseJson(await readBody(request))
+      const body = await readJson(request)
       await this.#complete(engine, path === '/v1/completions' ? readTextRequest(body) : readChatRequest(body), response)
     } catch (thrown) {
       this.#fail(response, toFault(thrown))
@@ -93,7 +116,9 @@ export class WorkerServer {
 
   #health(response: ServerResponse): void {
     const { state } = this
-    send(response, state.status === 'ok' ? 200 : 503, state)
+    const now = this.#clock.monotonicMs()
+    const ago = Object.entries(this.#began).map(([moment, at]) => [moment, Math.round(now - at)])
+    send(response, state.status === 'ok' ? 200 : 503, { ...state, phases_ms_ago: Object.fromEntries(ago) })
   }
 
   #checkKey(request: IncomingMessage): void {
@@ -230,29 +255,4 @@ class Reply {
     if (this.#request.usage === 'none') return undefined
     return this.#request.usage === 'every' ? usage : null
   }
-}
-
-function send(response: ServerResponse, status: number, body: object | string, type = 'application/json'): void {
-  const text = typeof body === 'string' ? body : JSON.stringify(body)
-  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) })
-  response.end(text)
-}
-
-function parseJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'))
-  } catch {
-    throw new Fault('invalid_json', 'The body is not valid JSON.')
-  }
-}
-
-async function readBody(request: IncomingMessage): Promise<Buffer> {
-  const parts: Buffer[] = []
-  let size = 0
-  for await (const part of request as AsyncIterable<Buffer>) {
-    size += part.length
-    if (size > bodyBytesMaximum) throw new Fault('body_too_large', `The body is larger than ${bodyBytesMaximum} bytes.`)
-    parts.push(part)
-  }
-  return Buffer.concat(parts)
 }

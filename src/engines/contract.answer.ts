@@ -1,14 +1,20 @@
-/** Answers on the wire, in OpenAI's shapes. Pure. */
-import type { Fault } from '../../../kernel/fault.ts'
-import type { FinishReason, Usage } from './generate.ts'
-import type { EngineRequest } from './request.ts'
+/** What engines of our own answer on the wire, in OpenAI's shapes. Pure. */
+import type { Fault } from '../kernel/fault.ts'
+
+export interface Usage {
+  promptTokens: number
+  completionTokens: number
+  cachedTokens: number
+}
+
+export type FinishReason = 'stop' | 'length'
 
 export interface AnswerHead {
   id: string
   /** Epoch seconds. */
   created: number
   model: string
-  kind: EngineRequest['input']['kind']
+  kind: 'chat' | 'text'
 }
 
 export function wholeAnswer(head: AnswerHead, text: string, finish: FinishReason, usage: Usage): object {

@@ -1,0 +1,152 @@
+/** What a turn asks of the providers, and what comes of it. What stays unanswered is asked again by a later turn. */
+import { ComputeError, type ReplicaOrder } from '../compute/contract.ts'
+import { record } from '../events/store.ts'
+import { Fault } from '../kernel/fault.ts'
+import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
+import type { Tx } from '../store/database.ts'
+import { type Lease, release, withLease } from '../store/leases.ts'
+import { engineKey, placementOf } from './observe.ts'
+import type { Action } from './plan.ts'
+import { noteRefusal } from './queue-store.ts'
+import type { Snapshot } from './snapshot.ts'
+import * as store from './store.ts'
+import type { TurnWorld } from './turn.ts'
+
+/** Longest a provider call may take before the turn goes on without it. */
+const actDeadlineMs = 60_000
+/** Default of `capacity.refused_seconds`. */
+const defaultRefusedMs = 30_000
+
+export type Outcome =
+  | { replicaId: string; result: 'started' }
+  | { replicaId: string; result: 'refused'; row: store.ReplicaRow; short: boolean; why: string }
+
+/** Calls the providers, all at once, each with a deadline. */
+export async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[]): Promise<Outcome[]> {
+  const outcomes = await Promise.all(
+    actions.map(async (action): Promise<Outcome | null> => {
+      if (action.do === 'create') return create(world, snapshot, action.replicaId)
+      if (action.do === 'delete') await remove(world, snapshot, action.replicaId)
+      return null
+    }),
+  )
+  return outcomes.filter((outcome) => outcome !== null)
+}
+
+async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
+  const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
+  // A turn that stood still for long must not make anew what others have made, or removed, or given to another revision.
+  if (row?.phase !== 'planned' || !snapshot.revisions.some(({ id }) => id === row.revision_id)) return null
+  try {
+    const driver = world.computes.get(row.provider)
+    if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
+    await within(world, driver.create(makeOrder(world, snapshot, row)))
+    return { replicaId, result: 'started' }
+  } catch (error) {
+    if (error instanceof ComputeError && (error.meaning === 'unavailable' || error.meaning === 'not_ready')) {
+      world.log.warn({ replicaId, error: error.message }, 'the provider could not be asked to create a replica')
+      return null
+    }
+    const meant = error instanceof ComputeError || error instanceof Fault
+    if (!meant) world.log.error({ replicaId, error: String(error) }, 'creating a replica failed')
+    return {
+      replicaId,
+      result: 'refused',
+      row,
+      short: error instanceof ComputeError && error.meaning === 'capacity_short',
+      why: (error as Error).message,
+    }
+  }
+}
+
+function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow): ReplicaOrder {
+  const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id)!
+  const engine = world.engines.get(spec.engine.type)
+  if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
+  const { files } = world.models.resolve(spec.modelId)
+  return {
+    id: row.id as ReplicaId,
+    deploymentId: row.deployment_id as DeploymentId,
+    placement: placementOf(row),
+    model: files,
+    launch: (host) =>
+      engine.launch({
+        spec: spec.engine,
+        model: files,
+        host,
+        servedName: spec.modelId,
+        apiKey: engineKey(world.seal, row.id),
+      }),
+  }
+}
+
+async function remove(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<void> {
+  const row = snapshot.replicas.find((r) => r.id === replicaId)
+  const driver = row && world.computes.get(row.provider)
+  if (!driver) return
+  try {
+    // One that answers nobody will not heed a polite word either; its place may be waited for.
+    const graceSeconds = row.unhealthy_since === null ? world.stopGraceSeconds : 0
+    await within(world, driver.delete(replicaId as ReplicaId, { graceSeconds }))
+  } catch (error) {
+    world.log.warn(
+      { replicaId, error: (error as Error).message },
+      'the provider could not be asked to remove a replica',
+    )
+  }
+}
+
+async function within<T>(world: TurnWorld, work: Promise<T>): Promise<T> {
+  const stop = new AbortController()
+  const late = world.clock.sleep(actDeadlineMs, stop.signal).then(() => {
+    throw new ComputeError('unavailable', `The provider did not answer within ${actDeadlineMs / 1000} s.`)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    stop.abort()
+    late.catch(() => {})
+  }
+}
+
+export async function applyOutcomes(
+  world: TurnWorld,
+  lease: Lease,
+  snapshot: Snapshot,
+  outcomes: Outcome[],
+): Promise<void> {
+  const at = new Date(world.clock.now())
+  await world.db.tx(async (tx) => {
+    const held = await withLease(tx, lease, async () => {
+      for (const outcome of outcomes) {
+        if (outcome.result === 'started')
+          await store.markStarted(tx, outcome.replicaId, at, new Date(snapshot.input.now))
+        else await applyRefusal(tx, world, snapshot, { ...outcome, at })
+      }
+    })
+    // What was started or refused is looked at again at once; a removal at the time that the plan set.
+    if (held) await release(tx, lease, outcomes.length > 0 ? at.getTime() : null)
+  })
+}
+
+/** Nothing was started. Short of hardware is waiting; anything else counts as a failed start. */
+async function applyRefusal(
+  tx: Tx,
+  { settings }: TurnWorld,
+  { deployment }: Snapshot,
+  outcome: Extract<Outcome, { result: 'refused' }> & { at: Date },
+): Promise<void> {
+  const { row, why, at } = outcome
+  const ms = at.getTime()
+  const exit = { at: ms, code: null, signal: null, lastLines: [], why }
+  // One that took over a place goes as one that ran does: the place is passed on before it is free.
+  const keepsPlace = row.after_replica !== null && !outcome.short
+  const gone = keepsPlace ? { phase: 'deleting' as const } : { phase: 'gone' as const, goneAt: ms }
+  await store.patchReplica(tx, row.id, { ...gone, endedAt: ms, exit })
+  const data = { replica_id: row.id, why }
+  await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'replica.refused', data, at })
+  if (!outcome.short) return store.countFailedStart(tx, deployment.id, { revisionId: row.revision_id, at: ms, why })
+  // The provider had offered it: until it is asked again, another choice or another place comes first.
+  const until = ms + (settings.refusedMs ?? defaultRefusedMs)
+  await noteRefusal(tx, deployment, { provider: row.provider, gpuType: row.gpu_type, region: row.region, until }, ms)
+}

@@ -1,0 +1,274 @@
+/**
+ * Every way in which a request can end, against the tokens that the engine itself says it served: what is settled, and
+ * what reaches the ledger by way of the journal.
+ */
+import assert from 'node:assert/strict'
+import { subscribe } from 'node:diagnostics_channel'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { after, before, test } from 'node:test'
+import { systemClock, until } from '../runtime/clock.ts'
+import type { Journal } from '../usage/journal/journal.ts'
+import { columns } from '../usage/journal/record.ts'
+import { MemoryLedger, openJournal, shipperOf, temporaryRoot } from '../usage/journal/testing.ts'
+import {
+  type Asked,
+  type Behaviour,
+  type Bench,
+  MockEngine,
+  replicaOf,
+  routeOf,
+  startBench,
+  streamHead,
+} from './testing.ts'
+
+type Kind = 'plain' | 'stream'
+type End = 'finished' | 'client gone' | 'engine died'
+/** What the client asks to be told. */
+type Wish = 'no usage' | 'include_usage' | 'continuous_usage_stats'
+/** When the engine says what was used. */
+type Says = 'with every chunk' | 'at the end' | 'never'
+
+interface Case {
+  kind: Kind
+  end: End
+  wish: Wish
+  says: Says
+  detailed: boolean
+  onDisconnect: 'abort' | 'drain'
+}
+
+const kinds: Kind[] = ['plain', 'stream']
+const ends: End[] = ['finished', 'client gone', 'engine died']
+const wishes: Wish[] = ['no usage', 'include_usage', 'continuous_usage_stats']
+const cases: Case[] = kinds.flatMap((kind) =>
+  ends.flatMap((end) =>
+    // A plain answer has no room for wishes, and only who leaves is asked what then.
+    (kind === 'plain' ? wishes.slice(0, 1) : wishes).flatMap((wish) =>
+      (end === 'client gone' ? (['abort', 'drain'] as const) : (['abort'] as const)).flatMap((onDisconnect) =>
+        (['with every chunk', 'at the end', 'never'] as const).flatMap((says) =>
+          [false, true].map((detailed) => ({ kind, end, wish, says, detailed, onDisconnect })),
+        ),
+      ),
+    ),
+  ),
+)
+
+/** What the engine has served of a request, by its own count. */
+interface Served {
+  prompt: number
+  cached: number
+  completion: number
+  reasoning: number
+}
+
+/** Tokens until the turn in the middle, and of a whole answer. */
+const half = 3
+const whole = 6
+
+/** An engine that counts what it serves, stops half-way, and goes on when it is told to. */
+class CountingEngine {
+  readonly served = new Map<string, Served>()
+  says: Says = 'with every chunk'
+  detailed = false
+  goOn: () => void = () => {}
+  die: () => void = () => {}
+
+  readonly behave: Behaviour = async (asked, response, request) => {
+    const count: Served = { prompt: 11, cached: this.detailed ? 7 : 0, completion: 0, reasoning: 0 }
+    this.served.set(String(asked.headers['x-request-id']), count)
+    const go = new Promise<void>((resolve) => {
+      this.goOn = resolve
+    })
+    this.die = () => request.socket.resetAndDestroy()
+    if (asked.body.stream === true) await this.#stream(asked, response, count, go)
+    else await this.#plain(asked, response, count, go)
+  }
+
+  async #plain(asked: Asked, response: ServerResponse, count: Served, go: Promise<void>): Promise<void> {
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.write('{"id":"chatcmpl-7","object":"chat.completion",')
+    await go
+    for (let n = 0; n < whole; n++) this.#token(count)
+    const choices = [{ index: 0, message: { role: 'assistant', content: 'six of them' }, finish_reason: 'stop' }]
+    const usage = this.says === 'never' ? {} : { usage: this.#usage(count) }
+    response.end(`${JSON.stringify({ model: asked.body.model, choices, ...usage }).slice(1)}`)
+  }
+
+  async #stream(asked: Asked, response: ServerResponse, count: Served, go: Promise<void>): Promise<void> {
+    response.writeHead(200, streamHead)
+    for (let n = 0; n < whole && !response.destroyed; n++) {
+      if (n === half) await go
+      if (response.destroyed) return
+      this.#token(count)
+      const choices = [{ index: 0, delta: { content: `word ${n} ` }, finish_reason: null }]
+      response.write(
+        this.#event(asked, { choices, ...(this.says === 'with every chunk' ? { usage: this.#usage(count) } : {}) }),
+      )
+    }
+    if (this.says !== 'never') response.write(this.#event(asked, { choices: [], usage: this.#usage(count) }))
+    response.end('data: [DONE]\n\n')
+  }
+
+  #token(count: Served): void {
+    count.completion += 1
+    if (this.detailed && count.completion % 2 === 0) count.reasoning += 1
+  }
+
+  #event(asked: Asked, more: object): string {
+    return `data: ${JSON.stringify({ id: 'chatcmpl-7', object: 'chat.completion.chunk', model: asked.body.model, ...more })}\n\n`
+  }
+
+  #usage({ prompt, cached, completion, reasoning }: Served): object {
+    return {
+      prompt_tokens: prompt,
+      completion_tokens: completion,
+      total_tokens: prompt + completion,
+      ...(this.detailed
+        ? {
+            prompt_tokens_details: { cached_tokens: cached },
+            completion_tokens_details: { reasoning_tokens: reasoning },
+          }
+        : {}),
+    }
+  }
+}
+
+const counting = new CountingEngine()
+const engine = new MockEngine()
+const clean: (() => void | Promise<void>)[] = []
+let root: string
+let journal: Journal
+const benches = {} as Record<'abort' | 'drain', Bench>
+before(async () => {
+  engine.behave = counting.behave
+  await engine.listen()
+  root = temporaryRoot((end) => clean.push(end))
+  journal = await openJournal((end) => clean.push(end), root)
+  for (const onDisconnect of ['abort', 'drain'] as const)
+    benches[onDisconnect] = await startBench({
+      routes: [routeOf({ replicas: [replicaOf(engine.port)] })],
+      over: { 'gateway.on_disconnect': onDisconnect },
+      metering: journal,
+    })
+})
+after(async () => {
+  for (const bench of Object.values(benches)) await bench.gateway.close({ drainMs: 0 })
+  await engine.close()
+  for (const end of clean.reverse()) await end()
+})
+
+const messages = [{ role: 'user', content: 'Hi' }]
+const lookMs = 2
+
+/** The gateways' answers to clients that have left. */
+const left = new WeakSet<ServerResponse>()
+let newest: ServerResponse | null = null
+subscribe('http.server.request.start', (message) => {
+  const { request, response } = message as { request: IncomingMessage; response: ServerResponse }
+  if (request.socket.localPort === engine.port) return
+  newest = response
+  response.once('close', () => left.add(response))
+})
+
+/** Plays the case and gives the id of its request. */
+async function play({ kind, end, wish, says, detailed, onDisconnect }: Case): Promise<string> {
+  const bench = benches[onDisconnect]
+  bench.settled.length = 0
+  engine.asked.length = 0
+  counting.says = says
+  counting.detailed = detailed
+  const client = new Client(bench, bodyOf(kind, wish))
+  // All that the engine has written is with the client: nothing is on its way.
+  const isHalfWay = () => (kind === 'plain' ? engine.asked.length === 1 : client.text.includes(`word ${half - 1} `))
+  await until(systemClock, 'the engine is half-way', 5_000, isHalfWay, lookMs)
+  if (end === 'client gone') {
+    const answer = newest!
+    client.leave()
+    await until(systemClock, 'the gateway hears it', 5_000, () => left.has(answer), lookMs)
+    if (kind === 'stream' && onDisconnect === 'abort')
+      await until(systemClock, 'the engine hears it', 5_000, () => engine.asked[0]!.aborted, lookMs)
+    else assert.equal(bench.settled.length, 0, 'it runs on')
+  }
+  if (end === 'engine died') counting.die()
+  else counting.goOn()
+  await until(systemClock, 'it is settled', 5_000, () => bench.settled.length === 1, lookMs)
+  await client.over
+  return bench.settled[0]!.requestId
+}
+
+function bodyOf(kind: Kind, wish: Wish): object {
+  const options = {
+    include_usage: true,
+    ...(wish === 'continuous_usage_stats' ? { continuous_usage_stats: true } : {}),
+  }
+  return {
+    messages,
+    ...(kind === 'stream' ? { stream: true } : {}),
+    ...(wish === 'no usage' ? {} : { stream_options: options }),
+  }
+}
+
+/** Reads as it comes, and may leave. */
+class Client {
+  text = ''
+  readonly over: Promise<void>
+  readonly #leaving = new AbortController()
+
+  constructor(bench: Bench, body: object) {
+    this.over = this.#read(bench, body).catch(() => {})
+  }
+
+  leave(): void {
+    this.#leaving.abort()
+  }
+
+  async #read(bench: Bench, body: object): Promise<void> {
+    const response = await bench.chat(body, { signal: this.#leaving.signal })
+    const decoder = new TextDecoder()
+    for await (const piece of response.body!) this.text += decoder.decode(piece as Uint8Array, { stream: true })
+  }
+}
+
+/** Status, whether it is charged, and which tokens are to be there: `guessed` where nobody said. */
+function expected({ kind, end, says, onDisconnect }: Case): {
+  status: number
+  charged: boolean
+  tokens: 'exact' | 'guessed' | 'none'
+} {
+  const told = says === 'never' ? 'guessed' : 'exact'
+  if (end === 'engine died') return { status: 500, charged: false, tokens: kind === 'plain' ? 'none' : soFar(says) }
+  if (end === 'finished') return { status: 200, charged: true, tokens: told }
+  const ranOn = kind === 'plain' || onDisconnect === 'drain'
+  return { status: 499, charged: true, tokens: ranOn ? told : soFar(says) }
+}
+
+function soFar(says: Says): 'exact' | 'guessed' {
+  return says === 'with every chunk' ? 'exact' : 'guessed'
+}
+
+const ledger = new MemoryLedger()
+async function rowOf(requestId: string): Promise<Record<string, unknown>> {
+  await shipperOf(root, ledger).pass()
+  const values = JSON.parse(ledger.lines.get(requestId)!) as unknown[]
+  return Object.fromEntries(columns.map(([name], at) => [name, values[at]]))
+}
+
+for (const one of cases)
+  test(`${one.kind}, ${one.end}${one.end === 'client gone' ? ` (${one.onDisconnect})` : ''}: asked for ${one.wish}, the engine says it ${one.says}${one.detailed ? ', in detail' : ''}`, async () => {
+    const requestId = await play(one)
+    const served = counting.served.get(requestId)!
+    const { status, charged, tokens } = expected(one)
+    const row = await rowOf(requestId)
+    assert.deepEqual([row.status, row.charged, row.estimated], [status, charged, tokens === 'guessed'])
+    const { prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens } = row
+    const seen = {
+      prompt: prompt_tokens,
+      cached: cached_tokens,
+      completion: completion_tokens,
+      reasoning: reasoning_tokens,
+    }
+    if (tokens === 'exact') assert.deepEqual(seen, served)
+    else if (tokens === 'none') assert.deepEqual(seen, { prompt: 0, cached: 0, completion: 0, reasoning: 0 })
+    else assert.ok((completion_tokens as number) > 0 && (prompt_tokens as number) > 0)
+    assert.equal(ledger.lines.size, counting.served.size, 'one row for every request')
+  })
