@@ -9,6 +9,7 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
 import type { Log } from '../runtime/log.ts'
 import type { EngineDialect, Engines } from './admit.ts'
+import type { Counters } from './counters.ts'
 import type { ReplicaState } from './pick.ts'
 import { type Address, type ConnectionLimits, Connections } from './upstream/connections.ts'
 import { fetchSmall } from './upstream/small.ts'
@@ -29,6 +30,9 @@ export class Link implements ReplicaState {
   readonly deploymentId: string
   readonly connections: Way
   readonly stop = new AbortController()
+  readonly counters: Counters
+  /** Where all workers of this host count the requests that are with it. */
+  readonly slot: number
   inFlight = 0
   ejected = false
   room = Number.POSITIVE_INFINITY
@@ -43,11 +47,17 @@ export class Link implements ReplicaState {
   /** Path → the beginning of the heads of its requests, the same for all of them. */
   readonly #heads = new Map<string, string>()
 
-  constructor(deploymentId: string, replica: RouteReplica, connect: Connect) {
+  constructor(deploymentId: string, replica: RouteReplica, connect: Connect, counters: Counters) {
     this.id = replica.id
     this.deploymentId = deploymentId
     this.#replica = replica
     this.connections = connect({ host: replica.address, port: replica.port })
+    this.counters = counters
+    this.slot = counters.slot(`requests ${replica.id}`)
+  }
+
+  get load(): number {
+    return this.counters.total(this.slot)
   }
 
   /** False once the replica of this id is somewhere else, or has another key. */
@@ -72,6 +82,7 @@ export class Replicas {
   readonly #routes: RouteTable
   readonly #engines: Engines
   readonly #connect: Connect
+  readonly #counters: Counters
   readonly #clock: Clock
   readonly #deadlines: Deadlines
   readonly #log: Log
@@ -89,12 +100,14 @@ export class Replicas {
     clock: Clock
     deadlines: Deadlines
     log: Log
+    counters: Counters
     /** Default: over the network. */
     connect?: Connect
   }) {
     this.#routes = parts.routes
     this.#engines = parts.engines
     this.#connect = parts.connect ?? ((address) => new Connections(address, parts.limits, parts.deadlines))
+    this.#counters = parts.counters
     this.#clock = parts.clock
     this.#deadlines = parts.deadlines
     this.#log = parts.log
@@ -107,16 +120,18 @@ export class Replicas {
   enter(route: Route, replica: RouteReplica): Link {
     let link = this.#links.get(replica.id)
     if (link === undefined) {
-      link = new Link(route.deploymentId, replica, this.#connect)
+      link = new Link(route.deploymentId, replica, this.#connect, this.#counters)
       this.#links.set(replica.id, link)
       this.#watch(route.deploymentId)
     }
     link.inFlight += 1
+    link.counters.add(link.slot, 1)
     return link
   }
 
   leave(link: Link): void {
     link.inFlight -= 1
+    link.counters.add(link.slot, -1)
     if (link.gone && link.inFlight === 0) this.#retire(link)
     const count = link.room - link.inFlight
     if (link.room !== Number.POSITIVE_INFINITY && count > 0 && !link.ejected) this.onRoom(link.deploymentId, count)
@@ -200,6 +215,7 @@ export class Replicas {
 
   #retire(link: Link): void {
     this.#leaving.delete(link)
+    link.counters.release(link.slot)
     link.connections.destroy()
   }
 
@@ -225,7 +241,7 @@ export class Replicas {
   }
 }
 
-const untouched: ReplicaState = { inFlight: 0, ejected: false, room: Number.POSITIVE_INFINITY }
+const untouched: ReplicaState = { inFlight: 0, load: 0, ejected: false, room: Number.POSITIVE_INFINITY }
 
 function hostOf({ address, port }: RouteReplica): string {
   return `${address.includes(':') ? `[${address}]` : address}:${port}`
