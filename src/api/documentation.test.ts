@@ -19,6 +19,7 @@ const app = makeApi({
   lifecycle: null as never,
   scaling: null as never,
   schedules: null as never,
+  metrics: null as never,
   engines: new Map(),
   models: loadCatalogue({ allowPaths: [], starterStandsIn: false }),
   hardware: loadHardware({}),

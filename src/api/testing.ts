@@ -12,6 +12,7 @@ import type { ComputeDriver } from '../compute/contract.ts'
 import { Deployments } from '../deployments/commands.ts'
 import type { DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle } from '../deployments/lifecycle.ts'
+import { DeploymentMetrics } from '../deployments/metrics.ts'
 import { Schedules } from '../deployments/schedules.ts'
 import { testLimits } from '../deployments/testing/limits.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
@@ -90,6 +91,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     lifecycle: new Lifecycle(context),
     scaling: new Scaling(context),
     schedules: new Schedules(context),
+    metrics: new DeploymentMetrics(context),
     config: { publicUrl: 'http://paddock.test' },
     ready: async () => ({ ok: true, problems: [] }),
     log: loud,
