@@ -12,6 +12,7 @@ import { Deployments } from './deployments/commands.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
 import { DeploymentMetrics } from './deployments/metrics.ts'
+import { Quotas } from './deployments/quotas.ts'
 import { Schedules } from './deployments/schedules.ts'
 import { enginesOf } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
@@ -69,6 +70,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     deployments: new Deployments(context),
     lifecycle: new Lifecycle(context),
     scaling: new Scaling(context),
+    quotas: new Quotas(context),
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
     config: { publicUrl: setup.publicUrl },

@@ -13,6 +13,7 @@ import { Deployments } from '../deployments/commands.ts'
 import type { DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle } from '../deployments/lifecycle.ts'
 import { DeploymentMetrics } from '../deployments/metrics.ts'
+import { Quotas } from '../deployments/quotas.ts'
 import { Schedules } from '../deployments/schedules.ts'
 import { testLimits } from '../deployments/testing/limits.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
@@ -90,6 +91,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     deployments: new Deployments(context),
     lifecycle: new Lifecycle(context),
     scaling: new Scaling(context),
+    quotas: new Quotas(context),
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
     config: { publicUrl: 'http://paddock.test' },
