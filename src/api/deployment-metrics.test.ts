@@ -3,6 +3,8 @@
  * what was sent, request by request.
  */
 import assert from 'node:assert/strict'
+import { subscribe } from 'node:diagnostics_channel'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { after, before, test } from 'node:test'
 import { report } from '../access/gateways.ts'
 import {
@@ -26,6 +28,8 @@ import { type Answer, makeWorld, type World, wish } from './testing.ts'
 
 const messages = [{ role: 'user', content: 'Hi' }]
 let world: World
+/** Engines that linger need not any more. */
+let mayEnd = false
 const engine = new MockEngine()
 const closing: (() => Promise<void>)[] = []
 before(async () => {
@@ -33,6 +37,7 @@ before(async () => {
   await engine.listen()
 })
 after(async () => {
+  mayEnd = true
   for (const close of closing) await close()
   await engine.close()
   await world.close()
@@ -89,7 +94,16 @@ const behave: Behaviour = async (asked, response, request) => {
   if (response.destroyed) return
   response.end(streams ? `${lastEvents(asked, 2)}data: [DONE]\n\n` : plainAnswer(asked))
 }
-let mayEnd = false
+
+/** The gateway's answer to who asked last, and those whose clients have left. */
+let newest: ServerResponse | null = null
+const left = new WeakSet<ServerResponse>()
+subscribe('http.server.request.start', (message) => {
+  const { request, response } = message as { request: IncomingMessage; response: ServerResponse }
+  if (request.socket.localPort === engine.port) return
+  newest = response
+  response.once('close', () => left.add(response))
+})
 
 async function leave(bench: Bench, stream: boolean): Promise<void> {
   const leaving = new AbortController()
@@ -101,8 +115,11 @@ async function leave(bench: Bench, stream: boolean): Promise<void> {
     const reader = (await answer).body!.getReader()
     while (!text.includes('"lo"')) text += decoder.decode((await reader.read()).value, { stream: true })
   } else await until(systemClock, 'the engine is asked', 10_000, () => engine.asked.length > asked, 5)
+  const here = newest!
+  const over = answer.then((one) => one.text()).catch(() => {})
   leaving.abort()
-  await answer.then((one) => one.text()).catch(() => {})
+  await until(systemClock, 'the gateway hears it', 10_000, () => left.has(here), 5)
+  await over
 }
 
 test('counts are what was sent: plain and stream, finished, left, died, refused; over two gateways', async () => {

@@ -62,6 +62,7 @@ test('every route of the contract that exists now is in the document', () => {
       'GET /deployments/{id}/scaling',
       'PATCH /deployments/{id}/scaling',
       'GET /deployments/{id}/scaling/decisions',
+      'GET /deployments/{id}/metrics',
       'GET /deployments/{id}/schedule',
       'PUT /deployments/{id}/schedule',
       'PATCH /deployments/{id}/preset',
