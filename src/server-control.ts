@@ -10,6 +10,7 @@ import { type DecideSettings, defaultDecideSettings } from './autoscaling/state.
 import { CalendarLoop } from './deployments/calendar-loop.ts'
 import { Deployments } from './deployments/commands.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
+import { DeploymentLimits } from './deployments/limits.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
 import { Schedules } from './deployments/schedules.ts'
 import { enginesOf } from './engines/registry.ts'
@@ -63,6 +64,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     access,
     deployments: new Deployments(context),
     lifecycle: new Lifecycle(context),
+    limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
     schedules: new Schedules(context),
     config: { publicUrl: setup.publicUrl },

@@ -9,6 +9,7 @@ import type { Principal } from '../access/permissions.ts'
 import type { Scaling } from '../autoscaling/commands.ts'
 import type { Deployments } from '../deployments/commands.ts'
 import type { Lifecycle } from '../deployments/lifecycle.ts'
+import type { DeploymentLimits } from '../deployments/limits.ts'
 import type { Schedules } from '../deployments/schedules.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import type { FaultCode } from '../kernel/fault-table.ts'
@@ -22,6 +23,7 @@ export interface ApiParts {
   access: Access
   deployments: Deployments
   lifecycle: Lifecycle
+  limits: DeploymentLimits
   scaling: Scaling
   schedules: Schedules
   models: ModelCatalogue

@@ -4,6 +4,7 @@ import { catalogueEndpoints } from './catalogue.ts'
 import { deploymentEndpoints } from './deployments.ts'
 import type { Endpoint } from './endpoint.ts'
 import { lifecycleEndpoints } from './lifecycle.ts'
+import { limitEndpoints } from './limits.ts'
 import { presetEndpoints } from './presets.ts'
 import { scalingEndpoints } from './scaling.ts'
 import { scheduleEndpoints } from './schedules.ts'
@@ -12,6 +13,7 @@ export const endpoints: readonly Endpoint[] = [
   ...deploymentEndpoints,
   ...lifecycleEndpoints,
   ...scalingEndpoints,
+  ...limitEndpoints,
   ...scheduleEndpoints,
   ...presetEndpoints,
   ...catalogueEndpoints,

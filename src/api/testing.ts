@@ -12,6 +12,7 @@ import type { ComputeDriver } from '../compute/contract.ts'
 import { Deployments } from '../deployments/commands.ts'
 import type { DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle } from '../deployments/lifecycle.ts'
+import { DeploymentLimits } from '../deployments/limits.ts'
 import { Schedules } from '../deployments/schedules.ts'
 import { testLimits } from '../deployments/testing/limits.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
@@ -88,6 +89,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     access,
     deployments: new Deployments(context),
     lifecycle: new Lifecycle(context),
+    limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
     schedules: new Schedules(context),
     config: { publicUrl: 'http://paddock.test' },
