@@ -12,6 +12,7 @@ import { Deployments } from './deployments/commands.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLimits } from './deployments/limits.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
+import { Quotas } from './deployments/quotas.ts'
 import { Schedules } from './deployments/schedules.ts'
 import { enginesOf } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
@@ -66,6 +67,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     lifecycle: new Lifecycle(context),
     limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
+    quotas: new Quotas(context),
     schedules: new Schedules(context),
     config: { publicUrl: setup.publicUrl },
     version,

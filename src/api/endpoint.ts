@@ -10,6 +10,7 @@ import type { Scaling } from '../autoscaling/commands.ts'
 import type { Deployments } from '../deployments/commands.ts'
 import type { Lifecycle } from '../deployments/lifecycle.ts'
 import type { DeploymentLimits } from '../deployments/limits.ts'
+import type { Quotas } from '../deployments/quotas.ts'
 import type { Schedules } from '../deployments/schedules.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import type { FaultCode } from '../kernel/fault-table.ts'
@@ -25,6 +26,7 @@ export interface ApiParts {
   lifecycle: Lifecycle
   limits: DeploymentLimits
   scaling: Scaling
+  quotas: Quotas
   schedules: Schedules
   models: ModelCatalogue
   hardware: HardwareCatalogue

@@ -5,6 +5,7 @@ import type { StartPhase } from '../engines/contract.ts'
 import { canonical } from '../kernel/canonical.ts'
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
+import type { Limited } from './limited.ts'
 import type { Wanted } from './place.ts'
 import type { Claim, Held } from './queue.ts'
 import type { ReplicaView } from './replica.ts'
@@ -63,6 +64,8 @@ export interface PlanInput {
     phase: Phase
     reason: Reason | null
     starts: Starts
+    /** Growth that was refused; absent, null = none was. */
+    limited?: Limited | null
     /** Why it is stopped; null = it is not. */
     stopped?: Stopped | null
   }

@@ -120,6 +120,11 @@ export const eventCatalogue = {
   }),
   'key.revoked': event('An API key was revoked.', { key_id: text, by }),
   'org.created': event('An organisation was created.', { name: text }),
+  'org.quota_changed': event('The operator set how many GPUs an organisation may hold.', {
+    from: z.int(),
+    to: z.int(),
+    by,
+  }),
 } satisfies Record<string, EventMeaning>
 
 export type EventType = keyof typeof eventCatalogue
