@@ -2,7 +2,18 @@
  * A small client of the native API over `fetch`: one method per route, the same in Node and in a browser. It neither
  * retries nor polls; every failure is an ApiError with what the server said.
  */
-import type { ApiKey, ChangedKey, ChangeKey, ChangeQuota, CreatedKey, CreateKey, CreateOrg, Org, OrgQuota, RevokedKey } from './account.ts'
+import type {
+  ApiKey,
+  ChangedKey,
+  ChangeKey,
+  ChangeQuota,
+  CreatedKey,
+  CreateKey,
+  CreateOrg,
+  Org,
+  OrgQuota,
+  RevokedKey,
+} from './account.ts'
 import type { GpuModelConfig, GpuType, Model } from './catalogue.ts'
 import type { CreateDeployment, Deployment, Starting } from './deployment.ts'
 import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
