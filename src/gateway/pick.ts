@@ -9,6 +9,10 @@ import { answering } from '../kernel/phase.ts'
 export interface ReplicaState {
   /** Requests that are with the replica now. */
   inFlight: number
+  /** Their tokens, estimated: what is still to be read, and what is expected to be written. */
+  tokens: number
+  /** Requests that it has answered since this gateway knows it. */
+  answered: number
   /** It refused or lost a connection and has not answered its probe since. */
   ejected: boolean
   /** Requests at once that it takes, as far as it has said; Infinity = it has turned nobody away. */
