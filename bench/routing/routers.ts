@@ -5,7 +5,7 @@ import type { ReplicaState } from '../../src/gateway/pick.ts'
 import { type Bounds, bounds } from '../../src/gateway/routing/choose.ts'
 import { type Prompt, readPrompt } from '../../src/gateway/routing/prompt.ts'
 import { makeRecentMemory } from '../../src/gateway/routing/recent.ts'
-import { rememberedDefault, Router } from '../../src/gateway/routing/router.ts'
+import { Router, rememberedDefault } from '../../src/gateway/routing/router.ts'
 import type { Turn } from './conversation.ts'
 import type { SimulatedEngine } from './engine.ts'
 import type { MakeRouter, SimulatedRouter } from './simulation.ts'
@@ -49,6 +49,7 @@ class Load implements ReplicaState {
   ejected = false
   room = Number.POSITIVE_INFINITY
   inFlight = 0
+  load = 0
   tokens = 0
   answered = 0
 

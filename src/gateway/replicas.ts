@@ -10,6 +10,7 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
 import type { Log } from '../runtime/log.ts'
 import type { EngineDialect, Engines } from './admit.ts'
+import type { Counters } from './counters.ts'
 import type { ReplicaState } from './pick.ts'
 
 export interface ConnectionLimits {
@@ -50,22 +51,43 @@ export class Link implements ReplicaState {
   readonly origin: string
   readonly pool: Connections
   readonly stop = new AbortController()
+  readonly counters: Counters
+  /** Where all workers of this host count the requests that are with it, and their tokens. */
+  readonly slot: number
+  readonly tokensSlot: number
   inFlight = 0
   ejected = false
   room = Number.POSITIVE_INFINITY
   /** Answers since `room` last changed. */
   answers = 0
+  answered = 0
   /** Times it was ejected since it last answered a request. */
   ejections = 0
   /** It left the route table: its connections close with its last request. */
   gone = false
 
-  constructor(deploymentId: string, replica: RouteReplica, connect: Connect) {
+  constructor(deploymentId: string, replica: RouteReplica, connect: Connect, counters: Counters) {
     this.id = replica.id
     this.deploymentId = deploymentId
     this.authorization = `Bearer ${replica.key}`
     this.origin = originOf(replica)
     this.pool = connect(this.origin)
+    this.counters = counters
+    this.slot = counters.slot(`requests ${replica.id}`)
+    this.tokensSlot = counters.slot(`tokens ${replica.id}`)
+  }
+
+  get load(): number {
+    return this.counters.total(this.slot)
+  }
+
+  get tokens(): number {
+    return this.counters.total(this.tokensSlot)
+  }
+
+  /** So many tokens of prompts that are with it are read. */
+  read(tokens: number): void {
+    this.counters.add(this.tokensSlot, -tokens)
   }
 
   /** False once the replica of this id is somewhere else, or has another key. */
@@ -78,6 +100,7 @@ export class Replicas {
   readonly #routes: RouteTable
   readonly #engines: Engines
   readonly #connect: Connect
+  readonly #counters: Counters
   readonly #clock: Clock
   readonly #deadlines: Deadlines
   readonly #log: Log
@@ -95,12 +118,14 @@ export class Replicas {
     clock: Clock
     deadlines: Deadlines
     log: Log
+    counters: Counters
     /** Default: over the network. */
     connect?: Connect
   }) {
     this.#routes = parts.routes
     this.#engines = parts.engines
     this.#connect = parts.connect ?? connectionPool(parts.limits)
+    this.#counters = parts.counters
     this.#clock = parts.clock
     this.#deadlines = parts.deadlines
     this.#log = parts.log
@@ -109,20 +134,24 @@ export class Replicas {
   /** For decisions: what is known of a replica, which may be nothing yet. */
   readonly stateOf = (replica: RouteReplica): ReplicaState => this.#links.get(replica.id) ?? untouched
 
-  /** Counts a request in. Every `enter` is followed by one `leave`. */
-  enter(route: Route, replica: RouteReplica): Link {
+  /** Counts a request in. Every `enter` is followed by one `leave`; of `tokens` the same are given back. */
+  enter(route: Route, replica: RouteReplica, tokens: number): Link {
     let link = this.#links.get(replica.id)
     if (link === undefined) {
-      link = new Link(route.deploymentId, replica, this.#connect)
+      link = new Link(route.deploymentId, replica, this.#connect, this.#counters)
       this.#links.set(replica.id, link)
       this.#watch(route.deploymentId)
     }
     link.inFlight += 1
+    link.counters.add(link.slot, 1)
+    link.counters.add(link.tokensSlot, tokens)
     return link
   }
 
-  leave(link: Link): void {
+  leave(link: Link, tokens: number): void {
     link.inFlight -= 1
+    link.counters.add(link.slot, -1)
+    link.counters.add(link.tokensSlot, -tokens)
     if (link.gone && link.inFlight === 0) this.#retire(link)
     const count = link.room - link.inFlight
     if (link.room !== Number.POSITIVE_INFINITY && count > 0 && !link.ejected) this.onRoom(link.deploymentId, count)
@@ -131,6 +160,7 @@ export class Replicas {
   /** The replica answered a request: what happened to it before counts no more. */
   answered(link: Link): void {
     link.ejections = 0
+    link.answered += 1
     // After every round of answers one more: it may have been busy with somebody else's, or does better now.
     if (link.room === Number.POSITIVE_INFINITY || ++link.answers < link.room) return
     link.room += 1
@@ -206,6 +236,8 @@ export class Replicas {
 
   #retire(link: Link): void {
     this.#leaving.delete(link)
+    link.counters.release(link.slot)
+    link.counters.release(link.tokensSlot)
     void link.pool.close().catch(() => {})
   }
 
@@ -231,7 +263,14 @@ export class Replicas {
   }
 }
 
-const untouched: ReplicaState = { inFlight: 0, ejected: false, room: Number.POSITIVE_INFINITY }
+const untouched: ReplicaState = {
+  inFlight: 0,
+  load: 0,
+  tokens: 0,
+  answered: 0,
+  ejected: false,
+  room: Number.POSITIVE_INFINITY,
+}
 
 function originOf(replica: RouteReplica): string {
   const host = replica.address.includes(':') ? `[${replica.address}]` : replica.address

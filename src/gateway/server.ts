@@ -17,6 +17,7 @@ import type { Log } from '../runtime/log.ts'
 import type { Config } from '../runtime/settings.ts'
 import type { Engines } from './admit.ts'
 import { ControlProxy } from './control.ts'
+import { type Counters, soloCounters } from './counters.ts'
 import { clientRequestId, Exchange } from './exchange.ts'
 import { type Dialect, faultBody, sendFault } from './fault-body.ts'
 import { makeWhoAsks } from './forwarded.ts'
@@ -25,6 +26,8 @@ import { type InferenceParts, requireTables, serveInference, type TablesTrust } 
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
+import { RetryBudget, retryLimits } from './routing/retry-budget.ts'
+import { Router } from './routing/router.ts'
 import type { Metering, OnSettle } from './settle.ts'
 import { matchTarget, type Target } from './targets.ts'
 
@@ -44,6 +47,10 @@ export interface GatewayOptions {
   metering?: Metering
   /** Asked for every request; default: the tables can be relied on. */
   trust?: TablesTrust
+  /** Of all workers of this host; default: this gateway is alone. */
+  counters?: Counters
+  /** What was sent where, common to all workers of a host (`makeRecentMemory`); default: its own. */
+  routingMemory?: SharedArrayBuffer
   /** Lets several gateways of one user listen on the same port. */
   reusePort?: boolean
   /** A request is the first that waits for a replica of this deployment. */
@@ -104,6 +111,7 @@ class FrontDoor implements Gateway {
       clock,
       deadlines,
       log,
+      counters: options.counters ?? soloCounters(),
     })
     const holding = new Holding({
       routes: tables.routes,
@@ -117,6 +125,8 @@ class FrontDoor implements Gateway {
       ...tables,
       engines,
       replicas: this.#replicas,
+      router: new Router(options.routingMemory),
+      retries: new RetryBudget({ ...retryLimits, share: settings['gateway.retry_share'] }),
       active: this.#active,
       holding,
       limits: requestLimits(settings),
@@ -132,9 +142,11 @@ class FrontDoor implements Gateway {
       control &&
       new ControlProxy({
         ...control,
+        clock,
         deadlines,
         firstByteMs,
         maxBodyBytes: settings['gateway.max_body_bytes'],
+        uploadBytesPerSecond: settings['gateway.upload_bytes_per_second'],
       })
     this.#server = this.#makeServer()
   }

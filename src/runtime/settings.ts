@@ -163,6 +163,11 @@ export const settings = {
   'tables.poll_milliseconds': setting(count(10, 10_000), 250, 'How often a gateway looks for changes.'),
   'tables.max_stale_seconds': setting(count(1, 86_400), 900, 'Oldest snapshot a gateway may start from.'),
   'gateway.max_body_bytes': setting(count(1024, 1_073_741_824), 10 * 1024 * 1024, 'Largest request body.'),
+  'gateway.upload_bytes_per_second': setting(
+    count(1024, 1_073_741_824),
+    64 * 1024 * 1024,
+    'All uploads of models together, so that they do not slow running answers.',
+  ),
   'gateway.body_timeout_seconds': setting(count(1, 3600), 60, 'A body that stalls this long is refused.'),
   'gateway.connect_timeout_seconds': setting(count(1, 600), 5, 'Longest wait for a connection to a replica.'),
   'gateway.first_byte_timeout_seconds': setting(count(1, 86_400), 600, 'Longest wait for an answer to begin.'),
@@ -174,6 +179,11 @@ export const settings = {
   'gateway.chunk_timeout_seconds': setting(count(1, 86_400), 120, 'Longest silence in a running answer.'),
   'gateway.max_answer_bytes': setting(count(1024, 1_073_741_824), 64 * 1024 * 1024, 'Largest plain answer.'),
   'gateway.replica_connections': setting(count(1, 65_535), 1024, 'Most connections to one replica.'),
+  'gateway.retry_share': setting(
+    z.coerce.number().min(0).max(1),
+    0.2,
+    'Requests that an engine may have seen and did not answer are sent to another replica up to this share of a deployment’s requests.',
+  ),
   'gateway.on_disconnect': setting(
     z.enum(['abort', 'drain']),
     'abort',

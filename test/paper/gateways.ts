@@ -133,8 +133,12 @@ export class PaperGateway {
   }
 
   readonly #stateOf = ({ id }: { id: string }) => {
+    const inFlight = this.flying.get(id)?.length ?? 0
     return {
-      inFlight: this.flying.get(id)?.length ?? 0,
+      inFlight,
+      load: inFlight,
+      tokens: inFlight,
+      answered: 0,
       ejected: this.#ejected.has(id),
       room: Number.POSITIVE_INFINITY,
     }

@@ -9,12 +9,17 @@ import type { GatewayReport } from '../../src/access/gateways.ts'
 import { Keyring } from '../../src/access/keyring.ts'
 import { type Route, RouteTable } from '../../src/deployments/routes.ts'
 import type { EngineDialect } from '../../src/gateway/admit.ts'
+import { makeCounterBoard } from '../../src/gateway/counter-board.ts'
+import { LaneCounters } from '../../src/gateway/counters.ts'
 import { Exchange } from '../../src/gateway/exchange.ts'
 import { forward } from '../../src/gateway/forward.ts'
 import { Holding } from '../../src/gateway/hold.ts'
 import type { InferenceParts } from '../../src/gateway/inference.ts'
 import { parseAsk } from '../../src/gateway/parse.ts'
 import { type Connections, Replicas } from '../../src/gateway/replicas.ts'
+import { makeRecentMemory } from '../../src/gateway/routing/recent.ts'
+import { RetryBudget } from '../../src/gateway/routing/retry-budget.ts'
+import { Router } from '../../src/gateway/routing/router.ts'
 import { Roster } from '../../src/kernel/roster.ts'
 import type { Clock } from '../../src/runtime/clock.ts'
 import { Deadlines } from '../../src/runtime/deadlines.ts'
@@ -94,6 +99,7 @@ class OneGateway {
       clock: this.#clock,
       deadlines,
       log: silentLog,
+      counters: new LaneCounters(makeCounterBoard({ lanes: 1, places: 16 }), 0),
       connect: (origin) => this.#connect(new URL(origin).hostname),
     })
     const holding = new Holding({
@@ -111,6 +117,8 @@ class OneGateway {
       ...this.#tables,
       engines: new Map(),
       replicas,
+      router: new Router(makeRecentMemory(8)),
+      retries: new RetryBudget({ share: 1, saved: 100, perSecond: 1 }),
       active: new Roster<Exchange>(),
       holding,
       limits,

@@ -40,16 +40,24 @@ export interface Bounds {
 export const bounds: Bounds = { factor: 1.25, floorRequests: 4, sessionFactor: 2, worthwhile: 0.2 }
 
 /** Index of the chosen one; −1 when none is usable. `turn` decides among equals. */
-export function choose(candidates: readonly Candidate[], prompt: Prompt, ring: Ring, turn: number, by = bounds): number {
+export function choose(
+  candidates: readonly Candidate[],
+  prompt: Prompt,
+  ring: Ring,
+  turn: number,
+  by = bounds,
+): number {
   const mine = prompt.tokens + prompt.answerTokens
   const average = averageLoad(candidates, mine)
   if (average === 0) return -1
   const floor = mine * by.floorRequests
   for (let i = 0; i < candidates.length; i++)
     if (candidates[i]!.bound && fits(candidates[i]!, Math.max(average * by.sessionFactor, floor))) return i
-  if (prompt.beginning === 0 && prompt.session === 0) return leastLoaded(candidates, mine, turn)
+  const key = prompt.session || prompt.beginning
+  if (key === 0 && sameWeights(candidates)) return leastLoaded(candidates, mine, turn)
   const limit = Math.max(average * by.factor, floor)
-  const first = firstOnRing(candidates, prompt, ring, limit)
+  // Without a key any place on the ring is as good as another, and the ring keeps the shares.
+  const first = firstOnRing(candidates, key || turn, ring, limit)
   if (first === -1) return leastLoaded(candidates, mine, turn)
   return mostSaved(candidates, prompt, limit, first, by.worthwhile)
 }
@@ -72,8 +80,13 @@ function fits(one: Candidate, limit: number): boolean {
   return one.usable && !one.warming && one.tokens * fullWeight <= limit * one.weight
 }
 
-function firstOnRing(candidates: readonly Candidate[], prompt: Prompt, ring: Ring, limit: number): number {
-  const place = ring.place(prompt.session || prompt.beginning)
+function sameWeights(candidates: readonly Candidate[]): boolean {
+  for (const { weight } of candidates) if (weight !== candidates[0]!.weight) return false
+  return true
+}
+
+function firstOnRing(candidates: readonly Candidate[], key: number, ring: Ring, limit: number): number {
+  const place = ring.place(key)
   for (let steps = 0; steps < ring.size; steps++) {
     const owner = ring.owner(place, steps)
     if (fits(candidates[owner]!, limit)) return owner

@@ -38,12 +38,14 @@ export interface PromptContext {
 const blockBytes = 256
 export const blockTokens = tokensOf(blockBytes)
 /** Expected of an answer unless the request bounds it. */
-export const usualAnswerTokens = 256
+const usualAnswerTokens = 256
 /** What comes after this many bytes is not looked at: by then it is decided. */
 const hashedBytesMaximum = 128 * 1024
 /** Characters of the first message that tell it from others. */
 const beginningLength = 512
 const sessionLengthMaximum = 512
+/** Of one request, where the engine does not say what it holds. */
+const tokensMaximum = 131_072
 const seed = 0x811c9dc5
 const none = new Int32Array(0)
 
@@ -58,9 +60,7 @@ const contents: Partial<Record<InferenceRoute, { content: string; before: readon
 export function readPrompt(ask: Ask, context: PromptContext): Prompt {
   const { route, adapter, contextTokens } = context
   const session = sessionOf(ask.fields, context.sessionId)
-  const most = contextTokens > 0 ? contextTokens : Number.POSITIVE_INFINITY
-  // Pictures are many bytes and few tokens; no request is more than the engine holds.
-  const tokens = Math.min(most, tokensOf(ask.bytes.length))
+  const tokens = promptTokens(ask, contextTokens)
   const where = contents[route]
   const content = where && ask.members.findLast(({ key }) => key === where.content)
   if (where === undefined || content === undefined)
@@ -75,11 +75,22 @@ export function readPrompt(ask: Ask, context: PromptContext): Prompt {
   return {
     tokens,
     unread: tokens,
-    answerTokens: Math.min(most, answerLimit(ask.fields), usualAnswerTokens),
+    answerTokens: answerTokens(ask, contextTokens),
     session,
-    beginning: textHash(firstWords(ask.fields[where.content]).slice(0, beginningLength), start) || 1,
+    beginning: beginningOf(firstWords(ask.fields[where.content]), start),
     blocks: blockHashes(bytes, before, content.valueStart, content.valueEnd),
   }
+}
+
+/** Pictures are many bytes and few tokens; but no request is more than the engine holds. */
+export function promptTokens({ bytes }: Ask, contextTokens: number): number {
+  return Math.min(contextTokens || tokensMaximum, tokensOf(bytes.length))
+}
+
+export function answerTokens({ fields }: Ask, contextTokens: number): number {
+  const said = fields.max_completion_tokens ?? fields.max_tokens ?? fields.max_output_tokens
+  const limit = typeof said === 'number' && said >= 0 ? Math.floor(said) : usualAnswerTokens
+  return Math.min(contextTokens || tokensMaximum, limit, usualAnswerTokens)
 }
 
 /** Whole blocks only: the last, open one ends otherwise as soon as the conversation goes on. */
@@ -112,7 +123,7 @@ function firstWords(content: unknown): string {
   return typeof part === 'string' ? part : String(said ?? '')
 }
 
-function answerLimit(fields: Record<string, unknown>): number {
-  const said = fields.max_completion_tokens ?? fields.max_tokens ?? fields.max_output_tokens
-  return typeof said === 'number' && said >= 0 ? said : Number.POSITIVE_INFINITY
+/** 0 where nobody has said anything. */
+function beginningOf(words: string, start: number): number {
+  return words === '' ? 0 : textHash(words.slice(0, beginningLength), start) || 1
 }

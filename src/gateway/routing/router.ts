@@ -104,8 +104,7 @@ export class Router {
     this.#recent.tick()
     for (let i = 0; i < blocks.length; i++) this.#recent.add(blocks[i]! ^ one.salt)
     if (session === 0) return
-    for (const other of members)
-      if (other !== one && other.bound) this.#recent.remove(sessionKey(session, other))
+    for (const other of members) if (other !== one && other.bound) this.#recent.remove(sessionKey(session, other))
     this.#recent.add(sessionKey(session, one))
   }
 
