@@ -177,8 +177,8 @@ test('a replica that has answered nothing yet begins with few requests', () => {
   // Where all begin, none waits for another.
   Object.assign(world.state('rep_0'), { answered: 0, inFlight: 50, tokens: 50 })
   Object.assign(world.state('rep_1'), { answered: 0, inFlight: 50, tokens: 50 })
-  const begun = small()
-  assert.equal(new Set(names.map((name) => world.pick(begun, prompt(talk(name, 1))))).size, 2)
+  const ask = (name: string) => world.pick(router, prompt([{ role: 'user', content: name }]))
+  assert.equal(new Set(names.map(ask)).size, 2)
 })
 
 test('traffic is shared by weight, with and without prompts', () => {
