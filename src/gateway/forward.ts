@@ -11,6 +11,7 @@ import { attempt } from './attempt.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 import type { InferenceParts } from './inference.ts'
 import type { Ask } from './parse.ts'
+import { routeWords } from './route-words.ts'
 import { Sending } from './sending.ts'
 import { begin } from './settle.ts'
 import { leaveReplica, type Tried, takeReplica } from './take.ts'
@@ -57,7 +58,8 @@ export async function forward(
       if (!isFor(told, route)) {
         // Since it arrived the deployment may have rolled to another engine, which has fields of its own to refuse.
         const { usage } = route.engine === deployment.engine ? engine : admit(parts.engines, route, meant.route, fields)
-        told = { name: route.servedName, engine: route.engine, body: upstreamBody(ask, route.servedName, usage) }
+        const body = upstreamBody(ask, route.servedName, routeWords[meant.route].tellsUsage ? usage : null)
+        told = { name: route.servedName, engine: route.engine, body }
       }
       begin(exchange, parts)
       const sending = new Sending(parts, exchange, ask, route)
