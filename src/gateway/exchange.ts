@@ -63,6 +63,9 @@ export class Exchange implements Rostered {
   routeMs = 0
   heldMs = 0
   ttftMs: number | null = null
+  /** From the first content to the last chunk so far; the longest pause between two chunks since. */
+  streamingMs = 0
+  longestPauseMs = 0
   bytesIn = 0
   bytesOut = 0
 
@@ -87,11 +90,19 @@ export class Exchange implements Rostered {
     return this.clientRequestId ?? this.requestId
   }
 
-  /** The first thing a person would see is here. */
+  /** A part of the answer is here: the first thing that a person would see, or more since. */
   contentCame(now: number): void {
-    this.ttftMs = now - this.startedAt
-    this.link?.read(this.unreadTokens)
-    this.unreadTokens = 0
+    const sinceStart = now - this.startedAt
+    if (this.ttftMs === null) {
+      this.ttftMs = sinceStart
+      this.link?.read(this.unreadTokens)
+      this.unreadTokens = 0
+      return
+    }
+    const at = sinceStart - this.ttftMs
+    const pause = at - this.streamingMs
+    if (pause > this.longestPauseMs) this.longestPauseMs = pause
+    this.streamingMs = at
   }
 
   /** The response is done, or its connection is. */
