@@ -42,6 +42,7 @@ const matrix: Record<string, Line> = {
   changeLimits: { ...writesOneDeployment, body: () => ({ rpm: 60 }) },
   getSla: ofOneDeployment,
   changeSla: { ...writesOneDeployment, body: () => ({ concurrency_limit: 5 }) },
+  getMetrics: ofOneDeployment,
   getSchedule: ofOneDeployment,
   putSchedule: { ...writesOneDeployment, body: () => ({ windows: [] }) },
   deleteSchedule: writesOneDeployment,

@@ -1,6 +1,7 @@
 /** The one list of routes that control serves under the base path. A new noun adds its line here. */
 import { accountEndpoints } from './account.ts'
 import { catalogueEndpoints } from './catalogue.ts'
+import { deploymentMetricsEndpoints } from './deployment-metrics.ts'
 import { deploymentEndpoints } from './deployments.ts'
 import type { Endpoint } from './endpoint.ts'
 import { lifecycleEndpoints } from './lifecycle.ts'
@@ -14,6 +15,7 @@ export const endpoints: readonly Endpoint[] = [
   ...lifecycleEndpoints,
   ...scalingEndpoints,
   ...limitEndpoints,
+  ...deploymentMetricsEndpoints,
   ...scheduleEndpoints,
   ...presetEndpoints,
   ...catalogueEndpoints,

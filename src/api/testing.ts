@@ -13,6 +13,7 @@ import { Deployments } from '../deployments/commands.ts'
 import type { DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle } from '../deployments/lifecycle.ts'
 import { DeploymentLimits } from '../deployments/limits.ts'
+import { DeploymentMetrics } from '../deployments/metrics.ts'
 import { Quotas } from '../deployments/quotas.ts'
 import { Schedules } from '../deployments/schedules.ts'
 import { testLimits } from '../deployments/testing/limits.ts'
@@ -94,6 +95,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     scaling: new Scaling(context),
     quotas: new Quotas(context),
     schedules: new Schedules(context),
+    metrics: new DeploymentMetrics(context),
     config: { publicUrl: 'http://paddock.test' },
     ready: async () => ({ ok: true, problems: [] }),
     log: loud,
