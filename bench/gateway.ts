@@ -5,11 +5,11 @@
  */
 import { existsSync } from 'node:fs'
 import { comparison, type Rows } from './gateway/comparison.ts'
-import { type Asked, cost, type Front } from './gateway/cost.ts'
+import { type Asked, cost, type Front, send } from './gateway/cost.ts'
 import { disturbance, largePrompts, upload } from './gateway/disturbance.ts'
 import { temporaryFolder } from './gateway/folder.ts'
 import { boundsMs, frontier } from './gateway/frontier.ts'
-import { added } from './gateway/latency.ts'
+import { added, oneClient } from './gateway/latency.ts'
 import { findNginx, startNginx } from './gateway/nginx.ts'
 import { quantile } from './gateway/numbers.ts'
 import { startPortkey } from './gateway/peers.ts'
@@ -97,48 +97,60 @@ async function startWorld(
 }
 
 async function costs(world: World): Promise<void> {
-  const { fronts, load, report, rows, quick } = world
+  const { load, report, rows, quick } = world
   for (const { name, what, target, rounds } of [
     { name: 'plain request', what: plain, target: 4, rounds: 5 },
     { name: 'streamed event', what: streamed, target: 2, rounds: 3 },
   ]) {
-    const each = new Map<string, number[]>([...fronts.keys()].map((front) => [front, []]))
+    const able = await perFront(world, `CPU per ${name}`, (front) => cost(load, front, what))
+    const each = new Map<string, number[]>([...able.keys()].map((front) => [front, []]))
     for (let round = 0; round < (quick ? 1 : rounds); round++)
-      for (const [front, at] of fronts) each.get(front)!.push(await cost(load, at, what))
+      for (const front of able.keys()) each.get(front)!.push(await cost(load, world.fronts.get(front)!, what))
     const nginx = each.get('nginx')!
-    rows.push({
-      name: `CPU per ${name}`,
-      unit: 'µs',
-      values: new Map([...each].map(([front, all]) => [front, median(all)])),
-    })
+    const values = new Map([...each].map(([front, all]) => [front, median(all)]))
+    rows.push({ name: `CPU per ${name}`, unit: 'µs', values })
     for (const [front, all] of each) {
       if (front === 'nginx') continue
-      const ratio = median(all.map((one, round) => one / nginx[round]!))
-      report({
-        name: `${front}: CPU per ${name} ÷ nginx`,
-        value: ratio,
-        unit: '×',
-        ...(front === 'Paddock' ? { target } : {}),
-      })
+      const value = median(all.map((one, round) => one / nginx[round]!))
+      const bound = front === 'Paddock' ? { target } : {}
+      report({ name: `${front}: CPU per ${name} ÷ nginx`, value, unit: '×', ...bound })
     }
   }
 }
 
-async function latencies({ fronts, load, enginePort, report, rows, quick }: World): Promise<void> {
-  const all = await added(load, fronts, enginePort, quick ? 1 : 5)
-  const nginx = all.get('nginx')!
-  const own = all.get('Paddock')!
-  const texts = { p50: 'added p50, one client', p99: 'added p99, one client', firstP99: 'added p99 of the first event' }
-  const beyond = { p50: 0.3, p99: 1, firstP99: 1 }
-  for (const key of ['p50', 'p99', 'firstP99'] as const) {
-    rows.push({ name: texts[key], unit: 'ms', values: new Map([...all].map(([front, one]) => [front, one[key]])) })
-    report({ name: `${texts[key]} − nginx's`, value: own[key] - nginx[key], unit: 'ms', target: beyond[key] })
+/** What each front does; a peer that cannot do it is left out of the row, with the reason among the figures. */
+async function perFront<T>(
+  { fronts, report }: World,
+  name: string,
+  work: (front: Front) => Promise<T>,
+): Promise<Map<string, T>> {
+  const values = new Map<string, T>()
+  for (const [front, at] of fronts) {
+    try {
+      values.set(front, await work(at))
+    } catch (error) {
+      if (front === 'nginx' || front === 'Paddock') throw error
+      report({ name: `${front}: ${name}`, value: null, unit: '', why: (error as Error).message })
+    }
+  }
+  return values
+}
+
+async function latencies(world: World): Promise<void> {
+  const { load, enginePort, report, rows, quick } = world
+  for (const { name, asked, of, q, beyond } of oneClient) {
+    const able = await perFront(world, name, (front) => send(load, front, asked))
+    const fronts = new Map([...able.keys()].map((front) => [front, world.fronts.get(front)!]))
+    const values = await added(load, fronts, enginePort, { asked, of, q, rounds: quick ? 1 : 5 })
+    rows.push({ name, unit: 'ms', values })
+    const value = values.get('Paddock')! - values.get('nginx')!
+    report({ name: `${name} − nginx's`, value, unit: 'ms', target: beyond })
   }
 }
 
-async function frontiers({ fronts, load, report, rows, quick }: World): Promise<void> {
-  const all = new Map<string, Awaited<ReturnType<typeof frontier>>>()
-  for (const [front, at] of fronts) all.set(front, await frontier(load, at, quick ? 500 : 3_000))
+async function frontiers(world: World): Promise<void> {
+  const { load, report, rows, quick } = world
+  const all = await perFront(world, 'requests/s', (front) => frontier(load, front, quick ? 500 : 3_000))
   boundsMs.forEach((bound, n) => {
     const values = new Map([...all].map(([front, { within }]) => [front, within[n]!]))
     rows.push({ name: `requests/s with p99 ≤ ${bound} ms`, unit: '/s', values })
@@ -147,17 +159,19 @@ async function frontiers({ fronts, load, report, rows, quick }: World): Promise<
   report({ name: 'requests/s, all on this machine, ÷ nginx', value: share, unit: '%', target: 25, more: true })
 }
 
-async function memory({ fronts, load, rows }: World): Promise<void> {
-  const values = new Map<string, number>()
-  for (const [front, at] of fronts) values.set(front, await memoryWith(load, at, 500))
-  rows.push({ name: 'memory with 500 streams', unit: 'MB', values })
+async function memory(world: World): Promise<void> {
+  const values = await perFront(world, 'memory', (front) => memoryWith(world.load, front, 500))
+  world.rows.push({ name: 'memory with 500 streams', unit: 'MB', values })
 }
 
-async function hangUps({ fronts, load, engine, report, rows, quick }: World): Promise<void> {
-  const values = new Map<string, number>()
-  for (const [front, at] of fronts) values.set(front, quantile(await aborts(load, engine, at, quick ? 5 : 30), 0.99))
-  rows.push({ name: 'client gone → engine let go, p99', unit: 'ms', values })
-  report({ name: 'client gone → engine let go, p99', value: values.get('Paddock')!, unit: 'ms', target: 20 })
+async function hangUps(world: World): Promise<void> {
+  const { load, engine, report, rows, quick } = world
+  const name = 'client gone → engine let go, p99'
+  const values = await perFront(world, name, async (front) =>
+    quantile(await aborts(load, engine, front, quick ? 5 : 30), 0.99),
+  )
+  rows.push({ name, unit: 'ms', values })
+  report({ name, value: values.get('Paddock')!, unit: 'ms', target: 20 })
 }
 
 async function disturbances({ own, load, secondLoad, report }: World): Promise<void> {
@@ -172,16 +186,17 @@ async function disturbances({ own, load, secondLoad, report }: World): Promise<v
 }
 
 /** Last, because it binds processes to cores. */
-async function manyStreams({ fronts, engine, load, report, rows, quick }: World): Promise<void> {
+async function manyStreams(world: World): Promise<void> {
+  const { engine, load, report, rows, quick } = world
   for (const { pid } of [engine, load]) pin(pid, 0)
-  const values = new Map<string, number>()
-  for (const [front, at] of fronts) {
-    pin(at.pid, 1)
-    values.set(front, await lossFree(load, at, quick ? [100, 500] : streamCounts, quick ? 100 : 250))
-  }
-  rows.push({ name: 'streams of 50 events/s without loss, one core', unit: '', values })
+  const name = 'streams of 50 events/s without loss, one core'
+  const values = await perFront(world, name, (front) => {
+    pin(front.pid, 1)
+    return lossFree(load, front, quick ? [100, 500] : streamCounts, quick ? 100 : 250)
+  })
+  rows.push({ name, unit: '', values })
   report({
-    name: 'streams of 50 events/s without loss, one core',
+    name,
     value: values.get('Paddock')!,
     unit: '',
     target: 500,

@@ -1,12 +1,20 @@
 /**
  * A part of the server in a process or a thread of its own: started with its setup, restarted when it dies, told to
  * stop, and killed when it does not. What carries its messages is also the leash: a part whose parent is gone ends by
- * itself.
+ * itself; and the pulse: a part that lives but does nothing any more is killed, and so started again.
  */
 import { parentPort } from 'node:worker_threads'
 import { type Clock, systemClock } from './runtime/clock.ts'
 import type { Log } from './runtime/log.ts'
 import type { Launch, Running, ToChild, ToParent } from './server-launch.ts'
+
+/** How often a part says that its event loop turns. */
+const pulseEveryMs = 5_000
+/**
+ * Two minutes: a machine under load, or a garbage collection, is not a hang. Counted in looks of ours, not in time: when
+ * all of us were frozen, as a laptop that was closed, nobody was silent.
+ */
+const missedPulsesMaximum = 24
 
 const firstPauseMs = 50
 const longestPauseMs = 5_000
@@ -26,6 +34,7 @@ export class Part<S> {
   readonly #setup: () => Promise<S>
   readonly #clock: Clock
   readonly #log: Log
+  readonly #lookEveryMs: number
   readonly #onEnd: () => void
   #running: Running<S> | null = null
   #gone: Promise<void> = Promise.resolve()
@@ -33,6 +42,8 @@ export class Part<S> {
   #failures = 0
   #wasReady = false
   #startedAt = 0
+  /** Looks in a row at which the part had said nothing. */
+  #missedPulses = 0
   /** Port of the first start, kept over restarts. */
   port: number | null = null
 
@@ -42,6 +53,8 @@ export class Part<S> {
     setup: () => Promise<S>
     clock: Clock
     log: Log
+    /** Time between two looks at whether it is still alive. */
+    lookEveryMs?: number
     /** Called whenever it has ended, before it is started again. */
     onEnd?: () => void
   }) {
@@ -50,6 +63,7 @@ export class Part<S> {
     this.#setup = options.setup
     this.#clock = options.clock
     this.#log = options.log
+    this.#lookEveryMs = options.lookEveryMs ?? pulseEveryMs
     this.#onEnd = options.onEnd ?? (() => {})
   }
 
@@ -69,15 +83,20 @@ export class Part<S> {
         failed(error)
         if (this.#wasReady) this.#log.error({ part: this.#name, error: error.stack ?? String(error) }, 'a part broke')
       }
+      const over = new AbortController()
       const running = this.#launch({
         message: (message) => {
+          this.#missedPulses = 0
           if (message.kind === 'fatal') return broke(new Error(message.message))
+          if (message.kind === 'alive') return
           this.port = message.port ?? this.port
           this.#wasReady = true
           ready()
+          void this.#watch(running, over.signal)
         },
         failed: broke,
         ended: (code, signal) => {
+          over.abort()
           failed(new Error(`${this.#name} ended with ${signal ?? `status ${code}`} before it was ready.`))
           this.#onExit(code, signal)
           gone()
@@ -93,6 +112,19 @@ export class Part<S> {
         },
       )
     })
+  }
+
+  /** Kills the part when it has been silent for too long; its end is then as any other. */
+  async #watch(running: Running<S>, over: AbortSignal): Promise<void> {
+    for (;;) {
+      await this.#clock.sleep(this.#lookEveryMs, over)
+      if (over.aborted) return
+      this.#missedPulses += 1
+      if (this.#missedPulses <= missedPulsesMaximum) continue
+      this.#log.error({ part: this.#name, pid: running.pid }, 'a part does nothing any more and is killed')
+      running.kill()
+      return
+    }
   }
 
   #onExit(code: number | null, signal: string | null): void {
@@ -134,6 +166,12 @@ export function runPart<S>(
   let running: Promise<{ stop(): Promise<void> }> | null = null
   let started = false
   let ending = false
+  const beat = async () => {
+    while (!ending) {
+      await systemClock.sleep(pulseEveryMs)
+      tell({ kind: 'alive' })
+    }
+  }
   const end = async (status: number) => {
     if (ending) return
     ending = true
@@ -159,6 +197,7 @@ export function runPart<S>(
     running.then(
       () => {
         started = true
+        void beat()
       },
       (error: Error) => {
         tell({ kind: 'fatal', message: error.message })

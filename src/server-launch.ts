@@ -3,7 +3,7 @@ import { fork } from 'node:child_process'
 import { Worker } from 'node:worker_threads'
 import { environment } from './runtime/environment.ts'
 
-export type ToParent = { kind: 'ready'; port?: number } | { kind: 'fatal'; message: string }
+export type ToParent = { kind: 'ready'; port?: number } | { kind: 'alive' } | { kind: 'fatal'; message: string }
 export type ToChild<S> = { kind: 'start'; setup: S } | { kind: 'stop' }
 
 /** What a running part does, as its parent hears of it. */

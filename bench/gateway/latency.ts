@@ -4,45 +4,34 @@ import { type Asked, type Front, send } from './cost.ts'
 import { quantile } from './numbers.ts'
 import type { Helper } from './process.ts'
 
-export interface Added {
-  /** Milliseconds beyond those of the engine asked directly. */
-  p50: number
-  p99: number
-  /** Of the first event of a stream. */
-  firstP99: number
+interface Figure {
+  asked: Asked
+  /** Of which times, milliseconds. */
+  of: 'total' | 'first'
+  q: number
 }
 
 const plain: Asked = { connections: 1, requests: 1_500, stream: null }
 const first: Asked = { connections: 1, requests: 1_000, stream: { events: 2, paceMs: 1 } }
 
-/** Per front, by name. `enginePort` is where there is nothing between. */
+/** `beyond`: by how much ours may be above nginx's, in ms. */
+export const oneClient: readonly (Figure & { name: string; beyond: number })[] = [
+  { name: 'added p50, one client', asked: plain, of: 'total', q: 0.5, beyond: 0.3 },
+  { name: 'added p99, one client', asked: plain, of: 'total', q: 0.99, beyond: 1 },
+  { name: 'added p99 of the first event', asked: first, of: 'first', q: 0.99, beyond: 1 },
+]
+
+/** Milliseconds beyond those of the engine asked directly, per front; `enginePort` is where nothing is between. */
 export async function added(
   load: Helper,
   fronts: ReadonlyMap<string, Front>,
   enginePort: number,
-  rounds: number,
-): Promise<Map<string, Added>> {
-  const direct = { port: enginePort }
-  const each = new Map([...fronts.keys()].map((name) => [name, { p50: [], p99: [], firstP99: [] } as Rounds]))
+  { asked, of, q, rounds }: Figure & { rounds: number },
+): Promise<Map<string, number>> {
+  const each = new Map<string, number[]>([...fronts.keys()].map((name) => [name, []]))
   for (let round = 0; round < rounds; round++) {
-    const base = await times(load, direct)
-    for (const [name, front] of fronts) {
-      const got = await times(load, front)
-      for (const key of ['p50', 'p99', 'firstP99'] as const) each.get(name)![key].push(got[key] - base[key])
-    }
+    const base = quantile((await send(load, { port: enginePort }, asked))[of], q)
+    for (const [name, front] of fronts) each.get(name)!.push(quantile((await send(load, front, asked))[of], q) - base)
   }
-  return new Map(
-    [...each].map(([name, { p50, p99, firstP99 }]) => [
-      name,
-      { p50: median(p50), p99: median(p99), firstP99: median(firstP99) },
-    ]),
-  )
-}
-
-type Rounds = Record<keyof Added, number[]>
-
-async function times(load: Helper, front: Omit<Front, 'pid'>): Promise<Added> {
-  const { total } = await send(load, front, plain)
-  const { first: firsts } = await send(load, front, first)
-  return { p50: quantile(total, 0.5), p99: quantile(total, 0.99), firstP99: quantile(firsts, 0.99) }
+  return new Map([...each].map(([name, all]) => [name, median(all)]))
 }

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { systemClock } from '../../src/runtime/clock.ts'
-import type { Front } from './cost.ts'
+import { type Front, send } from './cost.ts'
 import type { Loaded } from './load.ts'
 import { quantile } from './numbers.ts'
 import type { Helper } from './process.ts'
@@ -14,6 +14,7 @@ const latestGapMs = 2 * paceMs
 /** The largest of `counts` at which every event of every stream came, and came in time. */
 export async function lossFree(load: Helper, front: Front, counts: readonly number[], events: number): Promise<number> {
   let most = 0
+  await send(load, front, { connections: 1, requests: 1, stream: { events: 2, paceMs } })
   for (const count of counts) {
     const loaded = await streams(load, front, count, events)
     if (loaded.answered !== count || loaded.events !== count * events) break
@@ -31,6 +32,7 @@ export function streams(load: Helper, front: Omit<Front, 'pid'>, count: number, 
 /** Megabytes that the front holds in memory while so many streams run. */
 export async function memoryWith(load: Helper, front: Front, count: number): Promise<number> {
   const events = 250
+  await send(load, front, { connections: 1, requests: 1, stream: { events: 2, paceMs } })
   const running = streams(load, front, count, events)
   let most = 0
   for (let look = 0; look < 8; look++) {
@@ -55,6 +57,7 @@ export function pin(pid: number, core: number): void {
 export async function aborts(load: Helper, engine: Helper, front: Front, times: number): Promise<number[]> {
   const took: number[] = []
   const { port, headers } = front
+  await send(load, front, { connections: 1, requests: 1, stream: { events: 2, paceMs } })
   await engine.ask({})
   for (let n = 0; n < times; n++) {
     const stream = { events: 500, paceMs }

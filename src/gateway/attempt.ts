@@ -2,8 +2,6 @@
  * One attempt at one replica: sends the body, watches the clock, and either collects a plain answer or relays a stream
  * as it comes. It never throws and reports exactly one outcome; what that means for the client is decided elsewhere.
  */
-import type { IncomingHttpHeaders } from 'node:http'
-import type { Dispatcher } from 'undici'
 import type { InferenceRoute } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -11,6 +9,8 @@ import type { Deadline, Deadlines } from '../runtime/deadlines.ts'
 import type { EventStream } from './event-stream.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 import type { Link } from './replicas.ts'
+import type { Call, Caller } from './upstream/connections.ts'
+import type { Answer } from './upstream/response-reader.ts'
 
 export interface AttemptLimits {
   firstByteMs: number
@@ -63,18 +63,14 @@ export function attempt(
 ): Promise<Outcome> {
   return new Promise((resolve) => {
     const relay = new Relay(parts, exchange, stream, resolve)
-    const headers = ['content-type', 'application/json', 'authorization', link.authorization]
-    headers.push('x-request-id', exchange.requestId)
-    try {
-      link.pool.dispatch({ path: paths[exchange.meant.route], method: 'POST', headers, body }, relay)
-    } catch (error) {
-      // A closed pool: the replica has just left.
-      relay.unsent(error as Error)
-    }
+    const head =
+      `${link.head('POST', paths[exchange.meant.route])}content-type: application/json\r\n` +
+      `x-request-id: ${exchange.requestId}\r\ncontent-length: ${body.length}\r\n\r\n`
+    link.connections.send(head, body, relay)
   })
 }
 
-class Relay implements Dispatcher.DispatchHandler {
+class Relay implements Caller {
   readonly #limits: AttemptLimits
   readonly #clock: Clock
   readonly #deadlines: Deadlines
@@ -82,7 +78,7 @@ class Relay implements Dispatcher.DispatchHandler {
   readonly #begin: StreamBegin | null
   readonly #resolve: (outcome: Outcome) => void
   readonly #watchdog: Deadline
-  #controller: Dispatcher.DispatchController | null = null
+  #call: Call | null = null
   #over = false
   #status = 0
   #contentType = ''
@@ -106,19 +102,17 @@ class Relay implements Dispatcher.DispatchHandler {
     return this.#begin === null ? this.#limits.answerMs : this.#limits.firstByteMs
   }
 
-  unsent(error: Error): void {
-    this.#end({ kind: 'unsent', why: describe(error) })
+  sends(call: Call): boolean {
+    this.#call = call
+    // Nobody waits for it any more.
+    if (this.#over) this.#deadlines.cancel(this.#watchdog)
+    return !this.#over
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller
-    if (this.#over) controller.abort(abandoned)
-  }
-
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
-    if (status < 200 || this.#over) return
+  began({ status, contentType }: Answer): void {
+    if (this.#over) return
     this.#status = status
-    this.#contentType = headers['content-type'] ?? ''
+    this.#contentType = contentType
     const begin = this.#begin
     if (begin === null || status !== 200 || !this.#contentType.startsWith('text/event-stream')) return
     this.#stream = begin.begin()
@@ -126,7 +120,7 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  data(chunk: Buffer): void {
     if (this.#over) return
     const stream = this.#stream
     if (stream === null) {
@@ -146,8 +140,10 @@ class Relay implements Dispatcher.DispatchHandler {
     else if (!this.#paused) this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
   }
 
-  onResponseEnd(): void {
+  ended(): void {
     this.#deadlines.cancel(this.#watchdog)
+    // The connection belongs to others from here on.
+    this.#call = null
     if (this.#over) return
     if (this.#stream !== null) {
       this.#end({ kind: 'streamed' })
@@ -157,11 +153,13 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#end({ kind: 'whole', status: this.#status, contentType: this.#contentType, body })
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+  failed(error: Error): void {
     this.#deadlines.cancel(this.#watchdog)
+    const sent = this.#call !== null
+    this.#call = null
     if (this.#over) return
     const why = describe(error)
-    if (this.#controller === null) this.#end({ kind: 'unsent', why })
+    if (!sent) this.#end({ kind: 'unsent', why })
     else if (this.#status === 0) this.#end({ kind: 'lost', why })
     else this.#end({ kind: 'failed', fault: broken(why) })
   }
@@ -183,7 +181,7 @@ class Relay implements Dispatcher.DispatchHandler {
     const flows = typeof out === 'string' ? exchange.response.write(out, 'latin1') : exchange.response.write(out)
     if (flows || this.#paused) return
     this.#paused = true
-    this.#controller?.pause()
+    this.#call?.pause()
     // From here on the watchdog watches the client, which must take what it asked for.
     this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
   }
@@ -192,12 +190,12 @@ class Relay implements Dispatcher.DispatchHandler {
     if (!this.#paused) return
     this.#paused = false
     this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
-    this.#controller?.resume()
+    this.#call?.resume()
   }
 
   readonly #late = (): void => {
     if (this.#over) {
-      this.#controller?.abort(abandoned)
+      this.#call?.abort(abandoned)
       return
     }
     if (this.#paused) {
@@ -219,18 +217,18 @@ class Relay implements Dispatcher.DispatchHandler {
       return
     }
     const runsOn = this.#begin === null || this.#limits.drainStreams
-    if (runsOn && this.#controller !== null) {
+    if (runsOn && this.#call !== null) {
       this.#exchange.interrupted = this.#interrupted
       this.#drained()
       return
     }
     this.#end({ kind: 'gone' })
-    this.#controller?.abort(abandoned)
+    this.#call?.abort(abandoned)
   }
 
   #fail(fault: Fault): void {
     this.#end({ kind: 'failed', fault })
-    this.#controller?.abort(abandoned)
+    this.#call?.abort(abandoned)
   }
 
   #end(outcome: Outcome): void {
@@ -238,7 +236,7 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#over = true
     this.#exchange.interrupted = null
     this.#exchange.response.off('drain', this.#drained)
-    if (this.#paused) this.#controller?.resume()
+    if (this.#paused) this.#call?.resume()
     if (outcome.kind === 'unsent' || outcome.kind === 'lost') this.#deadlines.cancel(this.#watchdog)
     this.#resolve(outcome)
   }

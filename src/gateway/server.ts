@@ -184,7 +184,7 @@ class FrontDoor implements Gateway {
     await closed
     this.#deadlines.close()
     this.#control?.close()
-    await this.#replicas.close()
+    this.#replicas.close()
   }
 
   /** A plain request whose client has left runs to its end at the engine: its tokens are to be known. */

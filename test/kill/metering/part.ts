@@ -51,7 +51,7 @@ export class KilledPart {
     child.stderr!.on('data', keep)
     child.on('message', (message: ToParent) => {
       if (message.kind === 'fatal') this.words += message.message
-      else if (this.#child === child) {
+      else if (message.kind === 'ready' && this.#child === child) {
         this.port = message.port ?? this.port
         this.isReady = true
       }
