@@ -128,6 +128,7 @@ function planSettings(config: Config) {
       warmup: config['start.warmup_deadline_seconds'] * 1000,
     },
     coldStartTargetSeconds: config['start.cold_start_target_seconds'],
+    stableMs: config['start.stable_seconds'] * 1000,
     brakeAfter: config['start.brake_after'],
     rollbackAfter: config['start.rollback_after'],
     backoffMs: config['start.backoff_seconds'] * 1000,

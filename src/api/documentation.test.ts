@@ -83,6 +83,11 @@ test('every route of the contract that exists now is in the document', () => {
       'PATCH /orgs/{id}/quota',
       'POST /v1/chat/completions',
       'POST /v1/completions',
+      'POST /v1/embeddings',
+      'POST /v1/rerank',
+      'POST /v1/responses',
+      'POST /v1/messages',
+      'GET /v1/models/{id}',
       'GET /v1/models',
     ]),
   )

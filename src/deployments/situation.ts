@@ -16,6 +16,8 @@ export interface PlanSettings {
   phaseDeadlineMs?: Partial<Record<StartPhase, number>>
   /** Of deployments that have no target of their own; absent, 0 = none. */
   coldStartTargetSeconds?: number
+  /** A start has worked when its replica has been ready this long; absent, 0 = at once. */
+  stableMs?: number
   brakeAfter: number
   /** Failed starts after which a new revision gives way to the one before it. */
   rollbackAfter: number
@@ -103,6 +105,8 @@ export interface Situation {
   braked: boolean
   /** No new start before this moment, ms since epoch. */
   retryAt: number
+  /** When the start that came up since the last failure turns out to have worked, ms since epoch; null = there is none. */
+  forgivenAt: number | null
 }
 
 /** What a plan stands on and others write while it is made: the people and the autoscaler, who take no turn. */

@@ -230,6 +230,7 @@ function sameVerdict({ deployment }: Snapshot, result: Verdict): boolean {
     deployment.ready_replicas === result.readyReplicas &&
     JSON.stringify(deployment.plan_why) === JSON.stringify(result.why) &&
     deployment.starts.failed === result.starts.failed &&
+    deployment.starts.lastAt === result.starts.lastAt &&
     deployment.reason?.code === result.reason?.code &&
     deployment.reason?.message === result.reason?.message
   )

@@ -6,7 +6,7 @@ import type { InferenceRoute } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Deadline, Deadlines } from '../runtime/deadlines.ts'
-import type { EventStream } from './event-stream.ts'
+import type { AnswerStream } from './answer-stream.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 import type { Link } from './replicas.ts'
 import type { Call, Caller } from './upstream/connections.ts'
@@ -35,7 +35,7 @@ export type Outcome =
 
 /** Whoever takes the engine's event stream when it begins. */
 export interface StreamBegin {
-  begin(): EventStream
+  begin(): AnswerStream
 }
 
 export interface AttemptParts {
@@ -82,7 +82,7 @@ class Relay implements Caller {
   #over = false
   #status = 0
   #contentType = ''
-  #stream: EventStream | null = null
+  #stream: AnswerStream | null = null
   #chunks: Buffer[] = []
   #size = 0
   #paused = false

@@ -13,6 +13,7 @@ import type { InferenceParts } from './inference.ts'
 import type { Ask } from './parse.ts'
 import { outlook, pick } from './pick.ts'
 import type { Link } from './replicas.ts'
+import { routeWords } from './route-words.ts'
 import { Sending } from './sending.ts'
 import { begin } from './settle.ts'
 import { upstreamBody } from './upstream-body.ts'
@@ -58,7 +59,8 @@ export async function forward(
       if (!isFor(told, route)) {
         // Since it arrived the deployment may have rolled to another engine, which has fields of its own to refuse.
         const { usage } = route.engine === deployment.engine ? engine : admit(parts.engines, route, meant.route, fields)
-        told = { name: route.servedName, engine: route.engine, body: upstreamBody(ask, route.servedName, usage) }
+        const body = upstreamBody(ask, route.servedName, routeWords[meant.route].tellsUsage ? usage : null)
+        told = { name: route.servedName, engine: route.engine, body }
       }
       begin(exchange, parts)
       const sending = new Sending(parts, exchange, ask, route)

@@ -96,6 +96,11 @@ export const settings = {
     60,
     'How long a start is expected to take before one was measured.',
   ),
+  'start.stable_seconds': setting(
+    z.coerce.number().min(0).max(86_400),
+    60,
+    'A replica that was ready and ends sooner than this counts as a failed start; 0: being ready once is enough.',
+  ),
   'start.brake_after': setting(count(1, 100), 5, 'Failed starts in a row after which a deployment is failed.'),
   'start.rollback_after': setting(
     count(1, 100),
