@@ -193,7 +193,7 @@ export const settings = {
   ),
   'gateway.chunk_timeout_seconds': setting(count(1, 86_400), 120, 'Longest silence in a running answer.'),
   'gateway.max_answer_bytes': setting(count(1024, 1_073_741_824), 64 * 1024 * 1024, 'Largest plain answer.'),
-  'gateway.replica_connections': setting(count(1, 65_535), 1024, 'Most connections to one replica.'),
+  'gateway.replica_connections': setting(count(1, 65_535), 1024, 'Most connections of a worker to one replica.'),
   'gateway.on_disconnect': setting(
     z.enum(['abort', 'drain']),
     'abort',

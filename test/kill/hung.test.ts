@@ -37,7 +37,7 @@ test('it is killed and started again', async () => {
 
 test('so is one that is a thread', async () => {
   let starts = 0
-  const hung = part(() => (starts += 1) === 1, 250, 'thread')
+  const hung = part(() => (starts += 1) === 1, 100, 'thread')
   await hung.start()
   await until(systemClock, 'it is there again', 30_000, () => starts === 2)
   await hung.stop(5_000)
