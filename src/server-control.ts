@@ -11,6 +11,7 @@ import { CalendarLoop } from './deployments/calendar-loop.ts'
 import { Deployments } from './deployments/commands.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
+import { DeploymentMetrics } from './deployments/metrics.ts'
 import { Quotas } from './deployments/quotas.ts'
 import { Schedules } from './deployments/schedules.ts'
 import { enginesOf } from './engines/registry.ts'
@@ -27,6 +28,9 @@ import { type ControlSetup, computeDrivers } from './server-parts.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { journalGauges } from './usage/gauges.ts'
 import { keepLedger } from './usage/loop.ts'
+import { keepMetrics } from './usage/metrics/keeping.ts'
+import { lastSeqs, samplesAfter } from './usage/metrics/store.ts'
+import { Totals } from './usage/metrics/totals.ts'
 
 runPart<ControlSetup>(async (setup, tell) => {
   const { config } = setup
@@ -59,6 +63,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     ...limitsOf(config),
     wake: () => loop.wake(),
   }
+  const totals = new Totals({ lastSeqs: () => lastSeqs(db), samplesAfter: (seen) => samplesAfter(db, seen) })
   const app = makeApi({
     ...parts,
     access,
@@ -67,6 +72,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     scaling: new Scaling(context),
     quotas: new Quotas(context),
     schedules: new Schedules(context),
+    metrics: new DeploymentMetrics(context),
     config: { publicUrl: setup.publicUrl },
     version,
     ready: () => ready(db),
@@ -81,6 +87,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     loop.sweepForever(stopping.signal),
     autoscaler.run(stopping.signal),
     calendar.run(stopping.signal),
+    keepMetrics({ db, clock, log, beforehand: () => totals.catchUp() }, stopping.signal),
     keepLedger({ db, clock, log, retentionDays: config['usage.retention_days'] }, stopping.signal),
   ]
   tell({ kind: 'ready' })

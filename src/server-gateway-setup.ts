@@ -3,8 +3,8 @@ import { modulePath } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import type { Connection } from './store/connection.ts'
 
-/** Connections to the database of one worker: for the feed, for the shipper, one to spare. */
-export const workerPoolSize = 3
+/** Connections to the database of one worker: for the feed, the shipper, the metrics, and one to spare. */
+export const workerPoolSize = 4
 /** With the one that listens. */
 export const workerConnections = workerPoolSize + 1
 

@@ -16,6 +16,7 @@ import { runPart } from './server-child.ts'
 import { Feed, type FeedSource } from './server-feed.ts'
 import { type GatewaySetup, workerPoolSize } from './server-gateway-setup.ts'
 import { type Metering, startMetering } from './server-metering.ts'
+import { type Metrics, startMetrics } from './server-metrics.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { currentVersions, demandChannel, notifyNow, tablesChannel } from './store/tables.ts'
 
@@ -36,9 +37,10 @@ runPart<GatewaySetup>(async (setup, tell) => {
   })
   const tables = { keyring: new Keyring(), routes: new RouteTable() }
   const metering = await startMetering({ config: setup.config, folder: setup.journalFolder, db, log, worker })
+  const metrics = startMetrics(db, log)
   const feed = new Feed({
     id: setup.id,
-    source: sourceOf(db, metering),
+    source: sourceOf(db, metering, metrics),
     tables,
     clock,
     log,
@@ -61,7 +63,10 @@ runPart<GatewaySetup>(async (setup, tell) => {
     clock,
     log,
     metering: metering.journal,
-    onSettle: (settled) => feed.settled(settled),
+    onSettle: (settled) => {
+      feed.settled(settled)
+      metrics.settled(settled)
+    },
     onHold: (deploymentId) => feed.holds(deploymentId),
     trust: () => feed.distrust(),
   })
@@ -74,7 +79,7 @@ runPart<GatewaySetup>(async (setup, tell) => {
   return {
     stop: async () => {
       await gateway.close({ drainMs })
-      await metering.stop()
+      await Promise.all([metering.stop(), metrics.stop()])
       stopping.abort()
       await fed
       await feed.leave()
@@ -96,13 +101,13 @@ async function forgetFormer(db: Database, { id, workers }: GatewaySetup, signal:
   }
 }
 
-function sourceOf(db: Database, metering: Metering): FeedSource {
+function sourceOf(db: Database, metering: Metering, metrics: Metrics): FeedSource {
   return {
     versions: () => currentVersions(db),
     keyringSince: (version) => keyringSince(db, version),
     routesSince: (version) => routesSince(db, version),
     onPublished: (look) => db.listen(tablesChannel, look),
-    report: (state, now) => report(db, { ...state, journal: metering.report() }, now),
+    report: (state, now) => report(db, { ...state, journal: metering.report(), process: metrics.process() }, now),
     announce: () => notifyNow(db, demandChannel),
     markUsed: (usedAt) => markUsed(db, usedAt),
     unregister: (id, lastReportAt) => unregister(db, id, lastReportAt),

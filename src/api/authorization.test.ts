@@ -38,6 +38,7 @@ const matrix: Record<string, Line> = {
   getScaling: ofOneDeployment,
   changeScaling: { ...writesOneDeployment, body: () => ({ max_replicas: 5 }) },
   listDecisions: ofOneDeployment,
+  getMetrics: ofOneDeployment,
   getSchedule: ofOneDeployment,
   putSchedule: { ...writesOneDeployment, body: () => ({ windows: [] }) },
   deleteSchedule: writesOneDeployment,

@@ -1,6 +1,7 @@
 /** The one list of routes that control serves under the base path. A new noun adds its line here. */
 import { accountEndpoints } from './account.ts'
 import { catalogueEndpoints } from './catalogue.ts'
+import { deploymentMetricsEndpoints } from './deployment-metrics.ts'
 import { deploymentEndpoints } from './deployments.ts'
 import type { Endpoint } from './endpoint.ts'
 import { lifecycleEndpoints } from './lifecycle.ts'
@@ -12,6 +13,7 @@ export const endpoints: readonly Endpoint[] = [
   ...deploymentEndpoints,
   ...lifecycleEndpoints,
   ...scalingEndpoints,
+  ...deploymentMetricsEndpoints,
   ...scheduleEndpoints,
   ...presetEndpoints,
   ...catalogueEndpoints,

@@ -134,7 +134,7 @@ class Relay implements Caller {
       this.#fail(new Fault('engine_failed', 'The engine sent an event that is too large.', { cause: error }))
       return
     }
-    if (stream.contentSeen && this.#exchange.ttftMs === null) this.#exchange.contentCame(this.#clock.monotonicMs())
+    if (stream.contentSeen) this.#exchange.contentCame(this.#clock.monotonicMs())
     if (out.length > 0) this.#write(out)
     if (stream.done) this.#end({ kind: 'streamed' })
     else if (!this.#paused) this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs

@@ -7,6 +7,7 @@ import type { GpuModelConfig, GpuType, Model } from './catalogue.ts'
 import type { CreateDeployment, Deployment, Starting } from './deployment.ts'
 import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
 import type { ListOf } from './fields.ts'
+import type { DeploymentMetrics, metricsWindows } from './metrics.ts'
 import type { AppliedPreset, ApplyPreset, Preset } from './presets.ts'
 import type { ChangeDeployment, Restart, Revision, Rollback } from './revision.ts'
 import type { ChangeScaling, Decision, Scaling } from './scaling.ts'
@@ -119,6 +120,14 @@ export class NativeClient {
   }
   changeScaling(idOrName: string, body: ChangeScaling, creating: Creating = {}): Promise<Scaling> {
     return this.#json('PATCH', deploymentPath(idOrName, '/scaling'), { body, ...creating })
+  }
+  /** `window`: 60s (default), 5m or 1h. */
+  getMetrics(
+    idOrName: string,
+    query: { window?: (typeof metricsWindows)[number] } = {},
+    signal?: AbortSignal,
+  ): Promise<DeploymentMetrics> {
+    return this.#json('GET', deploymentPath(idOrName, '/metrics'), { query, signal })
   }
   listDecisions(idOrName: string, query: Page = {}): Promise<ListOf<Decision>> {
     return this.#json('GET', deploymentPath(idOrName, '/scaling/decisions'), { query })
