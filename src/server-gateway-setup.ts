@@ -22,8 +22,15 @@ export interface GatewaySetup {
   workers: number
   /** Which of them this is, from 0. */
   worker: number
-  /** What they count together; undefined when there is one. */
-  counters?: SharedArrayBuffer
+  /** Undefined when there is one. */
+  shared?: SharedMemory
+}
+
+/** What the workers of a host know together. */
+export interface SharedMemory {
+  counters: SharedArrayBuffer
+  /** What was sent where. */
+  routing: SharedArrayBuffer
 }
 
 /** For the process of several workers: their threads start before its setup is there. */
@@ -45,6 +52,6 @@ export function gatewayProgram(config: Config, workers: number): { module: strin
 }
 
 /** Every worker is a gateway of its own to the rest of the server. */
-export function workerSetup(all: GatewaySetup, worker: number, counters: SharedArrayBuffer): GatewaySetup {
-  return { ...all, id: worker === 0 ? all.id : `${all.id}_${worker}`, worker, counters }
+export function workerSetup(all: GatewaySetup, worker: number, shared: SharedMemory): GatewaySetup {
+  return { ...all, id: worker === 0 ? all.id : `${all.id}_${worker}`, worker, shared }
 }

@@ -28,7 +28,7 @@ const formerSilentMs = 10_000
 
 runPart<GatewaySetup>(async (setup, tell) => {
   const log = logOf(setup)
-  const { connection, worker, workers, counters } = setup
+  const { connection, worker, workers, shared } = setup
   const db = openDatabase({
     connection,
     name: 'paddock gateway',
@@ -55,7 +55,8 @@ runPart<GatewaySetup>(async (setup, tell) => {
     host: setup.config.host,
     port: setup.port,
     reusePort: workers > 1,
-    counters: counters && new LaneCounters(counters, worker),
+    counters: shared && new LaneCounters(shared.counters, worker),
+    routingMemory: shared?.routing,
     tables,
     engines: enginesOf(setup.config.fleet),
     control: { socketPath: setup.controlSocketPath },

@@ -5,11 +5,13 @@
  */
 import { makeCounterBoard } from './gateway/counter-board.ts'
 import { clearLane } from './gateway/counters.ts'
+import { makeRecentMemory } from './gateway/routing/recent.ts'
+import { rememberedDefault } from './gateway/routing/router.ts'
 import { systemClock as clock } from './runtime/clock.ts'
 import { makeLog } from './runtime/log.ts'
 import { modulePath } from './runtime/self.ts'
 import { Part, runPart } from './server-child.ts'
-import { type GatewaySetup, type WorkersPlan, workerSetup } from './server-gateway-setup.ts'
+import { type GatewaySetup, type SharedMemory, type WorkersPlan, workerSetup } from './server-gateway-setup.ts'
 import { inThread } from './server-launch.ts'
 
 /** Longest that a worker takes to stop; less than what this process is given. */
@@ -17,7 +19,10 @@ const stopWithinMs = 3_900
 
 const plan = JSON.parse(process.argv[2]!) as WorkersPlan
 const log = makeLog(plan.logLevel, 'gateway')
-const board = makeCounterBoard({ lanes: plan.workers })
+const shared: SharedMemory = {
+  counters: makeCounterBoard({ lanes: plan.workers }),
+  routing: makeRecentMemory(rememberedDefault),
+}
 const given = Promise.withResolvers<GatewaySetup>()
 
 const workers = Array.from(
@@ -26,10 +31,10 @@ const workers = Array.from(
     new Part<GatewaySetup>({
       name: `gateway worker ${worker}`,
       launch: inThread({ module: modulePath('server-gateway'), heapMegabytes: plan.heapMegabytes }),
-      setup: async () => workerSetup(await given.promise, worker, board),
+      setup: async () => workerSetup(await given.promise, worker, shared),
       clock,
       log,
-      onEnd: () => clearLane(board, worker),
+      onEnd: () => clearLane(shared.counters, worker),
     }),
 )
 // They load their modules while the setup is still being made.

@@ -27,6 +27,7 @@ export interface WorkerFrontSetup extends FrontSetup {
   port: number
   worker: number
   counters: SharedArrayBuffer
+  routing: SharedArrayBuffer
 }
 
 const own = workerData as WorkerFrontSetup | null
@@ -72,6 +73,7 @@ const gateway = await startGateway({
   port: own?.port ?? 0,
   reusePort: own !== null,
   counters: own === null ? undefined : new LaneCounters(own.counters, own.worker),
+  routingMemory: own?.routing,
   tables: { keyring, routes },
   engines: availableEngines(),
   control: control === undefined ? null : { socketPath: control },

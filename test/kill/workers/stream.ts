@@ -4,6 +4,7 @@ import { request } from 'node:http'
 export class Stream {
   text = ''
   status = 0
+  isBroken = false
   /** Its first event has come; rejects when none does. */
   readonly begun: Promise<void>
   /** `broken`: the connection went before the answer was complete. */
@@ -13,7 +14,10 @@ export class Stream {
     const begun = Promise.withResolvers<void>()
     const ended = Promise.withResolvers<'whole' | 'broken' | 'error'>()
     this.begun = begun.promise
-    this.ended = ended.promise
+    this.ended = ended.promise.then((end) => {
+      this.isBroken = end === 'broken'
+      return end
+    })
     this.begun.catch(() => {})
     const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
     const path = '/v1/chat/completions'

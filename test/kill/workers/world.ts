@@ -29,6 +29,8 @@ import { Stream } from './stream.ts'
 /** Machines that busy tests share may be slow. */
 export const longMs = 60_000
 export type Death = 'exit' | 'throw' | 'memory'
+/** Of a deployment, by both workers. */
+export const heldMaximum = 14
 const first = 'gw_workers'
 const heapMegabytes = 64
 const operatorKey = 'sk_operator-of-the-workers-test'
@@ -91,10 +93,11 @@ export class WorkersWorld {
     }
   }
 
-  /** The deployment's replicas are these; resolves when both workers know. */
+  /** The deployment's replicas are these, and it starts while there are none; resolves when both workers know. */
   async route(engines: MockEngine[]): Promise<void> {
     const replicas = engines.map(({ port }) => replicaOf(port))
-    const version = await this.db.tx((tx) => publishRoute(tx, routeOf({ orgId: this.operator.orgId, replicas })))
+    const phase = replicas.length > 0 ? 'serving' : 'starting'
+    const version = await this.db.tx((tx) => publishRoute(tx, routeOf({ orgId: this.operator.orgId, replicas, phase })))
     if (this.port === 0) return
     await until(systemClock, 'both know the route', longMs, async () =>
       (await this.#register()).every((one) => one.routes >= Number(version)),
@@ -117,6 +120,16 @@ export class WorkersWorld {
     }
   }
 
+  /** Asks until a request is not even held any more; gives those that are. */
+  async holdUntilFull(): Promise<Stream[]> {
+    for (const held: Stream[] = []; ; ) {
+      const stream = this.stream()
+      await stream.begun
+      if (stream.status !== 200) return held
+      held.push(stream)
+    }
+  }
+
   /** What each has in flight, once it is `total` together. */
   shares(total: number): Promise<Shares> {
     return until(systemClock, `${total} in flight`, longMs, async () => {
@@ -130,6 +143,10 @@ export class WorkersWorld {
   /** One more event for everybody who listens. */
   beat(): void {
     for (const { response } of this.#answering) response.write(chunkEvent(bodyOf, 'beat ', 2))
+  }
+
+  get answering(): number {
+    return this.#answering.size
   }
 
   /** All answers come to their end. */
@@ -196,9 +213,18 @@ export class WorkersWorld {
     this.#process.send(message, () => {})
   }
 
+  #flags(): Parameters<typeof readConfig>[0]['flags'] {
+    return {
+      'log.level': 'warn',
+      data: this.folder,
+      'hold.max_requests': heldMaximum,
+      'hold.comment_seconds': 0.05,
+    }
+  }
+
   async #setup(): Promise<GatewaySetup> {
     return {
-      config: readConfig({ flags: { 'log.level': 'warn', data: this.folder }, env: {}, file: undefined }),
+      config: readConfig({ flags: this.#flags(), env: {}, file: undefined }),
       connection: this.db.connection,
       id: first,
       port: await freePort(),
