@@ -10,6 +10,7 @@ import { type DecideSettings, defaultDecideSettings } from './autoscaling/state.
 import { CalendarLoop } from './deployments/calendar-loop.ts'
 import { Deployments } from './deployments/commands.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
+import { DeploymentLimits } from './deployments/limits.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
 import { DeploymentMetrics } from './deployments/metrics.ts'
 import { Quotas } from './deployments/quotas.ts'
@@ -67,6 +68,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     access,
     deployments: new Deployments(context),
     lifecycle: new Lifecycle(context),
+    limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
     quotas: new Quotas(context),
     schedules: new Schedules(context),

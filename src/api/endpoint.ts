@@ -9,6 +9,7 @@ import type { Principal } from '../access/permissions.ts'
 import type { Scaling } from '../autoscaling/commands.ts'
 import type { Deployments } from '../deployments/commands.ts'
 import type { Lifecycle } from '../deployments/lifecycle.ts'
+import type { DeploymentLimits } from '../deployments/limits.ts'
 import type { DeploymentMetrics } from '../deployments/metrics.ts'
 import type { Quotas } from '../deployments/quotas.ts'
 import type { Schedules } from '../deployments/schedules.ts'
@@ -24,6 +25,7 @@ export interface ApiParts {
   access: Access
   deployments: Deployments
   lifecycle: Lifecycle
+  limits: DeploymentLimits
   scaling: Scaling
   quotas: Quotas
   schedules: Schedules

@@ -5,6 +5,7 @@ import { deploymentMetricsEndpoints } from './deployment-metrics.ts'
 import { deploymentEndpoints } from './deployments.ts'
 import type { Endpoint } from './endpoint.ts'
 import { lifecycleEndpoints } from './lifecycle.ts'
+import { limitEndpoints } from './limits.ts'
 import { presetEndpoints } from './presets.ts'
 import { scalingEndpoints } from './scaling.ts'
 import { scheduleEndpoints } from './schedules.ts'
@@ -13,6 +14,7 @@ export const endpoints: readonly Endpoint[] = [
   ...deploymentEndpoints,
   ...lifecycleEndpoints,
   ...scalingEndpoints,
+  ...limitEndpoints,
   ...deploymentMetricsEndpoints,
   ...scheduleEndpoints,
   ...presetEndpoints,

@@ -159,6 +159,7 @@ function wishOf(row: store.DeploymentRow): Wish {
     revision: row.revision,
     stoppedBy: row.stopped_by,
     starts: row.starts,
+    limits: row.limits,
   }
 }
 
@@ -290,6 +291,7 @@ function routeFor(
       servedBy: world.models.standIn(deployment.spec.modelId),
       createdAt: deployment.created_at,
       desired: deployment.desired,
+      limits: deployment.limits,
     },
     engine: deployment.spec.engine.type,
     contextTokens: engine ? contextTokens(world, snapshot) : 0,

@@ -7,6 +7,8 @@ import type { Fault } from '../kernel/fault.ts'
 import type { Rostered } from '../kernel/roster.ts'
 import type { Opened } from '../usage/journal/journal.ts'
 import type { Ask } from './parse.ts'
+import type { Link } from './replicas.ts'
+import type { Prompt } from './routing/prompt.ts'
 
 export interface Meant {
   route: InferenceRoute
@@ -36,6 +38,11 @@ export class Exchange implements Rostered {
   ask: Ask | null = null
   deployment: Route | null = null
   replicaId: string | null = null
+  /** The replica that has it now, and how many of its tokens are counted there: to be read, to be written. */
+  link: Link | null = null
+  unreadTokens = 0
+  answerTokens = 0
+  prompt: Prompt | null = null
 
   /** The client closed its side before we ended the answer. */
   gone = false
@@ -88,6 +95,8 @@ export class Exchange implements Rostered {
     const sinceStart = now - this.startedAt
     if (this.ttftMs === null) {
       this.ttftMs = sinceStart
+      this.link?.read(this.unreadTokens)
+      this.unreadTokens = 0
       return
     }
     const at = sinceStart - this.ttftMs
