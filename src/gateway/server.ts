@@ -358,6 +358,7 @@ function requestLimits(settings: Config) {
     firstByteMs: settings['gateway.first_byte_timeout_seconds'] * 1000,
     answerMs: settings['gateway.answer_timeout_seconds'] * 1000,
     chunkMs: settings['gateway.chunk_timeout_seconds'] * 1000,
+    commentMs: settings['hold.comment_seconds'] * 1000,
     maxAnswerBytes: settings['gateway.max_answer_bytes'],
     drainStreams: settings['gateway.on_disconnect'] === 'drain',
   }

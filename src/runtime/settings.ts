@@ -229,7 +229,7 @@ export const settings = {
   'hold.comment_seconds': setting(
     z.coerce.number().min(0.05).max(300),
     10,
-    'A held stream gets a comment this often, so that nobody in between hangs up.',
+    'A stream that waits, held or for its engine, gets a comment this often, so that nobody in between hangs up.',
   ),
   'hold.max_requests': setting(count(0, 1_000_000), 1000, 'Held requests per deployment.'),
   'hold.max_bytes': setting(count(0, 64 * 1024 ** 3), 256 * 1024 * 1024, 'Bytes of held requests per deployment.'),

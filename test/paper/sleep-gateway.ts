@@ -69,6 +69,7 @@ const limits = {
   firstByteMs: 1e9,
   answerMs: 1e9,
   chunkMs: 1e9,
+  commentMs: 1e9,
   maxAnswerBytes: 10_000,
   drainStreams: false,
 }
