@@ -1,6 +1,8 @@
 /** The data that the decisions of this folder share. */
+import type { LimitsChange } from '../access/limits.ts'
 import type { Offer } from '../compute/contract.ts'
 import type { StartPhase } from '../engines/contract.ts'
+import { canonical } from '../kernel/canonical.ts'
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import type { Limited } from './limited.ts'
@@ -118,6 +120,8 @@ export interface Wish {
   stoppedBy: StopCause | null
   /** People reset them. */
   starts: Pick<Starts, 'failed' | 'lastAt'>
+  /** For the route. */
+  limits?: LimitsChange
 }
 
 /** True when a plan made for `planned` is right for `now` as well. */
@@ -128,6 +132,7 @@ export function sameWish(planned: Wish, now: Wish): boolean {
     planned.stoppedBy === now.stoppedBy &&
     planned.revision === now.revision &&
     planned.starts.failed === now.starts.failed &&
-    planned.starts.lastAt === now.starts.lastAt
+    planned.starts.lastAt === now.starts.lastAt &&
+    canonical(planned.limits) === canonical(now.limits)
   )
 }

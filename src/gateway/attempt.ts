@@ -17,6 +17,8 @@ export interface AttemptLimits {
   /** For plain answers, which come at once when all of it is generated. */
   answerMs: number
   chunkMs: number
+  /** A begun stream that is silent gets a comment this often. */
+  commentMs: number
   maxAnswerBytes: number
   /** A stream whose client has left is read to its end, as a plain answer is. */
   drainStreams: boolean
@@ -77,7 +79,9 @@ class Relay implements Caller {
   readonly #exchange: Exchange
   readonly #begin: StreamBegin | null
   readonly #resolve: (outcome: Outcome) => void
-  readonly #watchdog: Deadline
+  #watchdog: Deadline
+  /** Monotonic ms: of the last sign of life. */
+  #quietSince: number
   #call: Call | null = null
   #over = false
   #status = 0
@@ -94,12 +98,33 @@ class Relay implements Caller {
     this.#exchange = exchange
     this.#begin = begin
     this.#resolve = resolve
-    this.#watchdog = parts.deadlines.add(this.#firstByteMs, this.#late)
+    this.#watchdog = parts.deadlines.add(this.#nextLookMs(this.#firstByteMs), this.#late)
+    this.#quietSince = parts.deadlines.now
     exchange.interrupted = this.#interrupted
   }
 
   get #firstByteMs(): number {
     return this.#begin === null ? this.#limits.answerMs : this.#limits.firstByteMs
+  }
+
+  /** Nothing of the answer is there yet: some engines send the head of a stream at once, and think then. */
+  get #isThinking(): boolean {
+    return this.#status === 0 || this.#stream?.contentSeen === false
+  }
+
+  get #patienceMs(): number {
+    return this.#isThinking ? this.#firstByteMs : this.#limits.chunkMs
+  }
+
+  /** The client of a begun stream hears in between that the connection is alive. */
+  #nextLookMs(leftMs: number): number {
+    return this.#exchange.streaming ? Math.min(leftMs, this.#limits.commentMs) : leftMs
+  }
+
+  #alive(): void {
+    const { now } = this.#deadlines
+    this.#quietSince = now
+    this.#watchdog.at = now + Math.min(this.#limits.chunkMs, this.#limits.commentMs)
   }
 
   sends(call: Call): boolean {
@@ -117,7 +142,7 @@ class Relay implements Caller {
     if (begin === null || status !== 200 || !this.#contentType.startsWith('text/event-stream')) return
     this.#stream = begin.begin()
     this.#exchange.response.on('drain', this.#drained)
-    this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
+    this.#alive()
   }
 
   data(chunk: Buffer): void {
@@ -134,10 +159,10 @@ class Relay implements Caller {
       this.#fail(new Fault('engine_failed', 'The engine sent an event that is too large.', { cause: error }))
       return
     }
-    if (stream.contentSeen && this.#exchange.ttftMs === null) this.#exchange.contentCame(this.#clock.monotonicMs())
+    if (stream.contentSeen) this.#exchange.contentCame(this.#clock.monotonicMs())
     if (out.length > 0) this.#write(out)
     if (stream.done) this.#end({ kind: 'streamed' })
-    else if (!this.#paused) this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
+    else if (!this.#paused) this.#alive()
   }
 
   ended(): void {
@@ -189,7 +214,7 @@ class Relay implements Caller {
   readonly #drained = (): void => {
     if (!this.#paused) return
     this.#paused = false
-    this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
+    this.#alive()
     this.#call?.resume()
   }
 
@@ -202,12 +227,26 @@ class Relay implements Caller {
       this.#exchange.response.destroy()
       return
     }
-    if (this.#status === 0) {
+    const leftMs = this.#quietSince + this.#patienceMs - this.#deadlines.now
+    if (leftMs > 0) {
+      this.#comment()
+      this.#watchdog = this.#deadlines.add(this.#nextLookMs(leftMs), this.#late)
+      return
+    }
+    if (this.#isThinking) {
       const seconds = this.#firstByteMs / 1000
       this.#fail(new Fault('upstream_timeout', `The engine did not begin to answer within ${seconds} s.`))
       return
     }
     this.#fail(broken(`silent for ${this.#limits.chunkMs / 1000} s`))
+  }
+
+  /** Between events: what goes out ends with one. */
+  #comment(): void {
+    const exchange = this.#exchange
+    if (!exchange.streaming || exchange.gone) return
+    exchange.bytesOut += silence.length
+    exchange.response.write(silence)
   }
 
   /** A plain answer is paid for in full whoever leaves, so it is waited for; a stream ends here and now, or drains. */
@@ -242,6 +281,7 @@ class Relay implements Caller {
   }
 }
 
+const silence = ': the engine is at work\n\n'
 const abandoned = new Error('the answer is not needed any more')
 
 function broken(why: string): Fault {

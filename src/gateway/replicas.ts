@@ -31,13 +31,15 @@ export class Link implements ReplicaState {
   readonly connections: Way
   readonly stop = new AbortController()
   readonly counters: Counters
-  /** Where all workers of this host count the requests that are with it. */
+  /** Where all workers of this host count the requests that are with it, and their tokens. */
   readonly slot: number
+  readonly tokensSlot: number
   inFlight = 0
   ejected = false
   room = Number.POSITIVE_INFINITY
   /** Answers since `room` last changed. */
   answers = 0
+  answered = 0
   /** Times it was ejected since it last answered a request. */
   ejections = 0
   /** It left the route table: its connections close with its last request. */
@@ -54,10 +56,20 @@ export class Link implements ReplicaState {
     this.connections = connect({ host: replica.address, port: replica.port })
     this.counters = counters
     this.slot = counters.slot(`requests ${replica.id}`)
+    this.tokensSlot = counters.slot(`tokens ${replica.id}`)
   }
 
   get load(): number {
     return this.counters.total(this.slot)
+  }
+
+  get tokens(): number {
+    return this.counters.total(this.tokensSlot)
+  }
+
+  /** So many tokens of prompts that are with it are read. */
+  read(tokens: number): void {
+    this.counters.add(this.tokensSlot, -tokens)
   }
 
   /** False once the replica of this id is somewhere else, or has another key. */
@@ -116,8 +128,8 @@ export class Replicas {
   /** For decisions: what is known of a replica, which may be nothing yet. */
   readonly stateOf = (replica: RouteReplica): ReplicaState => this.#links.get(replica.id) ?? untouched
 
-  /** Counts a request in. Every `enter` is followed by one `leave`. */
-  enter(route: Route, replica: RouteReplica): Link {
+  /** Counts a request in. Every `enter` is followed by one `leave`; of `tokens` the same are given back. */
+  enter(route: Route, replica: RouteReplica, tokens: number): Link {
     let link = this.#links.get(replica.id)
     if (link === undefined) {
       link = new Link(route.deploymentId, replica, this.#connect, this.#counters)
@@ -126,12 +138,14 @@ export class Replicas {
     }
     link.inFlight += 1
     link.counters.add(link.slot, 1)
+    link.counters.add(link.tokensSlot, tokens)
     return link
   }
 
-  leave(link: Link): void {
+  leave(link: Link, tokens: number): void {
     link.inFlight -= 1
     link.counters.add(link.slot, -1)
+    link.counters.add(link.tokensSlot, -tokens)
     if (link.gone && link.inFlight === 0) this.#retire(link)
     const count = link.room - link.inFlight
     if (link.room !== Number.POSITIVE_INFINITY && count > 0 && !link.ejected) this.onRoom(link.deploymentId, count)
@@ -140,6 +154,7 @@ export class Replicas {
   /** The replica answered a request: what happened to it before counts no more. */
   answered(link: Link): void {
     link.ejections = 0
+    link.answered += 1
     // After every round of answers one more: it may have been busy with somebody else's, or does better now.
     if (link.room === Number.POSITIVE_INFINITY || ++link.answers < link.room) return
     link.room += 1
@@ -216,6 +231,7 @@ export class Replicas {
   #retire(link: Link): void {
     this.#leaving.delete(link)
     link.counters.release(link.slot)
+    link.counters.release(link.tokensSlot)
     link.connections.destroy()
   }
 
@@ -241,7 +257,14 @@ export class Replicas {
   }
 }
 
-const untouched: ReplicaState = { inFlight: 0, load: 0, ejected: false, room: Number.POSITIVE_INFINITY }
+const untouched: ReplicaState = {
+  inFlight: 0,
+  load: 0,
+  tokens: 0,
+  answered: 0,
+  ejected: false,
+  room: Number.POSITIVE_INFINITY,
+}
 
 function hostOf({ address, port }: RouteReplica): string {
   return `${address.includes(':') ? `[${address}]` : address}:${port}`

@@ -29,6 +29,8 @@ import { type InferenceParts, requireTables, serveInference, type TablesTrust } 
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
+import { RetryBudget, retryLimits } from './routing/retry-budget.ts'
+import { Router } from './routing/router.ts'
 import type { Metering, OnSettle } from './settle.ts'
 import { matchTarget } from './targets.ts'
 
@@ -50,6 +52,8 @@ export interface GatewayOptions {
   trust?: TablesTrust
   /** Of all workers of this host; default: this gateway is alone. */
   counters?: Counters
+  /** What was sent where, common to all workers of a host (`makeRecentMemory`); default: its own. */
+  routingMemory?: SharedArrayBuffer
   /** Lets several gateways of one user listen on the same port. */
   reusePort?: boolean
   /** A request is the first that waits for a replica of this deployment. */
@@ -125,6 +129,8 @@ class FrontDoor implements Gateway {
       ...tables,
       engines,
       replicas: this.#replicas,
+      router: new Router(options.routingMemory),
+      retries: new RetryBudget({ ...retryLimits, share: settings['gateway.retry_share'] }),
       active: this.#active,
       holding,
       limits: requestLimits(settings),
@@ -361,6 +367,7 @@ function requestLimits(settings: Config) {
     firstByteMs: settings['gateway.first_byte_timeout_seconds'] * 1000,
     answerMs: settings['gateway.answer_timeout_seconds'] * 1000,
     chunkMs: settings['gateway.chunk_timeout_seconds'] * 1000,
+    commentMs: settings['hold.comment_seconds'] * 1000,
     maxAnswerBytes: settings['gateway.max_answer_bytes'],
     drainStreams: settings['gateway.on_disconnect'] === 'drain',
   }

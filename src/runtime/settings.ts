@@ -184,6 +184,11 @@ export const settings = {
   'gateway.chunk_timeout_seconds': setting(count(1, 86_400), 120, 'Longest silence in a running answer.'),
   'gateway.max_answer_bytes': setting(count(1024, 1_073_741_824), 64 * 1024 * 1024, 'Largest plain answer.'),
   'gateway.replica_connections': setting(count(1, 65_535), 1024, 'Most connections to one replica.'),
+  'gateway.retry_share': setting(
+    z.coerce.number().min(0).max(1),
+    0.2,
+    'Requests that an engine may have seen and did not answer are sent to another replica up to this share of a deployment’s requests.',
+  ),
   'gateway.on_disconnect': setting(
     z.enum(['abort', 'drain']),
     'abort',
@@ -224,7 +229,7 @@ export const settings = {
   'hold.comment_seconds': setting(
     z.coerce.number().min(0.05).max(300),
     10,
-    'A held stream gets a comment this often, so that nobody in between hangs up.',
+    'A stream that waits, held or for its engine, gets a comment this often, so that nobody in between hangs up.',
   ),
   'hold.max_requests': setting(count(0, 1_000_000), 1000, 'Held requests per deployment.'),
   'hold.max_bytes': setting(count(0, 64 * 1024 ** 3), 256 * 1024 * 1024, 'Bytes of held requests per deployment.'),

@@ -16,6 +16,9 @@ import { Holding } from '../../src/gateway/hold.ts'
 import type { InferenceParts } from '../../src/gateway/inference.ts'
 import { parseAsk } from '../../src/gateway/parse.ts'
 import { Replicas, type Way } from '../../src/gateway/replicas.ts'
+import { makeRecentMemory } from '../../src/gateway/routing/recent.ts'
+import { RetryBudget } from '../../src/gateway/routing/retry-budget.ts'
+import { Router } from '../../src/gateway/routing/router.ts'
 import type { Call, Caller } from '../../src/gateway/upstream/connections.ts'
 import { Roster } from '../../src/kernel/roster.ts'
 import type { Clock } from '../../src/runtime/clock.ts'
@@ -66,6 +69,7 @@ const limits = {
   firstByteMs: 1e9,
   answerMs: 1e9,
   chunkMs: 1e9,
+  commentMs: 1e9,
   maxAnswerBytes: 10_000,
   drainStreams: false,
 }
@@ -114,6 +118,8 @@ class OneGateway {
       ...this.#tables,
       engines: new Map(),
       replicas,
+      router: new Router(makeRecentMemory(8)),
+      retries: new RetryBudget({ share: 1, saved: 100, perSecond: 1 }),
       active: new Roster<Exchange>(),
       holding,
       limits,
