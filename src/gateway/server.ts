@@ -103,6 +103,7 @@ class FrontDoor implements Gateway {
     this.#deadlines = new Deadlines(clock)
     this.#whoAsks = makeWhoAsks(settings['gateway.trusted_proxies'])
     const deadlines = this.#deadlines
+    const counters = options.counters ?? soloCounters()
     this.#replicas = new Replicas({
       routes: tables.routes,
       engines,
@@ -113,7 +114,7 @@ class FrontDoor implements Gateway {
       clock,
       deadlines,
       log,
-      counters: options.counters ?? soloCounters(),
+      counters,
     })
     const holding = new Holding({
       routes: tables.routes,
@@ -121,6 +122,7 @@ class FrontDoor implements Gateway {
       limits: holdLimits(settings),
       deadlines,
       onHold: options.onHold ?? (() => {}),
+      counters,
     })
     this.#replicas.onRoom = holding.wake
     this.#inference = {
