@@ -14,7 +14,8 @@ type Head = Pick<IncomingMessage, 'httpVersion' | 'rawHeaders' | 'headers' | 'ur
 
 export const unknownExpectation: Objection = { status: 417, message: 'Of Expect, this server knows 100-continue.' }
 
-const authority = /^(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])?(?::\d{1,5})?$/
+/** Of a Host that is one: a name or address, and perhaps a port. */
+export const authority = /^(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])?(?::\d{1,5})?$/
 
 /** null: there is one way to read it. */
 export function objection(head: Head): Objection | null {
