@@ -93,6 +93,7 @@ class OneGateway {
     this.#clock = { now: () => this.#now, monotonicMs: () => 0, sleep: () => new Promise(() => {}) }
     const deadlines = new Deadlines(this.#clock)
     const { routes } = this.#tables
+    const counters = new LaneCounters(makeCounterBoard({ lanes: 1, places: 16 }), 0)
     const replicas = new Replicas({
       routes,
       engines: new Map([['llamacpp', dialect]]),
@@ -100,7 +101,7 @@ class OneGateway {
       clock: this.#clock,
       deadlines,
       log: silentLog,
-      counters: new LaneCounters(makeCounterBoard({ lanes: 1, places: 16 }), 0),
+      counters,
       connect: ({ host }) => this.#connect(host),
     })
     const holding = new Holding({
@@ -109,6 +110,7 @@ class OneGateway {
       limits: { maxSeconds: 1e6, maxRequests: 100, maxBytes: 1e6, commentSeconds: 1e6 },
       deadlines,
       onHold: (held) => this.#feed.holds(held),
+      counters,
     })
     replicas.onRoom = holding.wake
     this.#feed = this.#makeFeed(id)
