@@ -23,6 +23,7 @@ import { type Dialect, faultBody, sendFault } from './fault-body.ts'
 import { makeWhoAsks } from './forwarded.ts'
 import { Holding } from './hold.ts'
 import { type InferenceParts, requireTables, serveInference, type TablesTrust } from './inference.ts'
+import { Limiter } from './limits/limiter.ts'
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
@@ -101,6 +102,7 @@ class FrontDoor implements Gateway {
     this.#deadlines = new Deadlines(clock)
     this.#whoAsks = makeWhoAsks(settings['gateway.trusted_proxies'])
     const deadlines = this.#deadlines
+    const counters = options.counters ?? soloCounters()
     this.#replicas = new Replicas({
       routes: tables.routes,
       engines,
@@ -111,8 +113,9 @@ class FrontDoor implements Gateway {
       clock,
       deadlines,
       log,
-      counters: options.counters ?? soloCounters(),
+      counters,
     })
+    const limiter = new Limiter({ counters, clock, deadlines, limits: queueLimits(settings) })
     const holding = new Holding({
       routes: tables.routes,
       stateOf: this.#replicas.stateOf,
@@ -136,6 +139,7 @@ class FrontDoor implements Gateway {
       onSettle: options.onSettle,
       metering: options.metering ?? null,
       trust: options.trust ?? (() => null),
+      limiter,
     }
     const firstByteMs = settings['gateway.first_byte_timeout_seconds'] * 1000
     this.#control =
@@ -348,6 +352,14 @@ function holdLimits(settings: Config) {
     maxRequests: settings['hold.max_requests'],
     maxBytes: settings['hold.max_bytes'],
     commentSeconds: settings['hold.comment_seconds'],
+  }
+}
+
+function queueLimits(settings: Config) {
+  return {
+    maxMs: settings['limits.queue_seconds'] * 1000,
+    maxRequests: settings['limits.queue_requests'],
+    maxBytes: settings['limits.queue_bytes'],
   }
 }
 

@@ -14,6 +14,7 @@ import { Exchange } from '../../src/gateway/exchange.ts'
 import { forward } from '../../src/gateway/forward.ts'
 import { Holding } from '../../src/gateway/hold.ts'
 import type { InferenceParts } from '../../src/gateway/inference.ts'
+import { Limiter } from '../../src/gateway/limits/limiter.ts'
 import { parseAsk } from '../../src/gateway/parse.ts'
 import { Replicas, type Way } from '../../src/gateway/replicas.ts'
 import { makeRecentMemory } from '../../src/gateway/routing/recent.ts'
@@ -93,6 +94,7 @@ class OneGateway {
     this.#clock = { now: () => this.#now, monotonicMs: () => 0, sleep: () => new Promise(() => {}) }
     const deadlines = new Deadlines(this.#clock)
     const { routes } = this.#tables
+    const counters = new LaneCounters(makeCounterBoard({ lanes: 1, places: 16 }), 0)
     const replicas = new Replicas({
       routes,
       engines: new Map([['llamacpp', dialect]]),
@@ -100,7 +102,7 @@ class OneGateway {
       clock: this.#clock,
       deadlines,
       log: silentLog,
-      counters: new LaneCounters(makeCounterBoard({ lanes: 1, places: 16 }), 0),
+      counters,
       connect: ({ host }) => this.#connect(host),
     })
     const holding = new Holding({
@@ -123,6 +125,12 @@ class OneGateway {
       active: new Roster<Exchange>(),
       holding,
       limits,
+      limiter: new Limiter({
+        counters,
+        clock: this.#clock,
+        deadlines,
+        limits: { maxMs: 0, maxRequests: 0, maxBytes: 0 },
+      }),
       clock: this.#clock,
       deadlines,
       log: silentLog,
