@@ -33,6 +33,8 @@ const gigabyte = 1024 ** 3
 interface World {
   fronts: Map<string, Front>
   own: Front
+  /** The same as two workers. */
+  two: Front
   engine: Helper
   enginePort: number
   load: Helper
@@ -56,7 +58,7 @@ export const bench: Bench = {
     const ends: Ends = []
     try {
       const world = await startWorld(program, ends, { report, quick })
-      for (const section of [costs, latencies, frontiers, memory, hangUps, disturbances, manyStreams])
+      for (const section of [costs, workers, latencies, frontiers, memory, hangUps, disturbances, manyStreams])
         await section(world)
       show(comparison(world.rows, [...world.fronts.keys()]))
     } finally {
@@ -85,6 +87,8 @@ async function startWorld(
   const setup = { upstreamPort: engine.port, journal: temporaryFolder(ends), control: sink.path }
   const { helper, port } = await start('./front.ts', setup)
   const own: Front = { pid: helper.pid, port }
+  const both = await start('./front-workers.ts', { ...setup, journal: temporaryFolder(ends), workers: 2 })
+  const two: Front = { pid: both.helper.pid, port: both.port }
   const fronts = new Map<string, Front>([
     ['nginx', nginx],
     ['Paddock', own],
@@ -93,7 +97,7 @@ async function startWorld(
   if (typeof portkey === 'string') report({ name: 'Portkey', value: null, unit: '', why: portkey })
   else fronts.set('Portkey', portkey)
   for (const front of fronts.values()) await cost(load, front, quick ? plain : warmUp)
-  return { fronts, own, engine: engine.helper, enginePort: engine.port, load, secondLoad, report, rows: [], quick }
+  return { fronts, own, two, engine: engine.helper, enginePort: engine.port, load, secondLoad, report, rows: [], quick }
 }
 
 async function costs(world: World): Promise<void> {
@@ -116,6 +120,16 @@ async function costs(world: World): Promise<void> {
       report({ name: `${front}: CPU per ${name} ÷ nginx`, value, unit: '×', ...bound })
     }
   }
+}
+
+async function workers({ own, two, load, report, quick }: World): Promise<void> {
+  const ratios: number[] = []
+  await cost(load, two, quick ? plain : { ...warmUp, requests: 2 * warmUp.requests })
+  for (let round = 0; round < (quick ? 1 : 5); round++) {
+    const one = await cost(load, own, plain)
+    ratios.push((await cost(load, two, plain)) / one)
+  }
+  report({ name: 'CPU per plain request: two workers ÷ one', value: median(ratios), unit: '×', target: 1.15 })
 }
 
 /** What each front does; a peer that cannot do it is left out of the row, with the reason among the figures. */

@@ -25,13 +25,11 @@ import { Seal } from './runtime/seal.ts'
 import { version } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import { runPart } from './server-child.ts'
+import { controlMetrics } from './server-metrics.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { journalGauges } from './usage/gauges.ts'
 import { keepLedger } from './usage/loop.ts'
-import { keepMetrics } from './usage/metrics/keeping.ts'
-import { lastSeqs, samplesAfter } from './usage/metrics/store.ts'
-import { Totals } from './usage/metrics/totals.ts'
 
 runPart<ControlSetup>(async (setup, tell) => {
   const { config } = setup
@@ -64,7 +62,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     ...limitsOf(config),
     wake: () => loop.wake(),
   }
-  const totals = new Totals({ lastSeqs: () => lastSeqs(db), samplesAfter: (seen) => samplesAfter(db, seen) })
+  const metrics = controlMetrics(db, log)
   const app = makeApi({
     ...parts,
     access,
@@ -78,6 +76,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     config: { publicUrl: setup.publicUrl },
     version,
     ready: () => ready(db),
+    measured: metrics.read,
     gauges: journalGauges(() => journalReports(db, clock.now())),
   })
   const server = await listen(app.fetch, setup.socketPath)
@@ -89,7 +88,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     loop.sweepForever(stopping.signal),
     autoscaler.run(stopping.signal),
     calendar.run(stopping.signal),
-    keepMetrics({ db, clock, log, beforehand: () => totals.catchUp() }, stopping.signal),
+    metrics.keep(stopping.signal),
     keepLedger({ db, clock, log, retentionDays: config['usage.retention_days'] }, stopping.signal),
   ]
   tell({ kind: 'ready' })

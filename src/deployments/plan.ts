@@ -7,6 +7,7 @@ import type { Placement } from '../compute/contract.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import { type Advance, advance } from './advance.ts'
 import { judge } from './judge.ts'
+import type { Claim } from './queue.ts'
 import { isLost, type ReplicaPatch } from './replica.ts'
 import { arrive, leave } from './roll.ts'
 import { noStarts, type PlanInput, type Situation, type Starts } from './situation.ts'
@@ -14,8 +15,8 @@ import { countStarts, forgivenAt, retryAt } from './starts.ts'
 import type { Waiting } from './waiting.ts'
 
 export type Action =
-  /** `after`: the replica whose hardware it takes over; null = free hardware. */
-  | { do: 'plan_replica'; revisionId: string; placement: Placement; after: string | null }
+  /** `after`: the replica whose hardware it takes over; null = free hardware. `claim`: what it had waited with for it. */
+  | { do: 'plan_replica'; revisionId: string; placement: Placement; after: string | null; claim: Claim | null }
   | { do: 'fail_revision'; revisionId: string; why: string }
   | { do: 'create'; replicaId: string }
   | { do: 'update'; replicaId: string; patch: ReplicaPatch }

@@ -43,7 +43,7 @@ function show(
     spec: { ...row.spec, replicas: floor },
     choices,
     runsOn: runsOn(running),
-    waiting: row.desired === 'running' && row.waiting !== null && row.waiting.missing > 0 ? row.waiting : null,
+    waiting: row.desired === 'running' && row.waiting !== null && row.waiting.position > 0 ? row.waiting : null,
     desired: row.desired,
     phase: row.phase,
     reason: row.reason,

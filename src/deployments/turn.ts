@@ -19,6 +19,7 @@ import { hasRoom } from './place.ts'
 import { type Action, type Plan, plan } from './plan.ts'
 import { emulatedNow, makeRoute, sameRoute } from './publish.ts'
 import type { Claim } from './queue.ts'
+import { returnClaim } from './queue-store.ts'
 import { recordUpdate } from './replica-record.ts'
 import type { Route } from './routes.ts'
 import { sameWish, type Wish } from './situation.ts'
@@ -123,6 +124,7 @@ async function recordIntent(
   const places = result.actions.some((action) => action.do === 'plan_replica')
   return world.db.tx(async (tx) => {
     const created: Created[] = []
+    const taken: Claim[] = []
     let outdated = false
     const held = await withLease(tx, lease, async () => {
       // Somebody stopped, deleted, scaled or started it while we looked: what was decided without that is void.
@@ -131,11 +133,15 @@ async function recordIntent(
       for (const action of result.actions) {
         if (action.do === 'update') await recordUpdate(world.settings, tx, snapshot, action, at)
         if (action.do === 'fail_revision') await recordRollback(tx, snapshot, action, at)
-        if (action.do === 'plan_replica') created.push(...(await reserve(world, tx, snapshot, action, at)))
+        if (action.do !== 'plan_replica') continue
+        const reserved = await reserve(world, tx, snapshot, action, at)
+        if (reserved !== null) created.push(...reserved)
+        else if (action.claim !== null) taken.push(action.claim)
       }
       const replicas = await store.liveReplicasOf(tx, snapshot.deployment.id)
       const emulated = emulatedOf(world, snapshot, replicas)
       await recordVerdict(tx, snapshot, { ...result, emulated }, at)
+      for (const claim of taken) await returnClaim(tx, snapshot.deployment, claim, [], snapshot.input.now)
       await recordRoute(world, tx, snapshot, { ...result, emulated, replicas })
     })
     if (!held) return null
@@ -175,18 +181,18 @@ async function recordRollback(
   await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'revision.failed', data, at })
 }
 
-/** Inserts the row that holds the hardware, unless somebody was faster: then nothing, and the next turn sees it. */
+/** Inserts the row that holds the hardware; null = somebody was faster. Gives the creates that it calls for. */
 async function reserve(
   world: TurnWorld,
   tx: Tx,
   snapshot: Snapshot,
   action: Extract<Action, { do: 'plan_replica' }>,
   at: Date,
-): Promise<Created[]> {
+): Promise<Created[] | null> {
   const { placement } = action
   await store.lockHardware(tx, placement)
   // One that takes over a place has it already.
-  if (action.after === null && !hasRoom(placement, snapshot.input.offers, await store.heldUnits(tx))) return []
+  if (action.after === null && !hasRoom(placement, snapshot.input.offers, await store.heldUnits(tx))) return null
   const { deployment } = snapshot
   const id = newId('rep', world.clock)
   const price = world.hardware.get(placement.gpuType)?.price ?? 0n
@@ -196,6 +202,7 @@ async function reserve(
     revision_id: action.revisionId,
     org_id: deployment.org_id,
     after_replica: action.after,
+    claim: action.claim,
   }
   await store.insertReplica(tx, row, placement, price, at)
   const data = { replica_id: id, gpu_type: placement.gpuType, gpu_count: placement.gpuCount, region: placement.region }

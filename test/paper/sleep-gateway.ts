@@ -111,6 +111,7 @@ class OneGateway {
       limits: { maxSeconds: 1e6, maxRequests: 100, maxBytes: 1e6, commentSeconds: 1e6 },
       deadlines,
       onHold: (held) => this.#feed.holds(held),
+      counters,
     })
     replicas.onRoom = holding.wake
     this.#feed = this.#makeFeed(id)

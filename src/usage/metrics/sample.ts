@@ -86,6 +86,12 @@ export class Sample implements Record<Measured, Histogram> {
     for (const name of counted) this[name] += other[name]
   }
 
+  copy(): Sample {
+    const made = new Sample()
+    made.merge(this)
+    return made
+  }
+
   get requests(): number {
     let count = 0
     for (const durations of this.ends.values()) count += durations.count

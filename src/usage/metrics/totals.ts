@@ -11,6 +11,9 @@ export const otherDeployments = 'other'
 /** Most deployments with a name of their own. */
 const deploymentsMaximum = 1_000
 
+/** Gateways that are remembered before those that have gone are forgotten. */
+const sourcesMaximum = 256
+
 export interface TotalsSource {
   lastSeqs(): Promise<{ source: string; seq: number }[]>
   samplesAfter(seen: ReadonlyMap<string, number>): Promise<StoredSample[]>
@@ -59,6 +62,13 @@ export class Totals {
       this.#seen.set(source, seq)
       this.#sampleOf(deploymentId, operation).merge(Sample.of(sample))
     }
+    if (this.#seen.size > sourcesMaximum) await this.#forgetSources(this.#seen)
+  }
+
+  /** Gateways of which no line is left: when one of them speaks again, all its lines are new. */
+  async #forgetSources(seen: Map<string, number>): Promise<void> {
+    const there = new Set((await this.#source.lastSeqs()).map(({ source }) => source))
+    for (const source of seen.keys()) if (!there.has(source)) seen.delete(source)
   }
 
   #sampleOf(deploymentId: string, operation: string): Sample {
