@@ -259,49 +259,77 @@ interface Counted {
   of: Seen | null
 }
 
-/** Everything that is promised, checked after every step, and what is let in, at that moment. */
+/** All requests of one run, and what counts of each, held against the limits at every moment that matters. */
+class Books {
+  readonly all: Seen[] = []
+  readonly #counted: Counted[] = []
+  readonly #now: () => number
+  readonly #bounds: (who: string | null) => Limits | null
+  constructor(now: () => number, bounds: (who: string | null) => Limits | null) {
+    this.#now = now
+    this.#bounds = bounds
+  }
+
+  came(one: Seen, { first, second }: Admission): void {
+    one.inAt = this.#now()
+    for (const [who, entered] of [
+      [null, first],
+      [one.keyId, second],
+    ] as const) {
+      const bounds = this.#bounds(who)
+      if (bounds === null) continue
+      const owes = bounds.tpm !== null && this.#tokens(who) + one.size.prompt > bounds.tpm
+      assert.ok(!owes, 'nobody comes before what is owed is repaid')
+      this.#counted.push({ who, at: one.inAt, tokens: entered!.tokens, of: one })
+      const requests = this.#lately(who).filter(({ of }) => of !== null).length
+      assert.ok(requests <= (bounds.rpm ?? Number.POSITIVE_INFINITY), 'requests in 60 s')
+    }
+  }
+
+  ended(one: Seen, tokens: number): void {
+    for (const was of this.#counted.filter(({ of }) => of === one)) {
+      const { who } = was
+      if (tokens > was.tokens) this.#counted.push({ who, at: this.#now(), tokens: tokens - was.tokens, of: null })
+      else was.tokens = tokens
+    }
+  }
+
+  check(who: string | null): void {
+    const bounds = this.#bounds(who)
+    if (bounds === null) return
+    const of = this.all.filter(({ keyId }) => who === null || keyId === who)
+    const inside = of.filter(({ state }) => state === 'in')
+    assert.ok(inside.length <= (bounds.concurrency ?? Number.POSITIVE_INFINITY), 'at once')
+    const largest = Math.max(0, ...of.map(({ size: { most, prompt } }) => most - prompt))
+    assert.ok(bounds.tpm === null || this.#tokens(who) <= bounds.tpm + largest, 'one true-up over')
+  }
+
+  #lately(who: string | null): Counted[] {
+    return this.#counted.filter((one) => one.who === who && one.at > this.#now() - windowMs)
+  }
+
+  #tokens(who: string | null): number {
+    return this.#lately(who).reduce((sum, { tokens }) => sum + tokens, 0)
+  }
+}
+
+/** Everything that is promised, checked after every step, and of what is let in, at that moment. */
 async function keepsItsPromises(make: () => ReturnType<typeof setUp>, numRuns: number): Promise<void> {
   await fc.assert(
     fc.asyncProperty(traffic, async ({ deployment, key, steps }) => {
       const { limiter, time } = make()
-      const all: Seen[] = []
-      const counted: Counted[] = []
-      const lately = (who: string | null) => counted.filter((one) => one.who === who && one.at > time.now - windowMs)
-      const tokensOf = (who: string | null) => lately(who).reduce((sum, { tokens }) => sum + tokens, 0)
-      const came = (one: Seen, { first, second }: Admission): void => {
-        one.inAt = time.now
-        for (const [who, bounds, entered] of [
-          [null, deployment, first],
-          [one.keyId, key, second],
-        ] as const) {
-          if (!bounds) continue
-          const owes = bounds.tpm !== null && tokensOf(who) + one.size.prompt > bounds.tpm
-          assert.ok(!owes, 'nobody comes before what is owed is repaid')
-          counted.push({ who, at: time.now, tokens: entered!.tokens, of: one })
-          const requests = lately(who).filter(({ of }) => of !== null).length
-          assert.ok(requests <= (bounds.rpm ?? Number.POSITIVE_INFINITY), 'requests in 60 s')
-        }
-      }
-      const ended = (one: Seen, tokens: number): void => {
-        for (const was of counted.filter(({ of }) => of === one)) {
-          if (tokens > was.tokens) counted.push({ who: was.who, at: time.now, tokens: tokens - was.tokens, of: null })
-          else was.tokens = tokens
-        }
-      }
-      const check = (bounds: Limits, who: string | null): void => {
-        const of = all.filter(({ keyId }) => who === null || keyId === who)
-        const inside = of.filter(({ state }) => state === 'in')
-        assert.ok(inside.length <= (bounds.concurrency ?? Number.POSITIVE_INFINITY), 'at once')
-        const largest = Math.max(0, ...of.map(({ size: { most, prompt } }) => most - prompt))
-        assert.ok(bounds.tpm === null || tokensOf(who) <= bounds.tpm + largest, 'one true-up over')
-      }
+      const books = new Books(
+        () => time.now,
+        (who) => (who === null ? deployment : key),
+      )
+      const { all } = books
       for (const step of steps) {
         if (step.do === 'ask') {
           const keyId = `k${step.key}`
           const asked = { prompt: step.prompt, most: step.prompt + step.answer }
           const { priority } = step
           const one: Seen = { exchange: null as never, keyId, state: 'waits', why: null, size: asked, inAt: 0 }
-          const enter = (admission: Admission) => came(one, admission)
+          const enter = (admission: Admission) => books.came(one, admission)
           ask(limiter, keyId, { deployment, ...(key ? { key } : {}), size: asked, priority, enter, request: one })
           all.push(one)
         } else if (step.do === 'finish') {
@@ -309,15 +337,14 @@ async function keepsItsPromises(make: () => ReturnType<typeof setUp>, numRuns: n
           if (one === undefined) continue
           const tokens = Math.max(1, Math.round((one.size.most * step.share) / 100))
           one.state = 'over'
-          ended(one, tokens)
+          books.ended(one, tokens)
           finish(limiter, one, tokens)
         } else if (step.do === 'leave') {
           const one = all.filter(({ state }) => state === 'waits')[step.at]
           one?.exchange.interrupted?.(new ClientGone())
         } else time.pass(step.ms)
         await settled()
-        check(deployment, null)
-        for (const keyId of ['k0', 'k1', 'k2']) if (key) check(key, keyId)
+        for (const who of [null, 'k0', 'k1', 'k2']) books.check(who)
       }
       time.pass(5_000)
       await settled()
