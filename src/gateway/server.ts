@@ -377,6 +377,7 @@ function requestLimits(settings: Config) {
   return {
     maxBytes: settings['gateway.max_body_bytes'],
     stallMs: settings['gateway.body_timeout_seconds'] * 1000,
+    mediaDomains: settings['gateway.media_domains'].map((domain) => domain.toLowerCase()),
     firstByteMs: settings['gateway.first_byte_timeout_seconds'] * 1000,
     answerMs: settings['gateway.answer_timeout_seconds'] * 1000,
     chunkMs: settings['gateway.chunk_timeout_seconds'] * 1000,

@@ -204,6 +204,11 @@ export const settings = {
     'abort',
     'What becomes of a stream whose client leaves: it ends at the engine at once, or runs to its end and is charged whole.',
   ),
+  'gateway.media_domains': setting(
+    list,
+    [] as string[],
+    'Hosts from which engines may fetch the pictures, sounds and films that requests name; "*.example.com" for all under one. Others must come as data URLs.',
+  ),
   'gateway.trusted_proxies': setting(
     list,
     [] as string[],

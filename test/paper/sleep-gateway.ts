@@ -73,6 +73,7 @@ const limits = {
   commentMs: 1e9,
   maxAnswerBytes: 10_000,
   drainStreams: false,
+  mediaDomains: [],
 }
 /** Promises that may have to be kept one after the other until nothing moves any more. */
 const turnsOfThePen = 40
