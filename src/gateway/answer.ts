@@ -56,6 +56,7 @@ export function refuse(exchange: Exchange, fault: Fault, deadlines: Deadlines): 
   const headers = [...faultHeaders(fault, shownId), 'content-length', String(Buffer.byteLength(body))]
   headers.push('server-timing', timingOf(exchange))
   if (exchange.replicaId !== null) headers.push('x-paddock-replica', exchange.replicaId)
+  if (exchange.rateHeaders !== null) headers.push(...exchange.rateHeaders)
   if (hasUnreadBody(request)) {
     answerEarly(request, response, deadlines, () => response.writeHead(fault.status, headers).write(body))
   } else {
@@ -68,6 +69,7 @@ function addCommon(headers: string[], exchange: Exchange, now: number): void {
   // A stream that is kept alive while it waits has no first byte yet.
   if (exchange.replicaId !== null) timing += `, ttft;dur=${ms(now - exchange.startedAt)}`
   headers.push('x-request-id', exchange.shownId, 'server-timing', timing)
+  if (exchange.rateHeaders !== null) headers.push(...exchange.rateHeaders)
   if (exchange.replicaId !== null) headers.push('x-paddock-replica', exchange.replicaId)
 }
 
