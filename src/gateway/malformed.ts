@@ -36,8 +36,10 @@ export function refuseObjection(response: ServerResponse, { status, message }: O
 }
 
 function endWith(socket: Duplex, status: string, fault: Fault): void {
-  const body = faultBody('native', fault, newId('req'))
-  const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`
+  const requestId = newId('req')
+  const body = faultBody('native', fault, requestId)
+  const named = `content-type: application/json\r\nx-request-id: ${requestId}`
+  const head = `${named}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`
   socket.on('error', () => {})
   socket.end(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${body}`)
 }

@@ -26,6 +26,7 @@ import { makeWhoAsks } from './forwarded.ts'
 import { type Objection, objection, unknownExpectation } from './framing.ts'
 import { Holding } from './hold.ts'
 import { type InferenceParts, requireTables, serveInference, type TablesTrust } from './inference.ts'
+import { Limiter } from './limits/limiter.ts'
 import { headerMaximumBytes, refuseMalformed, refuseObjection, refuseTunnel } from './malformed.ts'
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
@@ -120,6 +121,7 @@ class FrontDoor implements Gateway {
       log,
       counters,
     })
+    const limiter = new Limiter({ counters, clock, deadlines, limits: queueLimits(settings) })
     const holding = new Holding({
       routes: tables.routes,
       stateOf: this.#replicas.stateOf,
@@ -144,6 +146,7 @@ class FrontDoor implements Gateway {
       onSettle: options.onSettle,
       metering: options.metering ?? null,
       trust: options.trust ?? (() => null),
+      limiter,
     }
     const firstByteMs = settings['gateway.first_byte_timeout_seconds'] * 1000
     this.#control =
@@ -359,10 +362,19 @@ function holdLimits(settings: Config) {
   }
 }
 
+function queueLimits(settings: Config) {
+  return {
+    maxMs: settings['limits.queue_seconds'] * 1000,
+    maxRequests: settings['limits.queue_requests'],
+    maxBytes: settings['limits.queue_bytes'],
+  }
+}
+
 function requestLimits(settings: Config) {
   return {
     maxBytes: settings['gateway.max_body_bytes'],
     stallMs: settings['gateway.body_timeout_seconds'] * 1000,
+    mediaDomains: settings['gateway.media_domains'].map((domain) => domain.toLowerCase()),
     firstByteMs: settings['gateway.first_byte_timeout_seconds'] * 1000,
     answerMs: settings['gateway.answer_timeout_seconds'] * 1000,
     chunkMs: settings['gateway.chunk_timeout_seconds'] * 1000,

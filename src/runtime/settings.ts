@@ -204,6 +204,11 @@ export const settings = {
     'abort',
     'What becomes of a stream whose client leaves: it ends at the engine at once, or runs to its end and is charged whole.',
   ),
+  'gateway.media_domains': setting(
+    list,
+    [] as string[],
+    'Hosts from which engines may fetch the pictures, sounds and films that requests name; "*.example.com" for all under one. Others must come as data URLs.',
+  ),
   'gateway.trusted_proxies': setting(
     list,
     [] as string[],
@@ -234,6 +239,17 @@ export const settings = {
     count(2, 3650),
     90,
     'How long single requests stay in the ledger; the sums per minute stay for ever.',
+  ),
+  'limits.queue_seconds': setting(
+    z.coerce.number().min(0).max(600),
+    5,
+    'How long a request waits in line when a limit of requests at once is reached; 0: it is refused.',
+  ),
+  'limits.queue_requests': setting(count(0, 1_000_000), 1000, 'Requests in line per deployment.'),
+  'limits.queue_bytes': setting(
+    count(0, 64 * 1024 ** 3),
+    64 * 1024 * 1024,
+    'Bytes of requests in line per deployment.',
   ),
   'hold.max_seconds': setting(count(0, 3600), 300, 'How long a request is held for a replica.'),
   'hold.comment_seconds': setting(
