@@ -26,6 +26,7 @@ import { type Dialect, faultBody, sendFault } from './fault-body.ts'
 import { makeWhoAsks } from './forwarded.ts'
 import { Holding } from './hold.ts'
 import { type InferenceParts, requireTables, serveInference, type TablesTrust } from './inference.ts'
+import { Limiter } from './limits/limiter.ts'
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
@@ -118,6 +119,7 @@ class FrontDoor implements Gateway {
       log,
       counters,
     })
+    const limiter = new Limiter({ counters, clock, deadlines, limits: queueLimits(settings) })
     const holding = new Holding({
       routes: tables.routes,
       stateOf: this.#replicas.stateOf,
@@ -142,6 +144,7 @@ class FrontDoor implements Gateway {
       onSettle: options.onSettle,
       metering: options.metering ?? null,
       trust: options.trust ?? (() => null),
+      limiter,
     }
     const firstByteMs = settings['gateway.first_byte_timeout_seconds'] * 1000
     this.#control =
@@ -337,8 +340,10 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
     return
   }
   const [status, fault] = malformed(error.code)
-  const body = faultBody('native', fault, newId('req'))
-  const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`
+  const requestId = newId('req')
+  const body = faultBody('native', fault, requestId)
+  const named = `content-type: application/json\r\nx-request-id: ${requestId}`
+  const head = `${named}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`
   socket.end(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${body}`)
 }
 
@@ -359,6 +364,14 @@ function holdLimits(settings: Config) {
     maxRequests: settings['hold.max_requests'],
     maxBytes: settings['hold.max_bytes'],
     commentSeconds: settings['hold.comment_seconds'],
+  }
+}
+
+function queueLimits(settings: Config) {
+  return {
+    maxMs: settings['limits.queue_seconds'] * 1000,
+    maxRequests: settings['limits.queue_requests'],
+    maxBytes: settings['limits.queue_bytes'],
   }
 }
 
