@@ -11,6 +11,7 @@ import { claim, type Lease, release, releaseMany, wakeMany } from '../store/leas
 import { type Busy, lookAtMany } from './batch.ts'
 import { stall } from './queue-store.ts'
 import { orphansAmong } from './replica.ts'
+import { noteSightings } from './sightings.ts'
 import * as store from './store.ts'
 import { type Decided, type TurnWorld, takeTurn, turn } from './turn.ts'
 import { Watcher } from './watch.ts'
@@ -38,7 +39,7 @@ export class DeploymentLoop {
   #woken = false
   #tookOver = false
 
-  constructor(world: Omit<TurnWorld, 'recall' | 'follow'>, owner: string) {
+  constructor(world: Omit<TurnWorld, 'recall' | 'lastSeen' | 'follow'>, owner: string) {
     this.#watcher = new Watcher(world, async (ids) => {
       await world.db.tx((tx) => wakeMany(tx, 'deployments', ids, world.clock.now()))
       this.wake()
@@ -47,6 +48,7 @@ export class DeploymentLoop {
     this.#world = {
       ...world,
       recall: (id) => watcher.recall(id),
+      lastSeen: (id) => watcher.lastSeen(id),
       follow: (id, replicas) => watcher.follow(id, replicas),
     }
     this.#owner = owner
@@ -62,6 +64,7 @@ export class DeploymentLoop {
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.wake(), { once: true })
     const watching = this.#watcher.run(signal)
+    const noting = noteSightings(this.#world, this.#watcher, signal)
     while (!signal.aborted) {
       this.#woken = false
       await this.#tolerant('claim', async () => {
@@ -70,7 +73,7 @@ export class DeploymentLoop {
       })
       await this.#wait(signal)
     }
-    await watching
+    await Promise.all([watching, noting])
     // A look that ends may leave turns behind.
     while (this.#running.size > 0) await Promise.all(this.#running)
   }
