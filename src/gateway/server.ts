@@ -4,7 +4,6 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Duplex } from 'node:stream'
 import type { Keyring } from '../access/keyring.ts'
 import type { RouteTable } from '../deployments/routes.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
@@ -22,11 +21,12 @@ import type { ClientRequest, ClientResponse } from './door/client.ts'
 import { Door } from './door/door.ts'
 import type { InferenceTarget } from './door/request-head.ts'
 import { clientRequestId, Exchange } from './exchange.ts'
-import { type Dialect, faultBody, sendFault } from './fault-body.ts'
+import { type Dialect, sendFault } from './fault-body.ts'
 import { makeWhoAsks } from './forwarded.ts'
 import { Holding } from './hold.ts'
 import { type InferenceParts, requireTables, serveInference, type TablesTrust } from './inference.ts'
 import { Limiter } from './limits/limiter.ts'
+import { headerMaximumBytes, refuseMalformed } from './malformed.ts'
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
@@ -67,6 +67,8 @@ export interface Gateway {
   inFlight(): Record<string, number>
   /** Deployment id → requests that wait for a replica of it; deployments with none are absent. */
   held(): Record<string, number>
+  /** Deployment id → requests that wait for their turn under its limits; deployments with none are absent. */
+  queued(): Record<string, number>
   /** Stops listening, lets requests finish for at most `drainMs`, then ends them. */
   close(options: { drainMs: number }): Promise<void>
 }
@@ -75,7 +77,6 @@ const headersTimeoutMs = 30_000
 /** Above the idle timeout of load balancers (60 s), so that they close first. */
 const idleConnectionMs = 75_000
 const probeClientsAfterMs = 30_000
-const headerMaximumBytes = 16 * 1024
 const drainLookMs = 10
 
 /** Rejects with the error of `listen`. */
@@ -182,6 +183,10 @@ class FrontDoor implements Gateway {
 
   held(): Record<string, number> {
     return this.#inference.holding.counts()
+  }
+
+  queued(): Record<string, number> {
+    return this.#inference.limiter.queued()
   }
 
   async close({ drainMs }: { drainMs: number }): Promise<void> {
@@ -331,31 +336,6 @@ interface Readiness {
   problems: string[]
   /** It serves all the same. */
   warnings?: string[]
-}
-
-/** What is no HTTP as we accept it (both lengths at once, heads too large, …) gets a sentence and is cut off. */
-function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy()
-    return
-  }
-  const [status, fault] = malformed(error.code)
-  const requestId = newId('req')
-  const body = faultBody('native', fault, requestId)
-  const named = `content-type: application/json\r\nx-request-id: ${requestId}`
-  const head = `${named}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`
-  socket.end(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${body}`)
-}
-
-function malformed(code: string | undefined): [string, Fault] {
-  if (code === 'HPE_HEADER_OVERFLOW')
-    return [
-      '431 Request Header Fields Too Large',
-      new Fault('invalid_request', `The head of the request is larger than ${headerMaximumBytes} bytes.`),
-    ]
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
-    return ['408 Request Timeout', new Fault('request_timeout', 'The head of the request did not arrive in time.')]
-  return ['400 Bad Request', new Fault('invalid_request', 'The request is not valid HTTP/1.1.')]
 }
 
 function holdLimits(settings: Config) {
