@@ -3,7 +3,7 @@
  * never needs the database on the way of a request.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Keyring } from '../access/keyring.ts'
 import type { RouteTable } from '../deployments/routes.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
@@ -23,10 +23,11 @@ import type { InferenceTarget } from './door/request-head.ts'
 import { clientRequestId, Exchange } from './exchange.ts'
 import { type Dialect, sendFault } from './fault-body.ts'
 import { makeWhoAsks } from './forwarded.ts'
+import { type Objection, objection, unknownExpectation } from './framing.ts'
 import { Holding } from './hold.ts'
 import { type InferenceParts, requireTables, serveInference, type TablesTrust } from './inference.ts'
 import { Limiter } from './limits/limiter.ts'
-import { headerMaximumBytes, refuseMalformed } from './malformed.ts'
+import { headerMaximumBytes, refuseMalformed, refuseObjection, refuseTunnel } from './malformed.ts'
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
@@ -100,6 +101,8 @@ class FrontDoor implements Gateway {
   /** Requests of any kind under way. */
   #open = 0
   #closing = false
+  /** Connections that end with the refusal that is on its way. */
+  readonly #refused = new Set<Socket>()
 
   constructor(options: GatewayOptions) {
     const { settings, clock, log, tables, engines, control } = options
@@ -225,10 +228,14 @@ class FrontDoor implements Gateway {
       // Bodies have a deadline of their own, which moves as they arrive.
       requestTimeout: 0,
       maxHeaderSize: headerMaximumBytes,
+      // We refuse it ourselves, with a sentence.
+      requireHostHeader: false,
     })
     server.on('request', (request, response) => this.#serve(request, response, false))
     server.on('clientError', refuseMalformed)
     server.on('checkContinue', (request, response) => this.#serve(request, response, true))
+    server.on('checkExpectation', (request, response) => this.#refuse(request, response, unknownExpectation))
+    server.on('connect', (_request, socket) => refuseTunnel(socket))
     return server
   }
 
@@ -239,6 +246,13 @@ class FrontDoor implements Gateway {
   }
 
   #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    // What came in behind a refused request is not to be believed either.
+    if (this.#refused.size > 0 && this.#refused.has(request.socket)) return
+    const objected = objection(request)
+    if (objected !== null) {
+      this.#refuse(request, response, objected)
+      return
+    }
     this.#open += 1
     if (this.#closing) response.shouldKeepAlive = false
     const target = matchTarget(request.method ?? 'GET', request.url ?? '/')
@@ -270,6 +284,13 @@ class FrontDoor implements Gateway {
       default:
         never(target, 'target of a request')
     }
+  }
+
+  #refuse(request: IncomingMessage, response: ServerResponse, objected: Objection): void {
+    const { socket } = request
+    this.#refused.add(socket)
+    socket.once('close', () => this.#refused.delete(socket))
+    refuseObjection(response, objected)
   }
 
   #done(request: Pick<ClientRequest, 'socket'>): void {
