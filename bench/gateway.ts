@@ -1,85 +1,205 @@
 /**
- * What a request costs our gateway in CPU, against nginx with `proxy_pass` in the same run, on the same upstream, with
- * the same clients, in turns. nginx only passes bytes on; the gateway also authenticates, resolves, rewrites and meters.
+ * The gateway with everything on, against nginx with `proxy_pass` in the same run, on the same engine, with the same
+ * clients, in turns; other gateways that can be had here beside them. nginx and most of the others only pass bytes on:
+ * ours also authenticates, limits, routes, rewrites, meters and writes down.
  */
 import { existsSync } from 'node:fs'
-import { cost } from './gateway/cost.ts'
+import { comparison, type Rows } from './gateway/comparison.ts'
+import { type Asked, cost, type Front, send } from './gateway/cost.ts'
+import { disturbance, largePrompts, upload } from './gateway/disturbance.ts'
 import { temporaryFolder } from './gateway/folder.ts'
-import type { Load } from './gateway/load.ts'
-import { findNginx, type Nginx, startNginx } from './gateway/nginx.ts'
+import { boundsMs, frontier } from './gateway/frontier.ts'
+import { added, oneClient } from './gateway/latency.ts'
+import { findNginx, startNginx } from './gateway/nginx.ts'
+import { quantile } from './gateway/numbers.ts'
+import { startPortkey } from './gateway/peers.ts'
 import { type Helper, startHelper } from './gateway/process.ts'
+import { startSink } from './gateway/sink.ts'
+import { aborts, lossFree, memoryWith, pin } from './gateway/streams.ts'
 import { median } from './median.ts'
 import type { Bench, Measured } from './report.ts'
 
 type Report = (measured: Measured) => void
+type Ends = (() => Promise<void>)[]
 
-const plain = { rounds: 5, connections: 16, requests: 3_000, stream: false }
-const streams = { rounds: 3, connections: 50, requests: 100, stream: true }
+const plain: Asked = { connections: 16, requests: 3_000, stream: null }
+const streamed: Asked = { connections: 200, requests: 200, stream: { events: 100, paceMs: 20 } }
 /** Until the compiler of the gateway's process has nothing left to do. */
-const warmUp = { ...plain, requests: 24_000 }
-const targetRatio = 5
+const warmUp: Asked = { ...plain, requests: 24_000 }
+const streamCounts = [100, 200, 300, 400, 500, 600, 700, 800]
+const gigabyte = 1024 ** 3
 
-interface Turns extends Omit<Load, 'port'> {
-  rounds: number
-}
-
-interface Front {
-  pid: number
-  port: number
+/** Everything that a section needs. */
+interface World {
+  fronts: Map<string, Front>
+  own: Front
+  engine: Helper
+  enginePort: number
+  load: Helper
+  secondLoad: Helper
+  report: Report
+  rows: Rows
+  quick: boolean
 }
 
 export const bench: Bench = {
   name: 'gateway',
-  about: 'CPU per request of the gateway ÷ nginx proxy_pass (medians of 5 rounds in turns)',
-  run: async (report) => {
+  about: 'The gateway with everything on, beside nginx proxy_pass and other gateways in the same run',
+  run: async (report, { quick, show }) => {
     const program = findNginx()
-    const why = program === null ? 'nginx is not installed' : existsSync('/proc/self/schedstat') ? null : 'needs Linux'
-    if (program === null || why !== null) {
-      report({ name: 'plain request ÷ nginx', value: null, unit: '×', target: targetRatio, why: why ?? '' })
+    const linux = existsSync('/proc/self/schedstat')
+    if (program === null || !linux) {
+      const why = program === null ? 'nginx is not installed (apt-get install nginx)' : 'needs Linux'
+      report({ name: 'plain request ÷ nginx', value: null, unit: '×', target: 4, why })
       return
     }
-    const ends: (() => Promise<void>)[] = []
+    const ends: Ends = []
     try {
-      await measure(program, report, ends)
+      const world = await startWorld(program, ends, { report, quick })
+      for (const section of [costs, latencies, frontiers, memory, hangUps, disturbances, manyStreams])
+        await section(world)
+      show(comparison(world.rows, [...world.fronts.keys()]))
     } finally {
       for (const end of ends.reverse()) await end()
     }
   },
 }
 
-async function measure(program: string, report: Report, ends: (() => Promise<void>)[]): Promise<void> {
-  const upstream = await startHelper<Front>('./upstream.ts')
-  ends.push(upstream.helper.end)
-  const load = await startHelper('./load.ts')
-  ends.push(load.helper.end)
-  const nginx: Nginx = await startNginx(program, upstream.started.port)
+async function startWorld(
+  program: string,
+  ends: Ends,
+  { report, quick }: Pick<World, 'report' | 'quick'>,
+): Promise<World> {
+  const start = async (module: string, setup: object = {}) => {
+    const { helper, started } = await startHelper<{ port: number }>(module, setup)
+    ends.push(helper.end)
+    return { helper, port: started.port }
+  }
+  const engine = await start('./engine.ts')
+  const load = (await start('./load.ts')).helper
+  const secondLoad = (await start('./load.ts')).helper
+  const nginx = await startNginx(program, engine.port)
   ends.push(nginx.end)
-  const own = await startHelper<Front>('./front.ts', {
-    upstreamPort: upstream.started.port,
-    journal: temporaryFolder(ends),
-  })
-  ends.push(own.helper.end)
-  const gateway: Front = { pid: own.helper.pid, port: own.started.port }
-  await cost(load.helper, gateway, warmUp)
-  const requests = await inTurns(load.helper, nginx, gateway, plain)
-  report({ name: 'nginx: CPU per plain request', value: requests.nginx, unit: 'µs' })
-  report({ name: 'gateway: CPU per plain request', value: requests.gateway, unit: 'µs' })
-  report({ name: 'plain request ÷ nginx', value: requests.ratio, unit: '×', target: targetRatio })
-  const chunks = await inTurns(load.helper, nginx, gateway, streams)
-  report({ name: 'nginx: CPU per streamed chunk', value: chunks.nginx, unit: 'µs' })
-  report({ name: 'gateway: CPU per streamed chunk', value: chunks.gateway, unit: 'µs' })
-  report({ name: 'streamed chunk ÷ nginx', value: chunks.ratio, unit: '×' })
+  const sink = await startSink(temporaryFolder(ends))
+  ends.push(sink.end)
+  const setup = { upstreamPort: engine.port, journal: temporaryFolder(ends), control: sink.path }
+  const { helper, port } = await start('./front.ts', setup)
+  const own: Front = { pid: helper.pid, port }
+  const fronts = new Map<string, Front>([
+    ['nginx', nginx],
+    ['Paddock', own],
+  ])
+  const portkey = quick ? 'left out of the quick form' : await startPortkey(engine.port, ends)
+  if (typeof portkey === 'string') report({ name: 'Portkey', value: null, unit: '', why: portkey })
+  else fronts.set('Portkey', portkey)
+  for (const front of fronts.values()) await cost(load, front, quick ? plain : warmUp)
+  return { fronts, own, engine: engine.helper, enginePort: engine.port, load, secondLoad, report, rows: [], quick }
 }
 
-async function inTurns(load: Helper, nginx: Front, gateway: Front, what: Turns) {
-  const costs: { nginx: number[]; gateway: number[] } = { nginx: [], gateway: [] }
-  for (let round = 0; round < what.rounds; round++) {
-    costs.nginx.push(await cost(load, nginx, what))
-    costs.gateway.push(await cost(load, gateway, what))
+async function costs(world: World): Promise<void> {
+  const { load, report, rows, quick } = world
+  for (const { name, what, target, rounds } of [
+    { name: 'plain request', what: plain, target: 4, rounds: 5 },
+    { name: 'streamed event', what: streamed, target: 2, rounds: 3 },
+  ]) {
+    const able = await perFront(world, `CPU per ${name}`, (front) => cost(load, front, what))
+    const each = new Map<string, number[]>([...able.keys()].map((front) => [front, []]))
+    for (let round = 0; round < (quick ? 1 : rounds); round++)
+      for (const front of able.keys()) each.get(front)!.push(await cost(load, world.fronts.get(front)!, what))
+    const nginx = each.get('nginx')!
+    const values = new Map([...each].map(([front, all]) => [front, median(all)]))
+    rows.push({ name: `CPU per ${name}`, unit: 'µs', values })
+    for (const [front, all] of each) {
+      if (front === 'nginx') continue
+      const value = median(all.map((one, round) => one / nginx[round]!))
+      const bound = front === 'Paddock' ? { target } : {}
+      report({ name: `${front}: CPU per ${name} ÷ nginx`, value, unit: '×', ...bound })
+    }
   }
-  return {
-    nginx: median(costs.nginx),
-    gateway: median(costs.gateway),
-    ratio: median(costs.gateway.map((one, round) => one / costs.nginx[round]!)),
+}
+
+/** What each front does; a peer that cannot do it is left out of the row, with the reason among the figures. */
+async function perFront<T>(
+  { fronts, report }: World,
+  name: string,
+  work: (front: Front) => Promise<T>,
+): Promise<Map<string, T>> {
+  const values = new Map<string, T>()
+  for (const [front, at] of fronts) {
+    try {
+      values.set(front, await work(at))
+    } catch (error) {
+      if (front === 'nginx' || front === 'Paddock') throw error
+      report({ name: `${front}: ${name}`, value: null, unit: '', why: (error as Error).message })
+    }
   }
+  return values
+}
+
+async function latencies(world: World): Promise<void> {
+  const { load, enginePort, report, rows, quick } = world
+  for (const { name, asked, of, q, beyond } of oneClient) {
+    const able = await perFront(world, name, (front) => send(load, front, asked))
+    const fronts = new Map([...able.keys()].map((front) => [front, world.fronts.get(front)!]))
+    const values = await added(load, fronts, enginePort, { asked, of, q, rounds: quick ? 1 : 5 })
+    rows.push({ name, unit: 'ms', values })
+    const value = values.get('Paddock')! - values.get('nginx')!
+    report({ name: `${name} − nginx's`, value, unit: 'ms', target: beyond })
+  }
+}
+
+async function frontiers(world: World): Promise<void> {
+  const { load, report, rows, quick } = world
+  const all = await perFront(world, 'requests/s', (front) => frontier(load, front, quick ? 500 : 3_000))
+  boundsMs.forEach((bound, n) => {
+    const values = new Map([...all].map(([front, { within }]) => [front, within[n]!]))
+    rows.push({ name: `requests/s with p99 ≤ ${bound} ms`, unit: '/s', values })
+  })
+  const share = (all.get('Paddock')!.best / all.get('nginx')!.best) * 100
+  report({ name: 'requests/s, all on this machine, ÷ nginx', value: share, unit: '%', target: 25, more: true })
+}
+
+async function memory(world: World): Promise<void> {
+  const values = await perFront(world, 'memory', (front) => memoryWith(world.load, front, 500))
+  world.rows.push({ name: 'memory with 500 streams', unit: 'MB', values })
+}
+
+async function hangUps(world: World): Promise<void> {
+  const { load, engine, report, rows, quick } = world
+  const name = 'client gone → engine let go, p99'
+  const values = await perFront(world, name, async (front) =>
+    quantile(await aborts(load, engine, front, quick ? 5 : 30), 0.99),
+  )
+  rows.push({ name, unit: 'ms', values })
+  report({ name, value: values.get('Paddock')!, unit: 'ms', target: 20 })
+}
+
+async function disturbances({ own, load, secondLoad, report }: World): Promise<void> {
+  const prompts = await disturbance(load, own, (stop) => largePrompts(secondLoad, own, stop))
+  report({ name: 'prompts of 1 MB: other streams, p99 between events', value: prompts, unit: 'ms', target: 5 })
+  let sent = 0
+  const uploads = await disturbance(load, own, async (stop) => {
+    while (!stop.aborted) sent += await upload(own, gigabyte, stop)
+  })
+  report({ name: 'upload of 1 GB: other streams, p99 between events', value: uploads, unit: 'ms', target: 5 })
+  report({ name: 'uploaded meanwhile', value: sent / 1024 ** 2, unit: 'MB' })
+}
+
+/** Last, because it binds processes to cores. */
+async function manyStreams(world: World): Promise<void> {
+  const { engine, load, report, rows, quick } = world
+  for (const { pid } of [engine, load]) pin(pid, 0)
+  const name = 'streams of 50 events/s without loss, one core'
+  const values = await perFront(world, name, (front) => {
+    pin(front.pid, 1)
+    return lossFree(load, front, quick ? [100, 500] : streamCounts, quick ? 100 : 250)
+  })
+  rows.push({ name, unit: '', values })
+  report({
+    name,
+    value: values.get('Paddock')!,
+    unit: '',
+    target: 500,
+    more: true,
+  })
 }

@@ -19,7 +19,7 @@ type Report = (measured: Measured) => void
 type Ends = (() => Promise<void>)[]
 
 const rounds = 9
-const plain = { connections: 16, requests: 3_000, stream: false }
+const plain = { connections: 16, requests: 3_000, stream: null }
 const warmUp = { ...plain, requests: 24_000 }
 const targetRatio = 1.15
 const batches = 60
@@ -46,7 +46,7 @@ export const bench: Bench = {
 }
 
 async function measureGateway(report: Report, ends: Ends): Promise<void> {
-  const upstream = await startHelper<Front>('./upstream.ts')
+  const upstream = await startHelper<Front>('./engine.ts')
   ends.push(upstream.helper.end)
   const load = await startHelper('./load.ts')
   ends.push(load.helper.end)

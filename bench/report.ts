@@ -24,6 +24,8 @@ export interface Bench {
 export interface BenchOptions {
   /** Smaller and shorter, where the bench has such a form: to see that it works. */
   quick: boolean
+  /** Text for people, below the figures. */
+  show(text: string): void
 }
 
 /** One line of the result, as `--json` gives it. */

@@ -25,10 +25,10 @@ async function load(path: string): Promise<Bench | null> {
 }
 
 /** Runs one bench; never throws for what the bench does. */
-export async function runBench(bench: Bench, options: BenchOptions = { quick: false }): Promise<Figure[]> {
+export async function runBench(bench: Bench, options: Partial<BenchOptions> = {}): Promise<Figure[]> {
   const figures: Figure[] = []
   try {
-    await bench.run((measured) => figures.push(figureOf(measured)), options)
+    await bench.run((measured) => figures.push(figureOf(measured)), { quick: false, show: () => {}, ...options })
     if (figures.length > 0) return figures
     return [figureOf({ name: bench.name, value: null, unit: '', why: 'the bench reported nothing' })]
   } catch (error) {
@@ -54,9 +54,13 @@ export async function main(argv: string[], folder: string, print: (text: string)
     print(`There is no bench "${wanted}".\n${list(benches, false)}`)
     return 2
   }
-  const figures = await runBench(bench, { quick: values.quick ?? false })
+  let below = ''
+  const show = (text: string) => (below += `\n\n${text}`)
+  const figures = await runBench(bench, { quick: values.quick ?? false, show })
   print(
-    values.json ? JSON.stringify({ bench: bench.name, figures }, null, 2) : `${bench.about}\n\n${figureTable(figures)}`,
+    values.json
+      ? JSON.stringify({ bench: bench.name, figures }, null, 2)
+      : `${bench.about}\n\n${figureTable(figures)}${below}`,
   )
   return 0
 }

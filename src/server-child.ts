@@ -1,14 +1,23 @@
 /**
  * A part of the server in a process of its own: started with its setup over a pipe, restarted when it dies, told to
- * stop, and killed when it does not. The pipe is also the leash: a part whose supervisor is gone ends by itself.
+ * stop, and killed when it does not. The pipe is also the leash: a part whose supervisor is gone ends by itself; and the
+ * pulse: a part that lives but does nothing any more is killed, and so started again.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { type Clock, systemClock } from './runtime/clock.ts'
 import { environment } from './runtime/environment.ts'
 import type { Log } from './runtime/log.ts'
 
-export type ToParent = { kind: 'ready'; port?: number } | { kind: 'fatal'; message: string }
+export type ToParent = { kind: 'ready'; port?: number } | { kind: 'alive' } | { kind: 'fatal'; message: string }
 export type ToChild<S> = { kind: 'start'; setup: S } | { kind: 'stop' }
+
+/** How often a part says that its event loop turns. */
+const pulseEveryMs = 5_000
+/**
+ * Two minutes: a machine under load, or a garbage collection, is not a hang. Counted in looks of ours, not in time: when
+ * all of us were frozen, as a laptop that was closed, nobody was silent.
+ */
+const missedPulsesMaximum = 24
 
 const firstPauseMs = 50
 const longestPauseMs = 5_000
@@ -24,11 +33,14 @@ export class Part<S> {
   readonly #setup: () => Promise<S>
   readonly #clock: Clock
   readonly #log: Log
+  readonly #lookEveryMs: number
   #child: ChildProcess | null = null
   #stopping = false
   #failures = 0
   #wasReady = false
   #startedAt = 0
+  /** Looks in a row at which the part had said nothing. */
+  #missedPulses = 0
   /** Port of the first start, kept over restarts. */
   port: number | null = null
 
@@ -39,6 +51,8 @@ export class Part<S> {
     setup: () => Promise<S>
     clock: Clock
     log: Log
+    /** Time between two looks at whether it is still alive. */
+    lookEveryMs?: number
   }) {
     this.#name = options.name
     this.#module = options.module
@@ -46,6 +60,7 @@ export class Part<S> {
     this.#setup = options.setup
     this.#clock = options.clock
     this.#log = options.log
+    this.#lookEveryMs = options.lookEveryMs ?? pulseEveryMs
   }
 
   get pid(): number | null {
@@ -64,11 +79,13 @@ export class Part<S> {
       })
       this.#child = child
       child.on('message', (message: ToParent) => {
+        this.#missedPulses = 0
         if (message.kind === 'fatal') failed(new Error(message.message))
-        else {
+        else if (message.kind === 'ready') {
           this.port = message.port ?? this.port
           this.#wasReady = true
           ready()
+          void this.#watch(child)
         }
       })
       child.once('error', failed)
@@ -85,6 +102,21 @@ export class Part<S> {
         },
       )
     })
+  }
+
+  /** Kills the part when it has been silent for too long; its end is then as any other. */
+  async #watch(child: ChildProcess): Promise<void> {
+    const ended = new AbortController()
+    child.once('exit', () => ended.abort())
+    for (;;) {
+      await this.#clock.sleep(this.#lookEveryMs, ended.signal)
+      if (ended.signal.aborted) return
+      this.#missedPulses += 1
+      if (this.#missedPulses <= missedPulsesMaximum) continue
+      this.#log.error({ part: this.#name, pid: child.pid }, 'a part does nothing any more and is killed')
+      child.kill('SIGKILL')
+      return
+    }
   }
 
   #onExit(code: number | null, signal: string | null): void {
@@ -123,6 +155,12 @@ export function runPart<S>(
   let running: Promise<{ stop(): Promise<void> }> | null = null
   let started = false
   let ending = false
+  const beat = async () => {
+    while (!ending) {
+      await systemClock.sleep(pulseEveryMs)
+      tell({ kind: 'alive' })
+    }
+  }
   const end = async (status: number) => {
     if (ending) return
     ending = true
@@ -146,6 +184,7 @@ export function runPart<S>(
     running.then(
       () => {
         started = true
+        void beat()
       },
       (error: Error) => {
         tell({ kind: 'fatal', message: error.message })

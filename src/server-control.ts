@@ -11,6 +11,7 @@ import { CalendarLoop } from './deployments/calendar-loop.ts'
 import { Deployments } from './deployments/commands.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
+import { Quotas } from './deployments/quotas.ts'
 import { Schedules } from './deployments/schedules.ts'
 import { enginesOf } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
@@ -64,6 +65,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     deployments: new Deployments(context),
     lifecycle: new Lifecycle(context),
     scaling: new Scaling(context),
+    quotas: new Quotas(context),
     schedules: new Schedules(context),
     config: { publicUrl: setup.publicUrl },
     version,

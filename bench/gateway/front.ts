@@ -12,7 +12,13 @@ import { silentLog } from '../../src/runtime/log.ts'
 import { Journal } from '../../src/usage/journal/journal.ts'
 import { Shipper } from '../../src/usage/journal/shipper.ts'
 
-const { upstreamPort, journal: root } = JSON.parse(process.argv[2]!) as { upstreamPort: number; journal?: string }
+interface Setup {
+  upstreamPort: number
+  journal?: string
+  /** Socket of what stands for control. */
+  control?: string
+}
+const { upstreamPort, journal: root, control } = JSON.parse(process.argv[2]!) as Setup
 const settings = readConfig({ flags: {}, env: {}, file: undefined })
 const keyring = new Keyring()
 keyring.apply([
@@ -54,7 +60,7 @@ const gateway = await startGateway({
   port: 0,
   tables: { keyring, routes },
   engines: availableEngines(),
-  control: null,
+  control: control === undefined ? null : { socketPath: control },
   settings,
   clock: systemClock,
   log: silentLog,

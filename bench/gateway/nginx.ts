@@ -44,10 +44,10 @@ export async function startNginx(program: string, upstreamPort: number): Promise
 function configuration(folder: string, port: number, upstreamPort: number): string {
   const temporary = ['proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`)
   return `daemon off; master_process off; worker_processes 1; pid ${folder}/pid;
-events { worker_connections 1024; }
+events { worker_connections 4096; }
 http {
   access_log off; keepalive_requests 1000000; client_body_temp_path ${folder}/body; ${temporary.join(' ')}
-  upstream engine { server 127.0.0.1:${upstreamPort}; keepalive 256; keepalive_requests 1000000; }
+  upstream engine { server 127.0.0.1:${upstreamPort}; keepalive 1024; keepalive_requests 1000000; }
   server {
     listen 127.0.0.1:${port};
     location / {
@@ -59,7 +59,7 @@ http {
 `
 }
 
-async function answers(port: number): Promise<boolean> {
+export async function answers(port: number): Promise<boolean> {
   const { connect } = await import('node:net')
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1')
@@ -71,7 +71,7 @@ async function answers(port: number): Promise<boolean> {
   })
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as { port: number }

@@ -2,12 +2,15 @@
 import { z } from 'zod'
 import {
   apiKey,
+  changeQuota,
   createdKey,
   createKey,
   createOrg,
   org,
+  orgQuota,
   renderKey,
   renderOrg,
+  renderOrgQuota,
   revokedKey,
 } from '../wire/native/account.ts'
 import { listOf, pageQuery } from '../wire/native/fields.ts'
@@ -65,7 +68,10 @@ export const accountEndpoints = [
     body: createOrg,
     answer: org,
     faults: ['name_taken'],
-    run: async ({ principal, body, once, parts }) => renderOrg(await parts.access.createOrg(principal, body, once)),
+    run: async ({ principal, body, once, parts }) => {
+      const made = await parts.access.createOrg(principal, body, once)
+      return renderOrg(made, (await parts.quotas.of([made.id])).get(made.id)!)
+    },
   }),
   endpoint({
     id: 'listOrgs',
@@ -75,6 +81,22 @@ export const accountEndpoints = [
     summary: 'List organisations',
     description: 'The operator sees all, everybody else their own.',
     answer: listOf(org),
-    run: async ({ principal, parts }) => whole((await parts.access.listOrgs(principal)).map(renderOrg)),
+    run: async ({ principal, parts }) => {
+      const orgs = await parts.access.listOrgs(principal)
+      const quotas = await parts.quotas.of(orgs.map(({ id }) => id))
+      return whole(orgs.map((one) => renderOrg(one, quotas.get(one.id)!)))
+    },
+  }),
+  endpoint({
+    id: 'changeQuota',
+    method: 'patch',
+    path: '/orgs/{id}/quota',
+    tag: 'Organisations',
+    summary: 'Set how many GPUs an organisation may hold',
+    description: 'The operator only. Less than it holds takes nothing away; it stops growth.',
+    body: changeQuota,
+    answer: orgQuota,
+    run: async ({ principal, param, body, once, parts }) =>
+      renderOrgQuota(param('id'), await parts.quotas.set(principal, param('id'), body.gpus, once)),
   }),
 ]

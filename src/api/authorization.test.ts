@@ -56,6 +56,7 @@ const matrix: Record<string, Line> = {
   listApiKeys: { stranger: 'hidden', scoped: 403, viewer: 403 },
   revokeApiKey: writesOneDeployment,
   createOrg: { stranger: 403, scoped: 403, viewer: 403, body: name },
+  changeQuota: { stranger: 404, scoped: 403, viewer: 403, body: () => ({ gpus: 16 }) },
   listOrgs: { stranger: 'hidden', scoped: 403, viewer: 200 },
 }
 
@@ -140,7 +141,7 @@ test('metrics are for the operator', async () => {
 })
 
 function ask(route: Endpoint, line: Line, key: string | null, who: string): Promise<Answer> {
-  const id = route.path.startsWith('/api-keys') ? ids.key : ids.deployment
+  const id = route.path.startsWith('/api-keys') ? ids.key : route.path.startsWith('/orgs') ? world.orgA : ids.deployment
   return world.call(route.method.toUpperCase(), route.path.replace('{id}', id), { key, body: line.body?.(`by-${who}`) })
 }
 

@@ -9,6 +9,7 @@ import type { Principal } from '../access/permissions.ts'
 import type { Scaling } from '../autoscaling/commands.ts'
 import type { Deployments } from '../deployments/commands.ts'
 import type { Lifecycle } from '../deployments/lifecycle.ts'
+import type { Quotas } from '../deployments/quotas.ts'
 import type { Schedules } from '../deployments/schedules.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import type { FaultCode } from '../kernel/fault-table.ts'
@@ -23,6 +24,7 @@ export interface ApiParts {
   deployments: Deployments
   lifecycle: Lifecycle
   scaling: Scaling
+  quotas: Quotas
   schedules: Schedules
   models: ModelCatalogue
   hardware: HardwareCatalogue

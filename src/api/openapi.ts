@@ -39,6 +39,7 @@ const inferring: FaultCode[] = [
   'engine_failed',
   'starting',
   'capacity_short',
+  'quota_short',
   'stopping',
   'stopped',
   'failed',

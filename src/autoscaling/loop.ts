@@ -5,12 +5,12 @@
  */
 import { demandReports } from '../access/gateways.ts'
 import type { DeploymentContext } from '../deployments/context.ts'
-import { checkGrowth } from '../deployments/quota.ts'
+import { roomToGrow } from '../deployments/quota.ts'
+import { saveLimited } from '../deployments/quota-store.ts'
 import { limitsOf, policyOf, type ScalingPolicy } from '../deployments/scaling.ts'
 import { stopDeployment } from '../deployments/stop-start.ts'
 import * as deployments from '../deployments/store.ts'
 import { canonical } from '../kernel/canonical.ts'
-import { Fault } from '../kernel/fault.ts'
 import type { Log } from '../runtime/log.ts'
 import { demandChannel } from '../store/tables.ts'
 import { decide } from './decide.ts'
@@ -18,7 +18,7 @@ import { Demands } from './demands.ts'
 import { type Memory, recall, sampleOf } from './memory.ts'
 import { catchUp, dueAt, Readings } from './quiet.ts'
 import { Rows } from './rows.ts'
-import type { Cause, DecideSettings, Decision, ScalingState } from './state.ts'
+import { type Cause, type DecideSettings, type Decision, moveTo, type ScalingState } from './state.ts'
 import {
   insertDecision,
   type ScaledRow,
@@ -48,8 +48,16 @@ interface Kept extends Memory {
   dueAt: number
   /** What the database has of the state. */
   stored: string
-  /** The last number that could not be had, so that it is told once. */
-  refused: number | null
+  /** When more was last wanted than may be had; null = it may. */
+  refusedAt: number | null
+}
+
+/** What came of a decision. */
+interface Outcome {
+  state: ScalingState
+  /** Something was written that the reconciler should look at. */
+  changed: boolean
+  limited: boolean
 }
 
 const causeWords: Record<Cause, ScalingCause | null> = {
@@ -164,7 +172,7 @@ export class Autoscaler {
     const { freshSeconds } = this.#context.decideSettings
     const rules = { window: memory.window, inactiveMinutes: policy.inactiveTimeoutMinutes, freshSeconds }
     memory.dueAt = dueAt(decision, rules, now)
-    if (decision.desired === row.desired_replicas) this.#keep(row, memory, decision)
+    if (decision.desired === row.desired_replicas) await this.#keep(row, memory, decision, now)
     else await this.#change(row, memory, decision, now)
   }
 
@@ -172,7 +180,7 @@ export class Autoscaler {
     const known = this.#memory.get(row.id)
     const memory: Kept = {
       stored: known?.stored ?? countedText(row.autoscaler),
-      refused: known?.refused ?? null,
+      refusedAt: known?.refusedAt ?? null,
       before: known?.before ?? null,
       dueAt: 0,
       ...recall(known ?? null, row, now),
@@ -187,13 +195,28 @@ export class Autoscaler {
     return engine?.limits(spec.engine, { contextSize: spec.engine.maxModelLen ?? 4_096 }).sequences ?? 1
   }
 
-  #keep(row: ScaledRow, memory: Kept, decision: Decision): void {
+  async #keep(row: ScaledRow, memory: Kept, decision: Decision, now: number): Promise<void> {
     memory.state = decision.state
-    memory.refused = null
+    if (row.limited === null) memory.refusedAt = null
+    else await this.#unlimit(row, memory, now)
     const text = countedText(decision.state)
     if (text === memory.stored) return
     this.#counted.set(row.id, decision.state)
     memory.stored = text
+  }
+
+  /** Nobody has wanted more than there is for two looks: what was refused is no longer news. */
+  async #unlimit(row: ScaledRow, memory: Kept, now: number): Promise<void> {
+    const { decideSettings, db, wake } = this.#context
+    const slow = row.desired_replicas > 0 && policyOf(row).policy === 'steps'
+    const pauseMs = 2_000 * (slow ? decideSettings.lookEverySeconds : decideSettings.fastLookSeconds)
+    const until = (memory.refusedAt ?? 0) + pauseMs
+    if (now < until) memory.dueAt = Math.min(memory.dueAt, until)
+    else {
+      memory.refusedAt = null
+      await db.tx((tx) => saveLimited(tx, row.id, null, new Date(now)))
+      wake()
+    }
   }
 
   async #change(row: ScaledRow, memory: Kept, decision: Decision, now: number): Promise<void> {
@@ -202,39 +225,33 @@ export class Autoscaler {
     memory.dueAt = 0
     const at = new Date(now)
     const cause = causeWords[decision.cause] ?? 'load'
-    const outcome = await db.tx(async (tx): Promise<{ refused: string | null } | null> => {
+    const outcome = await db.tx(async (tx): Promise<Outcome | null> => {
       // Before the row, as people's changes do: whoever holds rows never waits for the quota.
       await deployments.lockOrg(tx, row.org_id)
       const locked = await deployments.lockDeployment(tx, row.id)
       if (locked?.desired !== 'running' || locked.desired_replicas !== row.desired_replicas) return null
       // A window began or ended, or another policy came meanwhile: the next look decides by that.
       if (canonical(rulesOf(locked)) !== canonical(rulesOf(row))) return null
-      const change = { row: locked, to: decision.desired, cause, why: decision.why, at }
-      try {
-        const held = {
-          id: locked.id,
-          spec: locked.spec,
-          scaling: policyOf(locked),
-          desiredReplicas: locked.desired_replicas,
-        }
-        await checkGrowth(tx, locked.org_id, held, { ...held, desiredReplicas: decision.desired }, this.#context)
-      } catch (error) {
-        if (!(error instanceof Fault)) throw error
-        if (memory.refused !== decision.desired)
-          await insertDecision(tx, { ...change, to: locked.desired_replicas, why: `${decision.why} ${error.message}` })
-        return { refused: error.message }
-      }
-      await setDesiredReplicas(tx, change)
-      await saveState(tx, row.id, decision.state)
-      return { refused: null }
+      const { id, org_id, spec, desired_replicas: desiredReplicas } = locked
+      const holding = { id, spec, scaling: policyOf(locked), desiredReplicas }
+      const { to, limited } = await roomToGrow(tx, org_id, holding, decision.desired, this.#context)
+      const why = limited === null ? decision.why : `${decision.why} ${limited.message}`
+      const state = stateAfter(memory.state, decision, to, now)
+      const news = canonical(limited) !== canonical(locked.limited)
+      if (news) await saveLimited(tx, id, limited, at)
+      if (to !== desiredReplicas) {
+        await setDesiredReplicas(tx, { row: locked, to, cause, why, at })
+        await saveState(tx, id, state)
+        // That it grew only in part is told with it; that it did not is told once, not at every look.
+      } else if (news) await insertDecision(tx, { row: locked, to, cause, why, at })
+      return { state, changed: news || to !== desiredReplicas, limited: limited !== null }
     })
     // Somebody was faster: nothing was written, so nothing is remembered.
     if (outcome === null) return
-    memory.refused = outcome.refused === null ? null : decision.desired
-    if (outcome.refused !== null) return
-    memory.state = decision.state
+    memory.refusedAt = outcome.limited ? now : null
+    memory.state = outcome.state
     this.#counted.delete(row.id)
-    wake()
+    if (outcome.changed) wake()
   }
 
   /** Nobody asked for so long that it is stopped, not put to sleep: only a person brings it back. */
@@ -250,6 +267,12 @@ export class Autoscaler {
     this.#context.wake()
     return true
   }
+}
+
+/** The state when `to` replicas could be had. What asked for more goes on asking at the next look. */
+function stateAfter(before: ScalingState, decision: Decision, to: number, now: number): ScalingState {
+  if (to === decision.desired) return decision.state
+  return to === before.desired ? { ...before, lookedAt: decision.state.lookedAt } : moveTo(before, to, now)
 }
 
 /** What is worth writing of a state: not the moment of its last look. */

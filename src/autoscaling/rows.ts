@@ -87,6 +87,6 @@ function isSame(a: ScaledRow, b: ScaledRow): boolean {
     a.desired_replicas === b.desired_replicas &&
     a.ready_replicas === b.ready_replicas &&
     a.replica_ids.join() === b.replica_ids.join() &&
-    JSON.stringify([a.scaling, a.calendar]) === JSON.stringify([b.scaling, b.calendar])
+    JSON.stringify([a.scaling, a.calendar, a.limited]) === JSON.stringify([b.scaling, b.calendar, b.limited])
   )
 }

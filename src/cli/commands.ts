@@ -244,7 +244,7 @@ function addAccess(program: Command, talk: Talk): void {
 }
 
 function addOrgs(program: Command, talk: Talk): void {
-  const orgs = program.command('orgs').description('organisations: create, ls (operator only)')
+  const orgs = program.command('orgs').description('organisations: create, ls, quota (operator only)')
   const create = orgs
     .command('create <name>')
     .description('make an organisation')
@@ -256,6 +256,14 @@ function addOrgs(program: Command, talk: Talk): void {
     .description('list organisations')
     .action(talk(async (session) => (await import('./keys.ts')).listOrgs(session)))
   examples(list, [['paddock orgs ls', '']])
+  const quota = orgs
+    .command('quota <org> <gpus>')
+    .description('set how many GPUs an organisation may hold; "default": as the server’s setting says')
+    .action(talk(async (session, id: string, gpus: string) => (await import('./keys.ts')).setQuota(session, id, gpus)))
+  examples(quota, [
+    ['paddock orgs quota org_0mhx3k2v9ab3d5f7h9k1 16', ''],
+    ['paddock orgs quota org_default default', ''],
+  ])
 }
 
 function addCatalogue(program: Command, talk: Talk): void {

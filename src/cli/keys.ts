@@ -2,7 +2,7 @@
 import type { ApiKey, CreateKey, KeyRole } from '../wire/native/account.ts'
 import { ApiError } from '../wire/native/client.ts'
 import { durationOption } from './deploy.ts'
-import { exitStatus, Failure } from './failure.ts'
+import { exitStatus, Failure, usageFailure } from './failure.ts'
 import { allPages, type Session } from './session.ts'
 import { type Column, tableLines } from './table.ts'
 import { ageText } from './words.ts'
@@ -79,7 +79,15 @@ export async function listOrgs({ screen, client, clock }: Session): Promise<void
   const columns: Column<(typeof list.data)[number]>[] = [
     { title: 'ID', cell: (org) => org.id },
     { title: 'NAME', cell: (org) => org.name, shrinksTo: 10 },
+    { title: 'GPUS', cell: (org) => `${org.quota.gpus_used}/${org.quota.gpus}`, right: true },
     { title: 'AGE', cell: (org) => ageText(clock.now() - Date.parse(org.created_at)), right: true },
   ]
   screen.answer(list, () => tableLines(columns, list.data, screen.columns))
+}
+
+export async function setQuota({ screen, client }: Session, id: string, gpus: string): Promise<void> {
+  if (gpus !== 'default' && !/^\d{1,7}$/.test(gpus))
+    throw usageFailure(`The quota must be a whole number of GPUs, or "default"; seen: "${gpus}".`)
+  const quota = await client.changeQuota(id, { gpus: gpus === 'default' ? null : Number(gpus) })
+  screen.answer(quota, () => `${quota.org_id} may hold ${quota.gpus} GPUs. ${quota.message}`)
 }

@@ -71,9 +71,12 @@ function name(situation: Situation, { ready, silent, lack }: Seen): Named {
     return replicas.length === 0 ? ['deleted', 'deleted'] : ['stopping', 'stopping', 'It is being torn down.']
   if (deployment.desired === 'stopped') return atRest(situation)
   if (braked) return ['failed', 'crash_loop', `${starts.failed} starts in a row failed; last: ${starts.why}`]
-  if (deployment.desiredReplicas === 0) return ['asleep', 'asleep']
+  const limited = deployment.limited ?? null
+  if (deployment.desiredReplicas === 0)
+    return limited === null ? ['asleep', 'asleep'] : ['asleep', limited.code, `It cannot wake. ${limited.message}`]
   if (isRolling(situation)) return ['rolling', 'rolling', rollingMessage(situation, lack)]
-  if (ready >= deployment.desiredReplicas) return ['serving', null]
+  if (ready >= deployment.desiredReplicas)
+    return limited === null ? ['serving', null] : ['serving', limited.code, `More is wanted. ${limited.message}`]
   const starting = replicas.filter((r) => r.phase === 'planned' || r.phase === 'starting').length
   if (ready > 0) return partly(situation, { ready, silent, starting, lack })
   if (now < retryAt) return ['starting', 'start_failed', `The last start failed (${starts.why}) and is tried again.`]

@@ -207,7 +207,7 @@ export class Lifecycle {
     )
     for (const { id: replica_id } of kept) await event(tx, row, 'replica.adopted', { replica_id, revision: number }, at)
     // What was given up stays down until somebody starts it, however its settings change.
-    if (row.phase !== 'failed') await store.resetStarts(tx, row.id, 0)
+    if (row.phase !== 'failed') await store.resetStarts(tx, row.id)
     return number
   }
 

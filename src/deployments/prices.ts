@@ -63,12 +63,23 @@ export function checkCeiling(spec: Priced, replicas: number, catalogue: Hardware
   )
 }
 
-/** What an hour costs now: what runs at its own price, what is missing at that of the first usable choice. */
-export function hourlyNow(running: readonly MicroUsd[], wanted: number, choices: readonly Choice[]): MicroUsd {
+/**
+ * What an hour costs now: what runs at its own price, what is missing at that of the first usable choice, as far as the
+ * ceiling lets it come.
+ */
+export function hourlyNow(
+  running: readonly MicroUsd[],
+  wanted: number,
+  choices: readonly Choice[],
+  ceiling: MicroUsd | null,
+): MicroUsd {
   const held = running.slice(0, wanted)
   const missing = BigInt(wanted - held.length)
   const first = choices.find((choice) => choice.skipped === null) ?? choices[0]
-  return held.reduce((sum, price) => sum + price, 0n) + (first?.price ?? 0n) * missing
+  const runs = held.reduce((sum, price) => sum + price, 0n)
+  const all = runs + (first?.price ?? 0n) * missing
+  if (ceiling === null || all <= ceiling) return all
+  return runs > ceiling ? runs : ceiling
 }
 
 /** The most that an hour can cost: the dearest usable choice for all replicas, within the ceiling. */

@@ -49,7 +49,7 @@ function show(
     desiredReplicas: row.desired === 'running' ? row.desired_replicas : 0,
     readyReplicas: row.ready_replicas,
     revision: row.revision,
-    hourlyCost: isPaid ? hourlyNow(prices, row.desired_replicas, choices) : 0n,
+    hourlyCost: isPaid ? hourlyNow(prices, row.desired_replicas, choices, ceilingOf(row.spec)) : 0n,
     hourlyCostMax: hourlyMost(mostReplicas(row, policy), choices, ceilingOf(row.spec)),
     cost,
     emulated: row.emulated,

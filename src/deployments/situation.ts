@@ -3,6 +3,7 @@ import type { Offer } from '../compute/contract.ts'
 import type { StartPhase } from '../engines/contract.ts'
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
+import type { Limited } from './limited.ts'
 import type { Wanted } from './place.ts'
 import type { Claim, Held } from './queue.ts'
 import type { ReplicaView } from './replica.ts'
@@ -61,6 +62,8 @@ export interface PlanInput {
     phase: Phase
     reason: Reason | null
     starts: Starts
+    /** Growth that was refused; absent, null = none was. */
+    limited?: Limited | null
     /** Why it is stopped; null = it is not. */
     stopped?: Stopped | null
   }

@@ -74,6 +74,7 @@ function planInput(
       reason: deployment.reason,
       starts: deployment.starts,
       stopped: stoppedOf(deployment),
+      limited: deployment.limited,
     },
     revisions: revisions.map(({ id, number, spec, failed, proven, in_place: inPlace }) => {
       const choices = choicesOf(spec, floorOf(policyOf(deployment)), world.hardware)

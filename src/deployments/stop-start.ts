@@ -9,6 +9,7 @@ import { checkQuota } from './quota.ts'
 import { boundsOf, limitsOf, policyOf } from './scaling.ts'
 import { type StopCause, stoppingBecause } from './stopped.ts'
 import * as store from './store.ts'
+import { setDesiredReplicas } from './wanted.ts'
 
 /** `row`: as locked, running. `by`: who asked, for the event. The gateways refuse from this transaction on. */
 export async function stopDeployment(
@@ -40,7 +41,9 @@ export async function bringBack(context: DeploymentContext, tx: Tx, row: store.D
   const desiredReplicas = Math.max(floor, row.desired_replicas)
   await checkQuota(tx, row.org_id, { id: row.id, spec: row.spec, scaling, desiredReplicas }, context)
   await store.setRunning(tx, row.id, at)
-  await store.resetStarts(tx, row.id, floor)
+  await store.resetStarts(tx, row.id)
+  const running = { ...row, desired: 'running' as const, phase: 'starting' as const }
+  await setDesiredReplicas(tx, { row: running, to: desiredReplicas, cause: 'start', why: 'It was started again.', at })
   await beginCold(tx, row.id, 'start', at)
   await store.touch(tx, row.id, at)
 }

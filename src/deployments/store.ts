@@ -4,11 +4,12 @@ import { type Phase, type Reason, reasonOf } from '../kernel/phase.ts'
 import type { Database, Tx } from '../store/database.ts'
 import { nextVersion, notify } from '../store/tables.ts'
 import type { Calendar } from './calendar.ts'
+import type { Limited } from './limited.ts'
 import { json } from './replica-store.ts'
 import type { Route } from './routes.ts'
 import type { ScalingPolicy } from './scaling.ts'
 import type { Schedule } from './schedule.ts'
-import type { Starts } from './situation.ts'
+import { noStarts, type Starts } from './situation.ts'
 import type { DeploymentSpec } from './spec.ts'
 import type { StopCause } from './stopped.ts'
 import type { Waiting } from './waiting.ts'
@@ -33,6 +34,8 @@ export interface DeploymentRow {
   emulated: boolean
   /** What it waits for; null = for nothing. */
   waiting: Waiting | null
+  /** Growth that was refused; null = none was. */
+  limited: Limited | null
   created_at: Date
   updated_at: Date
   deleted_at: Date | null
@@ -126,7 +129,7 @@ export async function insertRevision(
 }
 
 const deploymentColumns = `id, org_id, name, spec, scaling, desired, desired_replicas, revision, phase, reason, ready_replicas, starts,
-  plan_why, emulated, waiting, created_at, updated_at, deleted_at, next_at, expires_at, schedule, calendar, calendar_at, stopped_by, preset`
+  plan_why, emulated, waiting, limited, created_at, updated_at, deleted_at, next_at, expires_at, schedule, calendar, calendar_at, stopped_by, preset`
 
 /** By id (deleted ones too) or by name among the live ones, in one org only. */
 export async function deploymentOf(db: Db, orgId: string, idOrName: string): Promise<DeploymentRow | null> {
@@ -160,18 +163,6 @@ export async function deploymentById(db: Db, id: string): Promise<DeploymentRow 
 
 export async function deploymentsById(db: Db, ids: readonly string[]): Promise<DeploymentRow[]> {
   const rows = await db.query<DeploymentRow>(`select ${deploymentColumns} from deployments where id = any($1)`, [ids])
-  return rows
-}
-
-/** Deployments of an org that hold or want hardware, for the quota. Locks nothing: callers hold the org's lock. */
-export async function liveSpecsOf(
-  db: Db,
-  orgId: string,
-): Promise<Pick<DeploymentRow, 'id' | 'spec' | 'scaling' | 'desired_replicas'>[]> {
-  const rows = await db.query<Pick<DeploymentRow, 'id' | 'spec' | 'scaling' | 'desired_replicas'>>(
-    `select id, spec, scaling, desired_replicas from deployments where org_id = $1 and desired = 'running' and phase <> 'failed'`,
-    [orgId],
-  )
   return rows
 }
 
@@ -365,12 +356,9 @@ export async function setRunning(tx: Tx, id: string, at: Date): Promise<void> {
   )
 }
 
-/** Forgets failed starts, so that what was given up is tried again, with `replicas` wanted at least. */
-export async function resetStarts(tx: Tx, id: string, replicas: number): Promise<void> {
-  await tx.query(
-    'update deployments set starts = $2, desired_replicas = greatest(desired_replicas, $3) where id = $1',
-    [id, json({ failed: 0, lastAt: 0, why: '', lastLines: [] }), replicas],
-  )
+/** Forgets failed starts, so that what was given up is tried again. */
+export async function resetStarts(tx: Tx, id: string): Promise<void> {
+  await tx.query('update deployments set starts = $2 where id = $1', [id, json(noStarts)])
 }
 
 /** `says` about the roll, where there is one. */

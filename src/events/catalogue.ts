@@ -114,6 +114,11 @@ export const eventCatalogue = {
   'key.created': event('An API key was created.', { key_id: text, name: text, by }),
   'key.revoked': event('An API key was revoked.', { key_id: text, by }),
   'org.created': event('An organisation was created.', { name: text }),
+  'org.quota_changed': event('The operator set how many GPUs an organisation may hold.', {
+    from: z.int(),
+    to: z.int(),
+    by,
+  }),
 } satisfies Record<string, EventMeaning>
 
 export type EventType = keyof typeof eventCatalogue

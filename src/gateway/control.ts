@@ -5,10 +5,12 @@
 import { Agent, type ClientRequest, type IncomingMessage, type ServerResponse, request as sendRequest } from 'node:http'
 import { pipeline } from 'node:stream'
 import { Fault } from '../kernel/fault.ts'
+import type { Clock } from '../runtime/clock.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
 import { answerEarly, hasUnreadBody, tooLarge } from './body.ts'
 import { faultBody, faultHeaders } from './fault-body.ts'
 import { type Forwarded, forwardedHeader } from './forwarded.ts'
+import { Pace } from './pace.ts'
 
 export interface ControlReadiness {
   ok: boolean
@@ -20,6 +22,7 @@ const readinessMaximumBytes = 64 * 1024
 const retryAfterSeconds = 2
 const idleConnectionMs = 4_000
 const connectionsMaximum = 256
+const uploadPath = /^\/api\/v1\/public\/models\/upload(?:\?|$)/
 
 /** Of one connection, not of the message (RFC 9110 §7.6.1); `expect` was answered here. */
 const hopByHop = new Set([
@@ -48,18 +51,30 @@ export class ControlProxy {
   readonly #deadlines: Deadlines
   readonly #firstByteMs: number
   readonly #maxBodyBytes: number
+  readonly #uploads: Pace
   readonly #agent = new Agent({ keepAlive: true, timeout: idleConnectionMs, maxSockets: connectionsMaximum })
 
-  constructor(parts: { socketPath: string; deadlines: Deadlines; firstByteMs: number; maxBodyBytes?: number }) {
+  constructor(parts: {
+    socketPath: string
+    clock: Clock
+    deadlines: Deadlines
+    firstByteMs: number
+    /** Of what is not an upload. */
+    maxBodyBytes: number
+    /** Of all uploads together. */
+    uploadBytesPerSecond: number
+  }) {
     this.#socketPath = parts.socketPath
     this.#deadlines = parts.deadlines
     this.#firstByteMs = parts.firstByteMs
-    this.#maxBodyBytes = parts.maxBodyBytes ?? Number.POSITIVE_INFINITY
+    this.#maxBodyBytes = parts.maxBodyBytes
+    this.#uploads = new Pace(parts.clock, parts.uploadBytesPerSecond)
   }
 
   pass(request: IncomingMessage, response: ServerResponse, who: Forwarded, requestId: string): void {
     // Refused here, where the client can be given time to see it: control would hang up while it still sends.
-    if (Number(request.headers['content-length'] ?? 0) > this.#maxBodyBytes) {
+    const limited = !isUpload(request)
+    if (limited && Number(request.headers['content-length'] ?? 0) > this.#maxBodyBytes) {
       this.#refuse(request, response, requestId, tooLarge(this.#maxBodyBytes))
       return
     }
@@ -93,8 +108,14 @@ export class ControlProxy {
       if (outgoing.reusedSocket && retries > 0) return this.#send(request, response, headers, requestId, retries - 1)
       this.#refuse(request, response, requestId, controlAway())
     })
-    if (hasBody(request)) request.pipe(outgoing)
-    else outgoing.end()
+    if (!hasBody(request)) outgoing.end()
+    else if (isUpload(request)) {
+      // Its answer comes after its end, which may be hours away: what is waited for is the next piece.
+      request.on('data', () => {
+        deadline.at = this.#deadlines.now + this.#firstByteMs
+      })
+      pipeline(request, this.#uploads.through, outgoing, () => {})
+    } else request.pipe(outgoing)
   }
 
   #open(method: string, path: string, headers: string[]): ClientRequest {
@@ -142,6 +163,11 @@ export class ControlProxy {
   close(): void {
     this.#agent.destroy()
   }
+}
+
+/** Control has a limit of its own for these, and looks at who asks before it reads. */
+function isUpload({ method, url }: IncomingMessage): boolean {
+  return method === 'POST' && url !== undefined && uploadPath.test(url)
 }
 
 function controlAway(): Fault {

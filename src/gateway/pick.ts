@@ -7,8 +7,10 @@ import { answering } from '../kernel/phase.ts'
 
 /** What this gateway knows of a replica. */
 export interface ReplicaState {
-  /** Requests that are with the replica now. */
+  /** Requests of ours that are with the replica now. */
   inFlight: number
+  /** Those of all workers of this host. */
+  load: number
   /** It refused or lost a connection and has not answered its probe since. */
   ejected: boolean
   /** Requests at once that it takes, as far as it has said; Infinity = it has turned nobody away. */
@@ -35,9 +37,11 @@ export function pick(
     const replica = replicas[(i + turn) % replicas.length]!
     if (replica.state !== 'ready' || replica.weight <= 0 || tried?.has(replica.id)) continue
     const state = stateOf(replica)
-    if (state.ejected || state.inFlight >= state.room || state.inFlight >= bestLoad) continue
+    if (state.ejected || state.inFlight >= state.room) continue
+    const load = state.load
+    if (load >= bestLoad) continue
     best = replica
-    bestLoad = state.inFlight
+    bestLoad = load
   }
   return best
 }
@@ -50,7 +54,8 @@ export function outlook(route: Route | null, stateOf: StateOf): 'ready' | 'hold'
     case 'yes':
     case 'hold':
       // A ready replica serves even before the phase has caught up with it.
-      return pick(route.replicas, stateOf, null, 0) === null ? 'hold' : 'ready'
+      if (pick(route.replicas, stateOf, null, 0) !== null) return 'ready'
+      return mayNotWake(route) ?? 'hold'
     case 'stopping':
       return new Fault('stopping', sentence(route, 'is stopping'), { retryAfterSeconds })
     case 'stopped':
@@ -61,6 +66,12 @@ export function outlook(route: Route | null, stateOf: StateOf): 'ready' | 'hold'
     default:
       return never(answer, 'answer of a phase')
   }
+}
+
+/** Asleep, and the quota has no room for it: no request is worth waiting for that. */
+function mayNotWake(route: Route): Fault | null {
+  if (route.phase !== 'asleep' || route.reason?.code !== 'quota_short') return null
+  return new Fault('quota_short', sentence(route, 'is asleep'), { retryAfterSeconds: route.reason.retry_after })
 }
 
 /** The refusal of a request that was held as long as it may be: with the deployment's own reason where it has one. */

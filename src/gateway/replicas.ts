@@ -10,6 +10,7 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
 import type { Log } from '../runtime/log.ts'
 import type { EngineDialect, Engines } from './admit.ts'
+import type { Counters } from './counters.ts'
 import type { ReplicaState } from './pick.ts'
 
 export interface ConnectionLimits {
@@ -50,6 +51,9 @@ export class Link implements ReplicaState {
   readonly origin: string
   readonly pool: Connections
   readonly stop = new AbortController()
+  readonly counters: Counters
+  /** Where all workers of this host count the requests that are with it. */
+  readonly slot: number
   inFlight = 0
   ejected = false
   room = Number.POSITIVE_INFINITY
@@ -60,12 +64,18 @@ export class Link implements ReplicaState {
   /** It left the route table: its connections close with its last request. */
   gone = false
 
-  constructor(deploymentId: string, replica: RouteReplica, connect: Connect) {
+  constructor(deploymentId: string, replica: RouteReplica, connect: Connect, counters: Counters) {
     this.id = replica.id
     this.deploymentId = deploymentId
     this.authorization = `Bearer ${replica.key}`
     this.origin = originOf(replica)
     this.pool = connect(this.origin)
+    this.counters = counters
+    this.slot = counters.slot(`requests ${replica.id}`)
+  }
+
+  get load(): number {
+    return this.counters.total(this.slot)
   }
 
   /** False once the replica of this id is somewhere else, or has another key. */
@@ -78,6 +88,7 @@ export class Replicas {
   readonly #routes: RouteTable
   readonly #engines: Engines
   readonly #connect: Connect
+  readonly #counters: Counters
   readonly #clock: Clock
   readonly #deadlines: Deadlines
   readonly #log: Log
@@ -95,12 +106,14 @@ export class Replicas {
     clock: Clock
     deadlines: Deadlines
     log: Log
+    counters: Counters
     /** Default: over the network. */
     connect?: Connect
   }) {
     this.#routes = parts.routes
     this.#engines = parts.engines
     this.#connect = parts.connect ?? connectionPool(parts.limits)
+    this.#counters = parts.counters
     this.#clock = parts.clock
     this.#deadlines = parts.deadlines
     this.#log = parts.log
@@ -113,16 +126,18 @@ export class Replicas {
   enter(route: Route, replica: RouteReplica): Link {
     let link = this.#links.get(replica.id)
     if (link === undefined) {
-      link = new Link(route.deploymentId, replica, this.#connect)
+      link = new Link(route.deploymentId, replica, this.#connect, this.#counters)
       this.#links.set(replica.id, link)
       this.#watch(route.deploymentId)
     }
     link.inFlight += 1
+    link.counters.add(link.slot, 1)
     return link
   }
 
   leave(link: Link): void {
     link.inFlight -= 1
+    link.counters.add(link.slot, -1)
     if (link.gone && link.inFlight === 0) this.#retire(link)
     const count = link.room - link.inFlight
     if (link.room !== Number.POSITIVE_INFINITY && count > 0 && !link.ejected) this.onRoom(link.deploymentId, count)
@@ -206,6 +221,7 @@ export class Replicas {
 
   #retire(link: Link): void {
     this.#leaving.delete(link)
+    link.counters.release(link.slot)
     void link.pool.close().catch(() => {})
   }
 
@@ -231,7 +247,7 @@ export class Replicas {
   }
 }
 
-const untouched: ReplicaState = { inFlight: 0, ejected: false, room: Number.POSITIVE_INFINITY }
+const untouched: ReplicaState = { inFlight: 0, load: 0, ejected: false, room: Number.POSITIVE_INFINITY }
 
 function originOf(replica: RouteReplica): string {
   const host = replica.address.includes(':') ? `[${replica.address}]` : replica.address

@@ -17,6 +17,7 @@ import type { Log } from '../runtime/log.ts'
 import type { Config } from '../runtime/settings.ts'
 import type { Engines } from './admit.ts'
 import { ControlProxy } from './control.ts'
+import { type Counters, soloCounters } from './counters.ts'
 import { clientRequestId, Exchange } from './exchange.ts'
 import { type Dialect, faultBody, sendFault } from './fault-body.ts'
 import { makeWhoAsks } from './forwarded.ts'
@@ -44,6 +45,8 @@ export interface GatewayOptions {
   metering?: Metering
   /** Asked for every request; default: the tables can be relied on. */
   trust?: TablesTrust
+  /** Of all workers of this host; default: this gateway is alone. */
+  counters?: Counters
   /** Lets several gateways of one user listen on the same port. */
   reusePort?: boolean
   /** A request is the first that waits for a replica of this deployment. */
@@ -104,6 +107,7 @@ class FrontDoor implements Gateway {
       clock,
       deadlines,
       log,
+      counters: options.counters ?? soloCounters(),
     })
     const holding = new Holding({
       routes: tables.routes,
@@ -132,9 +136,11 @@ class FrontDoor implements Gateway {
       control &&
       new ControlProxy({
         ...control,
+        clock,
         deadlines,
         firstByteMs,
         maxBodyBytes: settings['gateway.max_body_bytes'],
+        uploadBytesPerSecond: settings['gateway.upload_bytes_per_second'],
       })
     this.#server = this.#makeServer()
   }

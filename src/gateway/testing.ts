@@ -9,6 +9,7 @@ import { silentLog } from '../runtime/log.ts'
 import { type Config, settings } from '../runtime/settings.ts'
 import type { SettledRequest } from '../usage/request.ts'
 import type { EngineDialect } from './admit.ts'
+import type { Counters } from './counters.ts'
 import type { TablesTrust } from './inference.ts'
 import { type Gateway, startGateway } from './server.ts'
 import type { Metering } from './settle.ts'
@@ -199,6 +200,7 @@ export async function startBench(options: {
   control?: string
   trust?: TablesTrust
   metering?: Metering
+  counters?: Counters
 }): Promise<Bench> {
   const keyring = new Keyring()
   keyring.apply([
@@ -223,6 +225,7 @@ export async function startBench(options: {
     onSettle: (record) => settled.push(record),
     trust: options.trust,
     metering: options.metering,
+    counters: options.counters,
   })
   const url = `http://127.0.0.1:${gateway.port}`
   const send: Bench['send'] = (path, init = {}) => {

@@ -91,6 +91,11 @@ export const faultTable = {
     'Try fewer replicas, comparable hardware, or a later time; the deployment stays queued meanwhile.',
     'Add hardware or free some.',
   ),
+  quota_short: meaning(
+    503,
+    'Stop or shrink another deployment, or ask the operator to raise the quota; then send the request again.',
+    'PATCH /orgs/{id}/quota raises it.',
+  ),
   stopping: meaning(503, 'Start the deployment again when it has stopped.'),
   stopped: meaning(503, 'Start the deployment.'),
   failed: meaning(503, 'Read the reason, correct the deployment, and start it again.'),

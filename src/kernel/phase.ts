@@ -75,8 +75,14 @@ export const reasonTable = {
     'Wait, or ask for fewer replicas or comparable hardware.',
     60,
   ),
+  quota_short: because(
+    ['asleep', 'serving'],
+    'The quota of the organisation leaves no room for more.',
+    'Stop or shrink another deployment, or ask the operator to raise the quota.',
+    60,
+  ),
   price_ceiling: because(
-    ['queued', 'serving'],
+    ['queued', 'serving', 'asleep'],
     'Another replica would cost more than max_hourly_usd allows.',
     'Raise max_hourly_usd, or choose cheaper hardware or fewer replicas.',
   ),

@@ -163,6 +163,11 @@ export const settings = {
   'tables.poll_milliseconds': setting(count(10, 10_000), 250, 'How often a gateway looks for changes.'),
   'tables.max_stale_seconds': setting(count(1, 86_400), 900, 'Oldest snapshot a gateway may start from.'),
   'gateway.max_body_bytes': setting(count(1024, 1_073_741_824), 10 * 1024 * 1024, 'Largest request body.'),
+  'gateway.upload_bytes_per_second': setting(
+    count(1024, 1_073_741_824),
+    64 * 1024 * 1024,
+    'All uploads of models together, so that they do not slow running answers.',
+  ),
   'gateway.body_timeout_seconds': setting(count(1, 3600), 60, 'A body that stalls this long is refused.'),
   'gateway.connect_timeout_seconds': setting(count(1, 600), 5, 'Longest wait for a connection to a replica.'),
   'gateway.first_byte_timeout_seconds': setting(count(1, 86_400), 600, 'Longest wait for an answer to begin.'),

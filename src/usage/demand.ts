@@ -28,7 +28,7 @@ interface Counts {
 
 const ttftWindowMs = 60_000
 const ttftSamplesMaximum = 512
-const refusedForRoom = new Set(['hold_full', 'concurrency_limited'])
+const refusedForRoom = new Set(['hold_full', 'concurrency_limited', 'quota_short'])
 
 export class DemandCounts {
   readonly #counts = new Map<string, Counts>()

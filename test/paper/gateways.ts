@@ -133,8 +133,10 @@ export class PaperGateway {
   }
 
   readonly #stateOf = ({ id }: { id: string }) => {
+    const inFlight = this.flying.get(id)?.length ?? 0
     return {
-      inFlight: this.flying.get(id)?.length ?? 0,
+      inFlight,
+      load: inFlight,
       ejected: this.#ejected.has(id),
       room: Number.POSITIVE_INFINITY,
     }

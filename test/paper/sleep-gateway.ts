@@ -9,6 +9,8 @@ import type { GatewayReport } from '../../src/access/gateways.ts'
 import { Keyring } from '../../src/access/keyring.ts'
 import { type Route, RouteTable } from '../../src/deployments/routes.ts'
 import type { EngineDialect } from '../../src/gateway/admit.ts'
+import { makeCounterBoard } from '../../src/gateway/counter-board.ts'
+import { LaneCounters } from '../../src/gateway/counters.ts'
 import { Exchange } from '../../src/gateway/exchange.ts'
 import { forward } from '../../src/gateway/forward.ts'
 import { Holding } from '../../src/gateway/hold.ts'
@@ -94,6 +96,7 @@ class OneGateway {
       clock: this.#clock,
       deadlines,
       log: silentLog,
+      counters: new LaneCounters(makeCounterBoard({ lanes: 1, places: 16 }), 0),
       connect: (origin) => this.#connect(new URL(origin).hostname),
     })
     const holding = new Holding({

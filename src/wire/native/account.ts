@@ -44,10 +44,44 @@ export type RevokedKey = z.output<typeof revokedKey>
 
 export const createOrg = z.strictObject({ name: label(100).meta({ example: 'Acme' }) }).meta({ id: 'CreateOrg' })
 export type CreateOrg = z.input<typeof createOrg>
+const quotaFields = {
+  gpus: z.int().meta({ description: 'GPUs that its deployments may hold.', example: 8 }),
+  gpus_used: z.int().meta({ description: 'GPUs that count now; it may be more than it may hold.' }),
+  is_default: z.boolean().meta({ description: 'As the server’s setting says.' }),
+}
+
 export const org = z
-  .object({ id: z.string().meta({ example: 'org_0mhx3k2v9ab3d5f7h9k1' }), name: z.string(), created_at: instant })
+  .object({
+    id: z.string().meta({ example: 'org_0mhx3k2v9ab3d5f7h9k1' }),
+    name: z.string(),
+    quota: z.object(quotaFields),
+    created_at: instant,
+  })
   .meta({ id: 'Org' })
 export type Org = z.output<typeof org>
+
+const gpusMaximum = 1_000_000
+export const changeQuota = z
+  .strictObject({
+    gpus: z
+      .int()
+      .min(0)
+      .max(gpusMaximum)
+      .nullable()
+      .meta({ description: 'null: as the server’s setting says.', example: 16 }),
+  })
+  .meta({ id: 'ChangeQuota' })
+export type ChangeQuota = z.input<typeof changeQuota>
+
+export const orgQuota = z
+  .object({
+    org_id: z.string(),
+    ...quotaFields,
+    growth_stopped: z.boolean().meta({ description: 'It holds as much as it may, or more: nothing grows.' }),
+    message: z.string(),
+  })
+  .meta({ id: 'OrgQuota' })
+export type OrgQuota = z.output<typeof orgQuota>
 
 export interface KeyShape {
   id: string
@@ -75,6 +109,28 @@ export function renderKey(key: KeyShape): ApiKey {
   }
 }
 
-export function renderOrg(view: { id: string; name: string; createdAt: Date }): Org {
-  return { id: view.id, name: view.name, created_at: iso(view.createdAt) }
+interface QuotaShape {
+  limit: number
+  used: number
+  isDefault: boolean
+}
+
+function renderQuota({ limit, used, isDefault }: QuotaShape): Org['quota'] {
+  return { gpus: limit, gpus_used: used, is_default: isDefault }
+}
+
+export function renderOrg(view: { id: string; name: string; createdAt: Date }, quota: QuotaShape): Org {
+  return { id: view.id, name: view.name, quota: renderQuota(quota), created_at: iso(view.createdAt) }
+}
+
+export function renderOrgQuota(orgId: string, quota: QuotaShape): OrgQuota {
+  const { limit, used } = quota
+  const holds = `It holds ${used} of ${limit} GPUs`
+  const message =
+    used > limit
+      ? `${holds}: nothing is taken away, but nothing starts or grows until it holds less.`
+      : used === limit
+        ? `${holds}: nothing grows until it holds less.`
+        : `${holds}.`
+  return { org_id: orgId, ...renderQuota(quota), growth_stopped: used >= limit, message }
 }

@@ -2,7 +2,7 @@
  * A small client of the native API over `fetch`: one method per route, the same in Node and in a browser. It neither
  * retries nor polls; every failure is an ApiError with what the server said.
  */
-import type { ApiKey, CreatedKey, CreateKey, CreateOrg, Org, RevokedKey } from './account.ts'
+import type { ApiKey, ChangeQuota, CreatedKey, CreateKey, CreateOrg, Org, OrgQuota, RevokedKey } from './account.ts'
 import type { GpuModelConfig, GpuType, Model } from './catalogue.ts'
 import type { CreateDeployment, Deployment, Starting } from './deployment.ts'
 import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
@@ -169,6 +169,10 @@ export class NativeClient {
   }
   listOrgs(): Promise<ListOf<Org>> {
     return this.#json('GET', '/orgs')
+  }
+  /** The operator only. */
+  changeQuota(orgId: string, body: ChangeQuota): Promise<OrgQuota> {
+    return this.#json('PATCH', `/orgs/${encodeURIComponent(orgId)}/quota`, { body })
   }
   listGpuTypes(): Promise<ListOf<GpuType>> {
     return this.#json('GET', '/gpu-types')

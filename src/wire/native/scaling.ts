@@ -120,7 +120,9 @@ export const decision = z
       .int()
       .nonnegative()
       .meta({ description: 'Equal to `from_replicas`: more was wanted than could be.' }),
-    cause: z.string().meta({ description: 'load, idle, request, limits, wake, sleep or schedule.', example: 'load' }),
+    cause: z
+      .string()
+      .meta({ description: 'load, idle, request, limits, wake, sleep, start or schedule.', example: 'load' }),
     why: z.string(),
   })
   .meta({ id: 'ScalingDecision' })
