@@ -69,30 +69,56 @@ export async function renew(db: Querier, lease: Lease, now: number, leaseMs: num
 }
 
 /**
+ * Keeps the claim as it is until the transaction ends. Gives what tells whether anybody has written the row since it was
+ * read (its `xmin::text`); null = the claim does not hold.
+ */
+export async function lockLease(tx: Tx, lease: Lease): Promise<string | null> {
+  const [row] = await tx.query<{ written: string }>(
+    `select xmin::text as written from ${lease.table} where id = $1 and lease_token = $2 for update`,
+    [lease.id, lease.token],
+  )
+  return row?.written ?? null
+}
+
+/**
  * Runs `fn` if the claim still holds, and keeps it so until the transaction ends. False = it does not, and `fn` did not
  * run.
  */
 export async function withLease(tx: Tx, lease: Lease, fn: () => Promise<void>): Promise<boolean> {
-  const held = await tx.query(`select 1 from ${lease.table} where id = $1 and lease_token = $2 for update`, [
-    lease.id,
-    lease.token,
-  ])
-  if (held.length === 0) return false
+  if ((await lockLease(tx, lease)) === null) return false
   await fn()
   return true
+}
+
+/** Columns of the row that are written with it. */
+type Also = Readonly<Record<string, unknown>>
+
+function assignments(also: Also, from: number): string {
+  return Object.keys(also)
+    .map((column, at) => `, ${column} = $${from + at}`)
+    .join('')
 }
 
 /**
  * Ends the claim. `nextAt` (ms since epoch) is when to look again by itself; null = only when woken. A wake that came
  * meanwhile counts if it is earlier. False = the claim no longer held, and nothing was changed.
  */
-export async function release(db: Querier, lease: Lease, nextAt: number | null): Promise<boolean> {
+export async function release(db: Querier, lease: Lease, nextAt: number | null, also: Also = {}): Promise<boolean> {
   const changed = await db.run(
-    `update ${lease.table} set lease_token = null, lease_until = null, next_at = least(next_at, $3)
+    `update ${lease.table} set lease_token = null, lease_until = null, next_at = least(next_at, $3)${assignments(also, 4)}
      where id = $1 and lease_token = $2`,
-    [lease.id, lease.token, nextAt === null ? null : new Date(nextAt)],
+    [lease.id, lease.token, nextAt === null ? null : new Date(nextAt), ...Object.values(also)],
   )
   return changed === 1
+}
+
+/** The holder goes on. Should it never end the claim, the row is looked at again at `nextAt` or when its time is over. */
+export async function goOn(db: Querier, lease: Lease, nextAt: number | null, also: Also = {}): Promise<void> {
+  if (nextAt === null && Object.keys(also).length === 0) return
+  await db.run(
+    `update ${lease.table} set next_at = least(next_at, $3)${assignments(also, 4)} where id = $1 and lease_token = $2`,
+    [lease.id, lease.token, nextAt === null ? null : new Date(nextAt), ...Object.values(also)],
+  )
 }
 
 /**
