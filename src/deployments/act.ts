@@ -125,14 +125,16 @@ export async function applyOutcomes(
   const refused = outcomes.filter((outcome) => outcome.result === 'refused')
   const unanswered = outcomes.length - started.length - refused.length
   const counts = { started: started.length, refused: refused.length, unanswered }
+  const again = lookAfterActingAt({ nextAt, ...counts, now: at.getTime() })
   const isHeld = await world.db.tx(async (tx) => {
     const held = await withLease(tx, lease, async () => {
       for (const { replicaId } of started) await store.markStarted(tx, replicaId, at, asked)
       for (const outcome of refused) await applyRefusal(tx, world, snapshot, { ...outcome, at })
     })
-    if (held) await release(tx, lease, lookAfterActingAt({ nextAt, ...counts, now: at.getTime() }))
+    if (held) await release(tx, lease, again)
     return held
   })
+  world.due(again)
   return isHeld ? started.map(({ row }) => startedNow(row, snapshot, at, asked)) : []
 }
 

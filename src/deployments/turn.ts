@@ -24,6 +24,8 @@ export interface TurnWorld extends World {
   log: Log
   /** Tells the watcher how the deployment's replicas are now. */
   follow(deploymentId: string, replicas: Followed[]): void
+  /** Tells the loop when one that was released is looked at next, ms since epoch; null = only when woken. */
+  due(at: number | null): void
 }
 
 /** A deployment with what was decided for it. */
@@ -60,13 +62,13 @@ export async function decide(
 /** From the decision on: record the intent → act → apply. */
 export async function takeTurn(world: TurnWorld, lease: Lease, { snapshot, result }: Decided): Promise<void> {
   const recorded = await recordIntent(world, lease, snapshot, result)
-  if (recorded === null) return
+  if (recorded === null) return world.due(snapshot.input.now)
   const watched = followed({ snapshot, result })
   world.follow(lease.id, watched)
   await wakeOthers(world, snapshot, result)
   const asked = result.actions.filter((action) => action.do === 'create' || action.do === 'delete')
   const calls = [...recorded.created, ...asked]
-  if (calls.length === 0) return
+  if (calls.length === 0) return world.due(recorded.nextAt)
   const outcomes = await act(world, snapshot, calls)
   const started = await applyOutcomes(world, lease, snapshot, { outcomes, nextAt: recorded.nextAt })
   if (started.length > 0) world.follow(lease.id, [...watched, ...started])
@@ -78,7 +80,10 @@ async function wakeOthers(world: TurnWorld, { deployment, input }: Snapshot, res
   const freed = result.actions.some((action) => action.do === 'update' && action.patch.phase === 'gone')
   const wants = (claim: Claim | null) => claim?.missing ?? 0
   if (freed || wants(result.waiting) < wants(deployment.waiting)) await wakeNext(world)
-  else if (result.nudge.length > 0) await world.db.tx((tx) => wakeMany(tx, 'deployments', result.nudge, input.now))
+  else if (result.nudge.length > 0) {
+    await world.db.tx((tx) => wakeMany(tx, 'deployments', result.nudge, input.now))
+    world.due(input.now)
+  }
 }
 
 /** True when a turn would write nothing and call nobody. */

@@ -85,6 +85,7 @@ function makeWorld(
     // What the watcher would have heard a moment ago.
     recall: (id) => machines.heard(id, embedded),
     follow,
+    due: () => {},
   }
 }
 

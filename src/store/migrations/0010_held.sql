@@ -24,23 +24,31 @@ end $$;
 create trigger replicas_take after insert on replicas referencing new table as added
   for each statement execute function replicas_take();
 
--- What it held is free, or its successor's.
+-- What those held that are gone now is free, or their successors'.
 create function replicas_free() returns trigger language plpgsql as $$
 begin
+  if not exists (select 1 from changed where phase = 'gone') then
+    return null;
+  end if;
   insert into hardware_held as held (provider, gpu_type, region, units)
+  with freed as materialized (
+    select was.* from was join changed on changed.id = was.id where was.phase <> 'gone' and changed.phase = 'gone'
+  )
   select provider, gpu_type, region, sum(units) from (
-    select old.provider, old.gpu_type, old.region, -old.gpu_count as units
-    where old.after_replica is null or not exists
-      (select 1 from replicas as before where before.id = old.after_replica and before.phase <> 'gone')
+    select provider, gpu_type, region, -gpu_count as units from freed
+    where after_replica is null or not exists
+      (select 1 from replicas as before where before.id = freed.after_replica
+         and (before.phase <> 'gone' or before.id in (select id from freed)))
     union all
-    select provider, gpu_type, region, gpu_count from replicas where after_replica = old.id and phase <> 'gone'
+    select provider, gpu_type, region, gpu_count from replicas
+    where phase <> 'gone' and after_replica in (select id from freed)
   ) as changes
   group by 1, 2, 3 having sum(units) <> 0 order by 1, 2, 3
   on conflict (provider, gpu_type, region) do update set units = held.units + excluded.units;
   return null;
 end $$;
-create trigger replicas_free after update of phase on replicas for each row
-  when (old.phase <> 'gone' and new.phase = 'gone') execute function replicas_free();
+create trigger replicas_free after update on replicas referencing old table as was new table as changed
+  for each statement execute function replicas_free();
 
 insert into hardware_held (provider, gpu_type, region, units)
 select provider, gpu_type, region, sum(gpu_count) from replicas where phase <> 'gone'
