@@ -11,6 +11,7 @@ import { makeLog } from './runtime/log.ts'
 import { runPart } from './server-child.ts'
 import { Feed, type FeedSource } from './server-feed.ts'
 import { type Metering, startMetering } from './server-metering.ts'
+import { type Metrics, startMetrics } from './server-metrics.ts'
 import type { GatewaySetup } from './server-parts.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { currentVersions, demandChannel, notifyNow, tablesChannel } from './store/tables.ts'
@@ -22,9 +23,10 @@ runPart<GatewaySetup>(async (setup, tell) => {
   const db = openDatabase({ connection: setup.connection, name: 'paddock gateway', log: (line) => log.warn({}, line) })
   const tables = { keyring: new Keyring(), routes: new RouteTable() }
   const metering = await startMetering({ config: setup.config, folder: setup.journalFolder, db, log })
+  const metrics = startMetrics(db, log)
   const feed = new Feed({
     id: setup.id,
-    source: sourceOf(db, metering),
+    source: sourceOf(db, metering, metrics),
     tables,
     clock,
     log,
@@ -43,7 +45,10 @@ runPart<GatewaySetup>(async (setup, tell) => {
     clock,
     log,
     metering: metering.journal,
-    onSettle: (settled) => feed.settled(settled),
+    onSettle: (settled) => {
+      feed.settled(settled)
+      metrics.settled(settled)
+    },
     onHold: (deploymentId) => feed.holds(deploymentId),
     trust: () => feed.distrust(),
   })
@@ -55,7 +60,7 @@ runPart<GatewaySetup>(async (setup, tell) => {
   return {
     stop: async () => {
       await gateway.close({ drainMs })
-      await metering.stop()
+      await Promise.all([metering.stop(), metrics.stop()])
       stopping.abort()
       await fed
       await feed.leave()
@@ -64,13 +69,13 @@ runPart<GatewaySetup>(async (setup, tell) => {
   }
 })
 
-function sourceOf(db: Database, metering: Metering): FeedSource {
+function sourceOf(db: Database, metering: Metering, metrics: Metrics): FeedSource {
   return {
     versions: () => currentVersions(db),
     keyringSince: (version) => keyringSince(db, version),
     routesSince: (version) => routesSince(db, version),
     onPublished: (look) => db.listen(tablesChannel, look),
-    report: (state, now) => report(db, { ...state, journal: metering.report() }, now),
+    report: (state, now) => report(db, { ...state, journal: metering.report(), process: metrics.process() }, now),
     announce: () => notifyNow(db, demandChannel),
     markUsed: (usedAt) => markUsed(db, usedAt),
     unregister: (id, lastReportAt) => unregister(db, id, lastReportAt),

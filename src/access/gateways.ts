@@ -18,14 +18,16 @@ export interface GatewayReport {
   demand: Record<string, unknown>
   /** How its journal is. */
   journal?: object
+  /** How its process is; its shape is that of runtime/process-health.ts. */
+  process?: object
 }
 
 export async function report(db: Database, gateway: GatewayReport, now: number): Promise<void> {
   await db.query(
-    `insert into gateways (id, started_at, seen_at, keyring_version, routes_version, in_flight, demand, journal)
-     values ($1, $2, $2, $3, $4, $5, $6, $7)
+    `insert into gateways (id, started_at, seen_at, keyring_version, routes_version, in_flight, demand, journal, process)
+     values ($1, $2, $2, $3, $4, $5, $6, $7, $8)
      on conflict (id) do update set
-       seen_at = $2, keyring_version = $3, routes_version = $4, in_flight = $5, demand = $6, journal = $7`,
+       seen_at = $2, keyring_version = $3, routes_version = $4, in_flight = $5, demand = $6, journal = $7, process = $8`,
     [
       gateway.id,
       new Date(now),
@@ -34,6 +36,7 @@ export async function report(db: Database, gateway: GatewayReport, now: number):
       JSON.stringify(gateway.inFlight),
       JSON.stringify(gateway.demand),
       JSON.stringify(gateway.journal ?? {}),
+      JSON.stringify(gateway.process ?? {}),
     ],
   )
 }
@@ -132,4 +135,41 @@ export async function journalReports(
   now: number,
 ): Promise<{ id: string; journal: Record<string, unknown> }[]> {
   return db.query('select id, journal from gateways where seen_at > $1 order by id', [new Date(now - silentAfterMs)])
+}
+
+/** How the processes of the gateways that are heard of are. */
+export async function processReports(
+  db: Database,
+  now: number,
+): Promise<{ id: string; process: Record<string, unknown> }[]> {
+  return db.query('select id, process from gateways where seen_at > $1 order by id', [new Date(now - silentAfterMs)])
+}
+
+/** Requests of one deployment that are with these replicas now, and that wait for one. */
+export interface AskedNow {
+  /** Gateways that have reported of late, and those that have not. */
+  heard: number
+  silent: number
+  /** As far as is heard. */
+  inFlight: number
+  held: number
+}
+
+export async function askedNow(
+  db: Database,
+  deploymentId: string,
+  replicaIds: readonly string[],
+  now: number,
+): Promise<AskedNow> {
+  const [row] = await db.query<AskedNow>(
+    `select count(*) filter (where fresh) as heard, count(*) filter (where not fresh) as silent,
+       coalesce(sum(own.requests) filter (where fresh), 0)::integer as "inFlight",
+       coalesce(sum((demand -> $1 ->> 'held')::integer) filter (where fresh), 0)::integer as held
+     from (select *, seen_at > $3 as fresh from gateways) as gateways
+     cross join lateral (
+       select sum(value::integer) as requests from jsonb_each_text(in_flight) where key = any($2)
+     ) as own`,
+    [deploymentId, replicaIds, new Date(now - silentAfterMs)],
+  )
+  return row!
 }

@@ -8,7 +8,7 @@ import { type Lease, release, withLease } from '../store/leases.ts'
 import { lookAfterActingAt } from './look-again.ts'
 import { engineKey, placementOf, viewOf } from './observe.ts'
 import type { Action } from './plan.ts'
-import { noteRefusal } from './queue-store.ts'
+import { returnClaim } from './queue-store.ts'
 import { engineOf, type Snapshot } from './snapshot.ts'
 import * as store from './store.ts'
 import type { TurnWorld } from './turn.ts'
@@ -168,5 +168,6 @@ async function applyRefusal(
   if (!outcome.short) return store.countFailedStart(tx, deployment.id, { revisionId: row.revision_id, at: ms, why })
   // The provider had offered it: until it is asked again, another choice or another place comes first.
   const until = ms + (settings.refusedMs ?? defaultRefusedMs)
-  await noteRefusal(tx, deployment, { provider: row.provider, gpuType: row.gpu_type, region: row.region, until }, ms)
+  const refused = [{ provider: row.provider, gpuType: row.gpu_type, region: row.region, until }]
+  await returnClaim(tx, deployment, row.claim, refused, ms)
 }

@@ -19,7 +19,14 @@ const here = { provider: 'test', gpuType: 'h100', gpuCount: 1, region: 'nyc', em
 const places = [here, { ...here, region: 'tor' }, { ...here, gpuType: 'mi300x', gpuCount: 2 }]
 
 async function insert(tx: Tx, place: typeof here, after: string | null): Promise<string> {
-  const row = { id: newId('rep'), deployment_id: id, revision_id: revision!.id, org_id, after_replica: after }
+  const row = {
+    id: newId('rep'),
+    deployment_id: id,
+    revision_id: revision!.id,
+    org_id,
+    after_replica: after,
+    claim: null,
+  }
   await store.insertReplica(tx, row, place, 0n, at)
   return row.id
 }

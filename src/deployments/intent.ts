@@ -12,6 +12,8 @@ import { lookAgainAt } from './look-again.ts'
 import { hasRoom } from './place.ts'
 import type { Action, Plan } from './plan.ts'
 import { sameRoute } from './publish.ts'
+import type { Claim } from './queue.ts'
+import { returnClaim } from './queue-store.ts'
 import { recordUpdate, type Tell } from './replica-record.ts'
 import type { Route } from './routes.ts'
 import { sameWish, type Wish } from './situation.ts'
@@ -52,6 +54,7 @@ export function recordIntent(
     // With provider calls ahead the claim is kept until their outcome is applied, which may never come.
     if (acts) await goOn(tx, lease, null, also)
     else await release(tx, lease, recorded.nextAt, also)
+    for (const claim of writing.taken) await returnClaim(tx, snapshot.deployment, claim, [], snapshot.input.now)
     await publish(tx, routeFor(world, snapshot, verdict, replicas), route, replicas)
     return recorded
   })
@@ -83,6 +86,7 @@ function wishOf(row: store.DeploymentRow): Wish {
     revision: row.revision,
     stoppedBy: row.stopped_by,
     starts: row.starts,
+    limits: row.limits,
   }
 }
 
@@ -110,6 +114,8 @@ function patched(row: store.ReplicaRow, { actions }: Plan): store.ReplicaRow | n
 /** One transaction's writing, in the order in which locks are taken. */
 class Writing {
   readonly told: NewEvent[] = []
+  /** What was waited with for places that somebody else was faster to take. */
+  readonly taken: Claim[] = []
   readonly #world: TurnWorld
   readonly #tx: Tx
   readonly #snapshot: Snapshot
@@ -180,10 +186,14 @@ class Writing {
     let held = await store.lockHeld(this.#tx, touched)
     for (const action of frees) await this.#update(action)
     if (frees.length > 0 && places.length > 0) held = await store.heldUnits(this.#tx)
-    for (const { placement, revisionId, after } of places) {
+    for (const action of places) {
+      const { placement, after, claim } = action
       // One that takes over a place has it already.
-      if (after === null && !hasRoom(placement, this.#snapshot.input.offers, held)) continue
-      await this.#reserve(placement, revisionId, after)
+      if (after === null && !hasRoom(placement, this.#snapshot.input.offers, held)) {
+        if (claim !== null) this.taken.push(claim)
+        continue
+      }
+      await this.#reserve(action)
       const here = held.find(
         (h) => h.provider === placement.provider && h.gpuType === placement.gpuType && h.region === placement.region,
       )
@@ -191,7 +201,7 @@ class Writing {
     }
   }
 
-  async #reserve(placement: Places['placement'], revisionId: string, after: string | null): Promise<void> {
+  async #reserve({ placement, revisionId, after, claim }: Places): Promise<void> {
     const { deployment } = this.#snapshot
     const id = newId('rep', this.#world.clock)
     const row = {
@@ -200,6 +210,7 @@ class Writing {
       revision_id: revisionId,
       org_id: deployment.org_id,
       after_replica: after,
+      claim,
     }
     const { gpuType, gpuCount, region } = placement
     const price = this.#world.hardware.get(gpuType)?.price ?? 0n

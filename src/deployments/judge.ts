@@ -152,7 +152,7 @@ function sentence(phase: Phase, input: PlanInput): string {
   return phase === 'serving' ? `All ${input.deployment.desiredReplicas} wanted replicas are ready.` : `It is ${phase}.`
 }
 
-function wakeAt({ input, replicas, retryAt, braked }: Situation, next: Next): number | null {
+function wakeAt({ input, replicas, retryAt, forgivenAt, braked }: Situation, next: Next): number | null {
   const { now, settings } = input
   const at: number[] = []
   for (const replica of replicas) {
@@ -166,6 +166,7 @@ function wakeAt({ input, replicas, retryAt, braked }: Situation, next: Next): nu
   }
   if (next.lack === 'hardware' || next.lack === 'spare') at.push(now + shortPauseMs(next.waiting))
   if (!braked && input.deployment.desired === 'running' && retryAt > now) at.push(retryAt)
+  if (forgivenAt !== null) at.push(Math.max(now, forgivenAt))
   return at.length === 0 ? null : Math.min(...at)
 }
 

@@ -3,6 +3,7 @@ import type { Exit, Placement } from '../compute/contract.ts'
 import type { StartMoments } from '../engines/contract.ts'
 import type { Database, Tx } from '../store/database.ts'
 import type { HeldUnits } from './place.ts'
+import type { Claim } from './queue.ts'
 import type { ReplicaPatch, ReplicaPhase } from './replica.ts'
 
 export interface ReplicaRow {
@@ -30,12 +31,13 @@ export interface ReplicaRow {
   gone_at: Date | null
   unhealthy_since: Date | null
   after_replica: string | null
+  claim: Claim | null
   exit: Exit | null
 }
 
 type Db = Database | Tx
 
-/** Units held by replicas that are not gone, by hardware: a sum that is kept (0010_held.sql). */
+/** Units held by replicas that are not gone, by hardware: a sum that is kept (0013_held.sql). */
 export async function heldUnits(db: Db): Promise<HeldUnits[]> {
   return db.query<HeldUnits>('select provider, gpu_type as "gpuType", region, units from hardware_held')
 }
@@ -65,7 +67,7 @@ export async function endReplicas(tx: Tx, deploymentId: string, at: Date): Promi
 
 const replicaColumns = `id, deployment_id, revision_id, org_id, phase, provider, gpu_type, gpu_count, region, emulated,
   price_micro_usd_per_unit_hour, address, port, start_phases, start_progress, created_at, started_at, ready_at, drain_at, drain_version,
-  ended_at, gone_at, unhealthy_since, after_replica, exit`
+  ended_at, gone_at, unhealthy_since, after_replica, claim, exit`
 
 export async function liveReplicasOf(db: Db, deploymentId: string): Promise<ReplicaRow[]> {
   const rows = await db.query<ReplicaRow>(
@@ -136,15 +138,15 @@ export async function stayingReplicas(db: Db, deploymentIds: readonly string[]):
 
 export async function insertReplica(
   tx: Tx,
-  row: Pick<ReplicaRow, 'id' | 'deployment_id' | 'revision_id' | 'org_id' | 'after_replica'>,
+  row: Pick<ReplicaRow, 'id' | 'deployment_id' | 'revision_id' | 'org_id' | 'after_replica' | 'claim'>,
   placement: Placement,
   price: bigint,
   at: Date,
 ): Promise<void> {
   await tx.query(
     `insert into replicas (id, deployment_id, revision_id, org_id, phase, provider, gpu_type, gpu_count, region, emulated,
-                           price_micro_usd_per_unit_hour, start_phases, created_at, after_replica)
-     values ($1, $2, $3, $4, 'planned', $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+                           price_micro_usd_per_unit_hour, start_phases, created_at, after_replica, claim)
+     values ($1, $2, $3, $4, 'planned', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
     [
       row.id,
       row.deployment_id,
@@ -159,6 +161,7 @@ export async function insertReplica(
       json({ hardware: at.getTime() }),
       at,
       row.after_replica,
+      row.claim === null ? null : json(row.claim),
     ],
   )
 }
@@ -227,7 +230,7 @@ export async function adoptReplicas(tx: Tx, ids: readonly string[], revisionId: 
 /** The provider acknowledged the create. The start of one that waited for its place began when it was `asked`. */
 export async function markStarted(tx: Tx, id: string, at: Date, asked: Date): Promise<void> {
   await tx.query(
-    `update replicas set phase = 'starting', started_at = $2, start_phases = case when after_replica is null
+    `update replicas set phase = 'starting', started_at = $2, claim = null, start_phases = case when after_replica is null
        then start_phases else start_phases || jsonb_build_object('hardware', $3::bigint) end
      where id = $1 and phase = 'planned'`,
     [id, at, asked.getTime()],

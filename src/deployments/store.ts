@@ -1,4 +1,5 @@
 /** The SQL of deployments and revisions: one function per statement. That of replicas and routes: replica-store.ts, route-store.ts. */
+import type { LimitsChange } from '../access/limits.ts'
 import { type Phase, type Reason, reasonOf } from '../kernel/phase.ts'
 import type { Database, Tx } from '../store/database.ts'
 import type { Calendar } from './calendar.ts'
@@ -48,6 +49,7 @@ export interface DeploymentRow {
   stopped_by: StopCause | null
   /** The preset that was applied last. */
   preset: string | null
+  limits: LimitsChange
 }
 
 export interface RevisionRow {
@@ -84,14 +86,15 @@ export async function insertDeployment(
     | 'expires_at'
     | 'schedule'
     | 'preset'
+    | 'limits'
   >,
   at: Date,
 ): Promise<boolean> {
   const rows = await tx.query(
     `insert into deployments (id, org_id, name, spec, desired, desired_replicas, revision, phase, reason, ready_replicas,
                               starts, plan_why, emulated, created_at, updated_at, next_at, scaling, expires_at, schedule,
-                              preset)
-     values ($1, $2, $3, $4, 'running', $5, 1, 'starting', $6, 0, $7, '[]', $8, $9, $9, $9, $10, $11, $12, $13)
+                              preset, limits)
+     values ($1, $2, $3, $4, 'running', $5, 1, 'starting', $6, 0, $7, '[]', $8, $9, $9, $9, $10, $11, $12, $13, $14)
      on conflict (org_id, name) where deleted_at is null do nothing returning id`,
     [
       row.id,
@@ -107,6 +110,7 @@ export async function insertDeployment(
       row.expires_at,
       row.schedule === null ? null : json(row.schedule),
       row.preset,
+      json(row.limits),
     ],
   )
   return rows.length > 0
@@ -127,7 +131,8 @@ export async function insertRevision(
 }
 
 const deploymentColumns = `id, org_id, name, spec, scaling, desired, desired_replicas, revision, phase, reason, ready_replicas, starts,
-  plan_why, emulated, waiting, limited, created_at, updated_at, deleted_at, next_at, expires_at, schedule, calendar, calendar_at, stopped_by, preset`
+  plan_why, emulated, waiting, limited, created_at, updated_at, deleted_at, next_at, expires_at, schedule, calendar, calendar_at, stopped_by, preset,
+  limits`
 
 /** By id (deleted ones too) or by name among the live ones, in one org only. */
 export async function deploymentOf(db: Db, orgId: string, idOrName: string): Promise<DeploymentRow | null> {

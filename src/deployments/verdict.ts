@@ -21,6 +21,7 @@ export function sameVerdict({ deployment }: Snapshot, result: Verdict): boolean 
     deployment.ready_replicas === result.readyReplicas &&
     JSON.stringify(deployment.plan_why) === JSON.stringify(result.why) &&
     deployment.starts.failed === result.starts.failed &&
+    deployment.starts.lastAt === result.starts.lastAt &&
     deployment.reason?.code === result.reason?.code &&
     deployment.reason?.message === result.reason?.message
   )
@@ -63,6 +64,7 @@ export function routeFor(
       servedBy: world.models.standIn(deployment.spec.modelId),
       createdAt: deployment.created_at,
       desired: deployment.desired,
+      limits: deployment.limits,
     },
     engine: deployment.spec.engine.type,
     contextTokens: engine ? contextTokens(world, snapshot) : 0,

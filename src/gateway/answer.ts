@@ -6,8 +6,7 @@ import { answerEarly, hasUnreadBody } from './body.ts'
 import type { Exchange } from './exchange.ts'
 import { errorEvent, faultBody, faultHeaders } from './fault-body.ts'
 import { byteText } from './json-members.ts'
-
-export const streamEnd = 'data: [DONE]\n\n'
+import { routeWords } from './route-words.ts'
 
 /**
  * What stands where the engine wrote its model's name: the name the client used, and that another model answers where
@@ -47,12 +46,13 @@ export function sendPlain(exchange: Exchange, contentType: string, content: stri
 /** The refusal, wherever the answer stands: a status, or the last event of a stream that has begun. */
 export function refuse(exchange: Exchange, fault: Fault, deadlines: Deadlines): void {
   const { response, request, shownId } = exchange
+  const { errors, streamEnd } = routeWords[exchange.meant.route]
   if (exchange.gone) return
   if (exchange.streaming) {
-    response.end(errorEvent(fault, shownId) + streamEnd)
+    response.end(errorEvent(errors, fault, shownId) + streamEnd)
     return
   }
-  const body = faultBody('openai', fault, shownId)
+  const body = faultBody(errors, fault, shownId)
   const headers = [...faultHeaders(fault, shownId), 'content-length', String(Buffer.byteLength(body))]
   if (exchange.replicaId !== null) headers.push('x-paddock-replica', exchange.replicaId)
   if (hasUnreadBody(request)) {

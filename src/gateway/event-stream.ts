@@ -6,13 +6,17 @@
  * `[DONE]` is swallowed here: whoever ends the stream writes it after the request is settled.
  */
 import { edited, findUsage, hasNoChoices } from './answer-edit.ts'
+import type { AnswerStream } from './answer-stream.ts'
 import { members } from './json-members.ts'
 import type { UsageShown } from './parse.ts'
+import { untimed } from './timings.ts'
 
 export interface StreamView {
   /** JSON of the model's name for the client, byte form, with what follows it; null = as the engine says. */
   model: string | null
   usage: UsageShown
+  /** Chunks carry `timings`, which are read for usage and taken out. */
+  timings?: boolean
   /** Largest event; a larger one is an engine gone wrong. */
   maxEventBytes: number
 }
@@ -21,7 +25,7 @@ const finishReason = /"finish_reason":\s*"/
 
 export class EventTooLarge extends Error {}
 
-export class EventStream {
+export class EventStream implements AnswerStream {
   readonly #view: StreamView
   #carry = ''
   /** Where in `#carry` the search for an event's end goes on. */
@@ -95,12 +99,13 @@ export class EventStream {
   #event(text: string, start: number, end: number): string | null {
     const line = dataLine(text, start, end)
     if (line === null) return null
-    const payload = text.slice(line.start, line.end)
-    if (payload === '[DONE]') {
+    const raw = text.slice(line.start, line.end)
+    if (raw === '[DONE]') {
       this.done = true
       return ''
     }
     this.events += 1
+    const payload = this.#view.timings ? this.#untimed(raw) : raw
     this.#before = this.#latest
     this.#latest = payload
     if (payload.startsWith('{"error"')) {
@@ -114,7 +119,14 @@ export class EventStream {
     const shown = this.#shown(payload, usage, known)
     if (shown === '') return ''
     if (this.#view.usage === 'final') this.#lastPayload = shown
-    return shown === payload ? null : text.slice(start, line.start) + shown + text.slice(line.end, end)
+    return shown === raw ? null : text.slice(start, line.start) + shown + text.slice(line.end, end)
+  }
+
+  #untimed(raw: string): string {
+    const found = untimed(raw)
+    if (found === null) return raw
+    this.usageText = found.usageText
+    return found.payload
   }
 
   #shown(payload: string, usage: ReturnType<typeof findUsage>, known: boolean): string {
@@ -139,7 +151,7 @@ export class EventStream {
 }
 
 /** Position after the blank line that ends the first event found from `from` on; -1 when none is whole. */
-function eventEnd(text: string, from: number): number {
+export function eventEnd(text: string, from: number): number {
   for (let at = text.indexOf('\n', from); at !== -1; at = text.indexOf('\n', at + 1)) {
     const next = text.charCodeAt(at + 1)
     if (next === 0x0a) return at + 2

@@ -7,6 +7,8 @@ import type { Fault } from '../kernel/fault.ts'
 import type { Rostered } from '../kernel/roster.ts'
 import type { Opened } from '../usage/journal/journal.ts'
 import type { Ask } from './parse.ts'
+import type { Link } from './replicas.ts'
+import type { Prompt } from './routing/prompt.ts'
 
 export interface Meant {
   route: InferenceRoute
@@ -36,6 +38,11 @@ export class Exchange implements Rostered {
   ask: Ask | null = null
   deployment: Route | null = null
   replicaId: string | null = null
+  /** The replica that has it now, and how many of its tokens are counted there: to be read, to be written. */
+  link: Link | null = null
+  unreadTokens = 0
+  answerTokens = 0
+  prompt: Prompt | null = null
 
   /** The client closed its side before we ended the answer. */
   gone = false
@@ -56,6 +63,9 @@ export class Exchange implements Rostered {
   routeMs = 0
   heldMs = 0
   ttftMs: number | null = null
+  /** From the first content to the last chunk so far; the longest pause between two chunks since. */
+  streamingMs = 0
+  longestPauseMs = 0
   bytesIn = 0
   bytesOut = 0
 
@@ -80,9 +90,19 @@ export class Exchange implements Rostered {
     return this.clientRequestId ?? this.requestId
   }
 
-  /** The first thing a person would see is here. */
+  /** A part of the answer is here: the first thing that a person would see, or more since. */
   contentCame(now: number): void {
-    this.ttftMs = now - this.startedAt
+    const sinceStart = now - this.startedAt
+    if (this.ttftMs === null) {
+      this.ttftMs = sinceStart
+      this.link?.read(this.unreadTokens)
+      this.unreadTokens = 0
+      return
+    }
+    const at = sinceStart - this.ttftMs
+    const pause = at - this.streamingMs
+    if (pause > this.longestPauseMs) this.longestPauseMs = pause
+    this.streamingMs = at
   }
 
   /** The response is done, or its connection is. */

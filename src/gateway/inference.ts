@@ -17,6 +17,8 @@ import type { Holding } from './hold.ts'
 import { parseAsk } from './parse.ts'
 import type { Replicas } from './replicas.ts'
 import { authenticate, resolve } from './resolve.ts'
+import type { RetryBudget } from './routing/retry-budget.ts'
+import type { Router } from './routing/router.ts'
 import { type SettleParts, settle } from './settle.ts'
 
 export interface InferenceParts extends SettleParts {
@@ -24,6 +26,8 @@ export interface InferenceParts extends SettleParts {
   routes: RouteTable
   engines: Engines
   replicas: Replicas
+  router: Router
+  retries: RetryBudget
   /** Under way now. */
   active: Roster<Exchange>
   holding: Holding

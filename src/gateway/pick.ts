@@ -11,6 +11,10 @@ export interface ReplicaState {
   inFlight: number
   /** Those of all workers of this host. */
   load: number
+  /** Their tokens, estimated: what is still to be read, and what is expected to be written. */
+  tokens: number
+  /** Requests of ours that it has answered. */
+  answered: number
   /** It refused or lost a connection and has not answered its probe since. */
   ejected: boolean
   /** Requests at once that it takes, as far as it has said; Infinity = it has turned nobody away. */

@@ -26,6 +26,8 @@ import { type InferenceParts, requireTables, serveInference, type TablesTrust } 
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
+import { RetryBudget, retryLimits } from './routing/retry-budget.ts'
+import { Router } from './routing/router.ts'
 import type { Metering, OnSettle } from './settle.ts'
 import { matchTarget, type Target } from './targets.ts'
 
@@ -47,6 +49,8 @@ export interface GatewayOptions {
   trust?: TablesTrust
   /** Of all workers of this host; default: this gateway is alone. */
   counters?: Counters
+  /** What was sent where, common to all workers of a host (`makeRecentMemory`); default: its own. */
+  routingMemory?: SharedArrayBuffer
   /** Lets several gateways of one user listen on the same port. */
   reusePort?: boolean
   /** A request is the first that waits for a replica of this deployment. */
@@ -121,6 +125,8 @@ class FrontDoor implements Gateway {
       ...tables,
       engines,
       replicas: this.#replicas,
+      router: new Router(options.routingMemory),
+      retries: new RetryBudget({ ...retryLimits, share: settings['gateway.retry_share'] }),
       active: this.#active,
       holding,
       limits: requestLimits(settings),
@@ -182,7 +188,7 @@ class FrontDoor implements Gateway {
     await closed
     this.#deadlines.close()
     this.#control?.close()
-    await this.#replicas.close()
+    this.#replicas.close()
   }
 
   /** A plain request whose client has left runs to its end at the engine: its tokens are to be known. */
@@ -352,6 +358,7 @@ function requestLimits(settings: Config) {
     firstByteMs: settings['gateway.first_byte_timeout_seconds'] * 1000,
     answerMs: settings['gateway.answer_timeout_seconds'] * 1000,
     chunkMs: settings['gateway.chunk_timeout_seconds'] * 1000,
+    commentMs: settings['hold.comment_seconds'] * 1000,
     maxAnswerBytes: settings['gateway.max_answer_bytes'],
     drainStreams: settings['gateway.on_disconnect'] === 'drain',
   }

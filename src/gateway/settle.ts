@@ -80,6 +80,8 @@ function record(exchange: Exchange, ending: Ending, now: number): SettledRequest
       auth: exchange.authMs,
       queue: exchange.heldMs,
       ttft: exchange.ttftMs,
+      streaming: exchange.streamingMs,
+      longestPause: exchange.longestPauseMs,
       total: now - exchange.startedAt,
     },
     bytes: { in: exchange.bytesIn, out: exchange.bytesOut },

@@ -201,6 +201,8 @@ export async function startBench(options: {
   trust?: TablesTrust
   metering?: Metering
   counters?: Counters
+  /** Engines of other types than `llamacpp`, or in other words. */
+  engines?: ReadonlyMap<EngineType, EngineDialect>
 }): Promise<Bench> {
   const keyring = new Keyring()
   keyring.apply([
@@ -217,7 +219,7 @@ export async function startBench(options: {
     host: '127.0.0.1',
     port: 0,
     tables: { keyring, routes },
-    engines: new Map<EngineType, EngineDialect>([['llamacpp', dialect]]),
+    engines: new Map<EngineType, EngineDialect>([['llamacpp', dialect], ...(options.engines ?? [])]),
     control: options.control === undefined ? null : { socketPath: options.control },
     settings: { ...defaults, ...options.over },
     clock: systemClock,

@@ -96,6 +96,11 @@ export const settings = {
     60,
     'How long a start is expected to take before one was measured.',
   ),
+  'start.stable_seconds': setting(
+    z.coerce.number().min(0).max(86_400),
+    60,
+    'A replica that was ready and ends sooner than this counts as a failed start; 0: being ready once is enough.',
+  ),
   'start.brake_after': setting(count(1, 100), 5, 'Failed starts in a row after which a deployment is failed.'),
   'start.rollback_after': setting(
     count(1, 100),
@@ -179,6 +184,11 @@ export const settings = {
   'gateway.chunk_timeout_seconds': setting(count(1, 86_400), 120, 'Longest silence in a running answer.'),
   'gateway.max_answer_bytes': setting(count(1024, 1_073_741_824), 64 * 1024 * 1024, 'Largest plain answer.'),
   'gateway.replica_connections': setting(count(1, 65_535), 1024, 'Most connections to one replica.'),
+  'gateway.retry_share': setting(
+    z.coerce.number().min(0).max(1),
+    0.2,
+    'Requests that an engine may have seen and did not answer are sent to another replica up to this share of a deployment’s requests.',
+  ),
   'gateway.on_disconnect': setting(
     z.enum(['abort', 'drain']),
     'abort',
@@ -219,7 +229,7 @@ export const settings = {
   'hold.comment_seconds': setting(
     z.coerce.number().min(0.05).max(300),
     10,
-    'A held stream gets a comment this often, so that nobody in between hangs up.',
+    'A stream that waits, held or for its engine, gets a comment this often, so that nobody in between hangs up.',
   ),
   'hold.max_requests': setting(count(0, 1_000_000), 1000, 'Held requests per deployment.'),
   'hold.max_bytes': setting(count(0, 64 * 1024 ** 3), 256 * 1024 * 1024, 'Bytes of held requests per deployment.'),

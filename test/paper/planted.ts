@@ -25,6 +25,9 @@ const ofThePlan: Record<string, Partial<Rules>> = {
     },
   },
   'never brakes': { plan: (input) => real.plan({ ...input, settings: { ...input.settings, brakeAfter: never } }) },
+  'being ready once is enough': {
+    plan: (input) => real.plan({ ...input, settings: { ...input.settings, stableMs: 0 } }),
+  },
   'never goes back to the revision before': {
     plan: (input) => real.plan({ ...input, settings: { ...input.settings, rollbackAfter: never } }),
   },

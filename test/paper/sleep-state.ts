@@ -151,6 +151,7 @@ export function newRow(id: string, after: string | null, at: number): Row {
     startPhases: {},
     exit: null,
     drainedAway: false,
+    endCounted: false,
     clockMoved: false,
   }
 }

@@ -20,6 +20,8 @@ export interface Row extends Omit<ReplicaView, 'seen' | 'probe' | 'drained'> {
   drainVersion: number | null
   /** For the invariants: it was removed because the handshake said that nobody uses it. */
   drainedAway: boolean
+  /** For the invariants: it ended soon after it was ready, and that was noted. */
+  endCounted: boolean
   /** For the invariants: it was there when the clock was changed, so its times say little. */
   clockMoved: boolean
 }
@@ -31,6 +33,8 @@ export interface Revision {
   failed: boolean
   /** A replica of it was ready once. */
   proven: boolean
+  /** Its engines become ready and soon die. */
+  fragile: boolean
   /** Never becomes ready. */
   bad: boolean
   /** Made while the deployment was given up. */
@@ -190,6 +194,7 @@ export class Tables {
       startPhases: { hardware: at },
       exit: null,
       drainedAway: false,
+      endCounted: false,
       clockMoved: false,
     }
     this.live.set(row.id, row)

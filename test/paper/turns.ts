@@ -172,6 +172,20 @@ export class Turn {
       const row = this.#world.tables.live.get(action.replicaId)!
       if (row.phase === 'planned' || row.phase === 'starting') this.#failed(row)
     }
+    for (const view of this.#input.replicas) this.#noteEarlyEnd(view)
+  }
+
+  /** Ready, and soon ended or silent for good. */
+  #noteEarlyEnd(view: ReplicaView): void {
+    const row = this.#world.tables.live.get(view.id)!
+    const patch = this.#result.actions.find((action) => action.do === 'update' && action.replicaId === view.id)
+    const exit = patch?.do === 'update' ? patch.patch.exit : undefined
+    const endedAt = exit?.at ?? (isLost(view, this.#world.now, settings) ? view.unhealthySince : null)
+    if (view.phase !== 'ready' || endedAt === null || row.endCounted) return
+    if (endedAt >= view.readyAt! + settings.stableMs!) return
+    this.#world.saw('replica: soon ended')
+    row.endCounted = true
+    this.deployment.notes.failures += 1
   }
 
   #failed(row: Row): void {

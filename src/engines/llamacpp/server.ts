@@ -23,15 +23,19 @@ const allowedArguments: Record<string, boolean> = {
   '--no-mmap': false,
   '--mlock': false,
   '--jinja': false,
+  '--embeddings': false,
+  '--reranking': false,
+  '--pooling': true,
 }
 
 export const llamaServer: EngineDriver = {
   type: 'llama-server',
   formats: ['gguf'],
   program: 'llama-server',
-  routes: new Set<InferenceRoute>(['chat/completions', 'completions']),
+  // What a build or a model does not have it refuses itself: embeddings and ranks need the arguments below.
+  routes: new Set<InferenceRoute>(['chat/completions', 'completions', 'embeddings', 'responses', 'rerank', 'messages']),
   // It knows no cumulative usage in a stream; running timings stand in for it.
-  usage: { streamOptions: { include_usage: true }, extraBody: { timings_per_token: true } },
+  usage: { streamOptions: { include_usage: true }, extraBody: { timings_per_token: true }, timings: true },
   validate,
   limits,
   launch,
