@@ -89,18 +89,23 @@ function makeWorld(
   }
 }
 
+/** Collects the deployments whose replicas were handed to the watcher as started. */
+function noteStarts(begun: Set<string>): TurnWorld['follow'] {
+  const known = new Set<string>()
+  return (id, replicas) => {
+    for (const { view } of replicas) {
+      if (view.phase === 'starting' && !known.has(view.id)) begun.add(id)
+      known.add(view.id)
+    }
+  }
+}
+
 export async function openWorkshop(slots: number, settings: Partial<PlanSettings> = {}): Promise<Workshop> {
   const db = await testDatabase()
   const clock = new HandClock()
   const machines = new Machines(slots, clock)
-  /** Replicas that were handed to the watcher as started, and deployments whose are and have had no turn since. */
-  const [started, begun] = [new Set<string>(), new Set<string>()]
-  const world = makeWorld(db, clock, machines, settings, (id, replicas) => {
-    for (const { view } of replicas) {
-      if (view.phase === 'starting' && !started.has(view.id)) begun.add(id)
-      started.add(view.id)
-    }
-  })
+  const begun = new Set<string>()
+  const world = makeWorld(db, clock, machines, settings, noteStarts(begun))
   const context: DeploymentContext = { ...world, ...testLimits, db, wake: () => {} }
   const access = new Access(db, world.seal, clock)
   await access.ensureOperator('sk_operator_of_the_test')

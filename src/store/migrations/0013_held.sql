@@ -50,6 +50,21 @@ end $$;
 create trigger replicas_free after update on replicas referencing old table as was new table as changed
   for each statement execute function replicas_free();
 
+-- The same for rows that somebody removes: none that a successor waits for.
+create function replicas_forget() returns trigger language plpgsql as $$
+begin
+  insert into hardware_held as held (provider, gpu_type, region, units)
+  select provider, gpu_type, region, -sum(gpu_count) from was
+  where phase <> 'gone' and (after_replica is null
+    or not exists (select 1 from replicas as before where before.id = was.after_replica and before.phase <> 'gone')
+      and not exists (select 1 from was as before where before.id = was.after_replica and before.phase <> 'gone'))
+  group by 1, 2, 3 order by 1, 2, 3
+  on conflict (provider, gpu_type, region) do update set units = held.units + excluded.units;
+  return null;
+end $$;
+create trigger replicas_forget after delete on replicas referencing old table as was
+  for each statement execute function replicas_forget();
+
 insert into hardware_held (provider, gpu_type, region, units)
 select provider, gpu_type, region, sum(gpu_count) from replicas where phase <> 'gone'
   and (after_replica is null or not exists
