@@ -10,8 +10,18 @@ import type { Turn } from './conversation.ts'
 import type { SimulatedEngine } from './engine.ts'
 import type { MakeRouter, SimulatedRouter } from './simulation.ts'
 
-/** The product's own, asked with the body that a client would send. `gateways`: how many share the traffic, blindly. */
-export function ours(gateways = 1, by: Bounds = bounds, remembered = rememberedDefault): MakeRouter {
+export interface Variant {
+  /** How many share the traffic and know nothing of each other. */
+  gateways?: number
+  by?: Bounds
+  remembered?: number
+  /** For plants: what it makes of a prompt. */
+  seen?(prompt: Prompt): Prompt
+}
+
+/** The product's own, asked with the body that a client would send. */
+export function ours(options: Variant = {}): MakeRouter {
+  const { gateways = 1, by = bounds, remembered = rememberedDefault, seen = (prompt) => prompt } = options
   return (engines) => {
     const routers = Array.from({ length: gateways }, () => new Router(makeRecentMemory(remembered), by))
     const replicas = engines.map((_, i): RouteReplica => {
@@ -24,7 +34,7 @@ export function ours(gateways = 1, by: Bounds = bounds, remembered = rememberedD
     let turns = 0
     return {
       send(turn) {
-        const prompt = promptOf(turn)
+        const prompt = seen(promptOf(turn))
         const replica = routers[turns++ % gateways]!.pick(route, ({ id }) => states.get(id)!, null, prompt)!
         prompts.set(turn, prompt)
         states.get(replica.id)!.take(prompt)

@@ -49,6 +49,18 @@ export async function unregister(db: Database, id: string, lastReportAt: number)
   await db.query('delete from gateways where id = $1 and seen_at <= $2', [id, new Date(lastReportAt)])
 }
 
+/**
+ * Takes workers off the register that are numbered `workers` or higher and were not seen since `before` (ms since epoch):
+ * after a start with fewer of them nobody reports for those. `first`: id of the first, which the others' ids begin with.
+ */
+export async function unregisterFormer(db: Database, first: string, workers: number, before: number): Promise<void> {
+  await db.query(
+    `delete from gateways where seen_at < $3 and id ~ ('^' || $1 || '_[0-9]{1,9}$')
+       and case when id ~ '_[0-9]{1,9}$' then substring(id from '[0-9]+$')::int >= $2 end`,
+    [first, workers, new Date(before)],
+  )
+}
+
 /** Waits until every live gateway has applied `version`; false when one has not within `deadlineMs`. */
 export async function propagated(
   db: Database,

@@ -1,11 +1,11 @@
 /** One inference request from its first byte to its settlement: what every stage knows of it. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Principal } from '../access/permissions.ts'
 import type { Route } from '../deployments/routes.ts'
 import type { InferenceRoute } from '../engines/contract.ts'
 import type { Fault } from '../kernel/fault.ts'
 import type { Rostered } from '../kernel/roster.ts'
 import type { Opened } from '../usage/journal/journal.ts'
+import type { ClientRequest, ClientResponse } from './door/client.ts'
 import type { Ask } from './parse.ts'
 import type { Link } from './replicas.ts'
 import type { Prompt } from './routing/prompt.ts'
@@ -27,8 +27,8 @@ export class Exchange implements Rostered {
   slot = -1
   readonly requestId: string
   readonly clientRequestId: string | null
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
+  readonly request: ClientRequest
+  readonly response: ClientResponse
   readonly meant: Meant
   readonly receivedAt: number
   /** Monotonic ms. */
@@ -71,8 +71,8 @@ export class Exchange implements Rostered {
 
   constructor(
     ids: { requestId: string; clientRequestId: string | null },
-    request: IncomingMessage,
-    response: ServerResponse,
+    request: ClientRequest,
+    response: ClientResponse,
     meant: Meant,
     times: { receivedAt: number; startedAt: number },
   ) {

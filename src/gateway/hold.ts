@@ -5,14 +5,15 @@
 import type { Route, RouteTable } from '../deployments/routes.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
+import type { Counters } from './counters.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 import { heldTooLong, outlook, type StateOf } from './pick.ts'
 
 export interface HoldLimits {
   maxSeconds: number
-  /** Per deployment. */
+  /** Per deployment, of all workers of this host. */
   maxRequests: number
-  /** Of bodies, per deployment. */
+  /** Of bodies, likewise. */
   maxBytes: number
   commentSeconds: number
 }
@@ -22,6 +23,9 @@ interface Held {
   requests: Set<() => boolean>
   bytes: number
   unwatch: () => void
+  /** Where all workers of this host count them, and the KiB of their bodies. */
+  requestsSlot: number
+  kibSlot: number
 }
 
 /** Seconds after which a client may try again when the hold is full. */
@@ -33,6 +37,7 @@ export class Holding {
   readonly #limits: HoldLimits
   readonly #deadlines: Deadlines
   readonly #onHold: (deploymentId: string) => void
+  readonly #counters: Counters
   readonly #held = new Map<string, Held>()
 
   constructor(parts: {
@@ -41,12 +46,14 @@ export class Holding {
     limits: HoldLimits
     deadlines: Deadlines
     onHold(deploymentId: string): void
+    counters: Counters
   }) {
     this.#routes = parts.routes
     this.#stateOf = parts.stateOf
     this.#limits = parts.limits
     this.#deadlines = parts.deadlines
     this.#onHold = parts.onHold
+    this.#counters = parts.counters
   }
 
   /** Deployment id → requests that wait for a replica of it. */
@@ -73,10 +80,12 @@ export class Holding {
   wait(exchange: Exchange, route: Route, sinceMs: number, comment: () => void): Promise<void> {
     const { deploymentId } = route
     const bytes = exchange.bytesIn
-    const held = this.#held.get(deploymentId) ?? { requests: new Set(), bytes: 0, unwatch: () => {} }
-    const full = held.requests.size >= this.#limits.maxRequests || held.bytes + bytes > this.#limits.maxBytes
     if (exchange.gone) return Promise.reject(new ClientGone())
-    if (this.#limits.maxSeconds > 0 && full) return Promise.reject(holdFull(route))
+    const held = this.#held.get(deploymentId) ?? this.#begin(deploymentId)
+    if (this.#limits.maxSeconds > 0 && this.#isFull(held, bytes)) {
+      if (held.requests.size === 0) this.#giveUp(held)
+      return Promise.reject(holdFull(route))
+    }
     return new Promise((resolve, reject) => {
       const end = (error: Error | null): void => {
         this.#remove(deploymentId, held, look, bytes)
@@ -110,6 +119,28 @@ export class Holding {
     })
   }
 
+  #begin(deploymentId: string): Held {
+    return {
+      requests: new Set(),
+      bytes: 0,
+      unwatch: () => {},
+      requestsSlot: this.#counters.slot(`held ${deploymentId}`),
+      kibSlot: this.#counters.slot(`held KiB ${deploymentId}`),
+    }
+  }
+
+  #giveUp({ requestsSlot, kibSlot }: Held): void {
+    this.#counters.release(requestsSlot)
+    this.#counters.release(kibSlot)
+  }
+
+  #isFull(held: Held, bytes: number): boolean {
+    const { maxRequests, maxBytes } = this.#limits
+    const of = this.#counters
+    const othersBytes = (of.total(held.kibSlot) - of.own(held.kibSlot)) * 1024
+    return of.total(held.requestsSlot) >= maxRequests || held.bytes + bytes + othersBytes > maxBytes
+  }
+
   #add(deploymentId: string, held: Held, look: () => boolean, bytes: number): void {
     if (held.requests.size === 0) {
       this.#held.set(deploymentId, held)
@@ -119,15 +150,25 @@ export class Holding {
     // The first to wait may be the one that wakes a sleeping deployment.
     if (held.requests.size === 1) this.#onHold(deploymentId)
     held.bytes += bytes
+    this.#counters.add(held.requestsSlot, 1)
+    this.#counters.add(held.kibSlot, kib(bytes))
   }
 
   #remove(deploymentId: string, held: Held, look: () => boolean, bytes: number): void {
     held.requests.delete(look)
     held.bytes -= bytes
+    this.#counters.add(held.requestsSlot, -1)
+    this.#counters.add(held.kibSlot, -kib(bytes))
     if (held.requests.size > 0) return
     held.unwatch()
     this.#held.delete(deploymentId)
+    this.#giveUp(held)
   }
+}
+
+/** A count goes up to 2³¹. */
+function kib(bytes: number): number {
+  return Math.ceil(bytes / 1024)
 }
 
 function holdFull(route: Route): Fault {

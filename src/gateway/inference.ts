@@ -14,7 +14,9 @@ import { type BodyLimits, checkBodyHeaders, readBody } from './body.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 import { forward } from './forward.ts'
 import type { Holding } from './hold.ts'
+import { type MediaLimits, requireAllowedMedia } from './media.ts'
 import { parseAsk } from './parse.ts'
+import { requireUniqueKeys } from './repeated-keys.ts'
 import type { Replicas } from './replicas.ts'
 import { authenticate, resolve } from './resolve.ts'
 import type { RetryBudget } from './routing/retry-budget.ts'
@@ -31,7 +33,7 @@ export interface InferenceParts extends SettleParts {
   /** Under way now. */
   active: Roster<Exchange>
   holding: Holding
-  limits: BodyLimits & AttemptLimits
+  limits: BodyLimits & AttemptLimits & MediaLimits
   deadlines: Deadlines
   trust: TablesTrust
 }
@@ -75,6 +77,8 @@ async function answer(parts: InferenceParts, exchange: Exchange, read: Buffer | 
     const deployment = resolve(routes, exchange.principal!, meant, ask.model)
     exchange.deployment = deployment
     const engine = admit(engines, deployment, meant.route, ask.fields)
+    requireUniqueKeys(ask)
+    requireAllowedMedia(ask, parts.limits.mediaDomains)
     exchange.routeMs = clock.monotonicMs() - readAt
     await forward(parts, exchange, ask, deployment, engine)
   } catch (thrown) {

@@ -18,6 +18,9 @@ import type { Config } from '../runtime/settings.ts'
 import type { Engines } from './admit.ts'
 import { ControlProxy } from './control.ts'
 import { type Counters, soloCounters } from './counters.ts'
+import type { ClientRequest, ClientResponse } from './door/client.ts'
+import { Door } from './door/door.ts'
+import type { InferenceTarget } from './door/request-head.ts'
 import { clientRequestId, Exchange } from './exchange.ts'
 import { type Dialect, faultBody, sendFault } from './fault-body.ts'
 import { makeWhoAsks } from './forwarded.ts'
@@ -29,7 +32,7 @@ import { authenticate } from './resolve.ts'
 import { RetryBudget, retryLimits } from './routing/retry-budget.ts'
 import { Router } from './routing/router.ts'
 import type { Metering, OnSettle } from './settle.ts'
-import { matchTarget, type Target } from './targets.ts'
+import { matchTarget } from './targets.ts'
 
 export interface GatewayOptions {
   host: string
@@ -89,6 +92,7 @@ class FrontDoor implements Gateway {
   readonly #control: ControlProxy | null
   readonly #whoAsks: ReturnType<typeof makeWhoAsks>
   readonly #server: Server
+  readonly #door: Door
   /** Inference requests under way. */
   readonly #active = new Roster<Exchange>()
   /** Requests of any kind under way. */
@@ -101,6 +105,7 @@ class FrontDoor implements Gateway {
     this.#deadlines = new Deadlines(clock)
     this.#whoAsks = makeWhoAsks(settings['gateway.trusted_proxies'])
     const deadlines = this.#deadlines
+    const counters = options.counters ?? soloCounters()
     this.#replicas = new Replicas({
       routes: tables.routes,
       engines,
@@ -111,7 +116,7 @@ class FrontDoor implements Gateway {
       clock,
       deadlines,
       log,
-      counters: options.counters ?? soloCounters(),
+      counters,
     })
     const holding = new Holding({
       routes: tables.routes,
@@ -119,6 +124,7 @@ class FrontDoor implements Gateway {
       limits: holdLimits(settings),
       deadlines,
       onHold: options.onHold ?? (() => {}),
+      counters,
     })
     this.#replicas.onRoom = holding.wake
     this.#inference = {
@@ -149,6 +155,8 @@ class FrontDoor implements Gateway {
         uploadBytesPerSecond: settings['gateway.upload_bytes_per_second'],
       })
     this.#server = this.#makeServer()
+    const limits = { firstRequestMs: headersTimeoutMs, idleMs: idleConnectionMs, headBytes: headerMaximumBytes }
+    this.#door = new Door(this.#server, { limits, clock, serve: this.#serveOrdinary })
   }
 
   get port(): number {
@@ -177,6 +185,7 @@ class FrontDoor implements Gateway {
     const { clock } = this.#options
     this.#closing = true
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    this.#door.closeIdle()
     const stopping = new Fault('shutting_down', 'This server is stopping.', { retryAfterSeconds: 1 })
     // What waits for a replica will not get one any more.
     for (const exchange of this.#active.list()) if (exchange.replicaId === null) exchange.interrupt(stopping)
@@ -184,6 +193,7 @@ class FrontDoor implements Gateway {
     while (this.#busy() && clock.monotonicMs() < until) await clock.sleep(drainLookMs)
     for (const exchange of this.#active.list()) exchange.interrupt(stopping)
     if (this.#busy()) await clock.sleep(drainLookMs)
+    this.#door.closeAll()
     this.#server.closeAllConnections()
     await closed
     this.#deadlines.close()
@@ -212,6 +222,12 @@ class FrontDoor implements Gateway {
     server.on('clientError', refuseMalformed)
     server.on('checkContinue', (request, response) => this.#serve(request, response, true))
     return server
+  }
+
+  readonly #serveOrdinary = (request: ClientRequest, response: ClientResponse, target: InferenceTarget): void => {
+    this.#open += 1
+    if (this.#closing) response.shouldKeepAlive = false
+    this.#infer(request, response, target, false)
   }
 
   #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
@@ -248,18 +264,13 @@ class FrontDoor implements Gateway {
     }
   }
 
-  #done(request: IncomingMessage): void {
+  #done(request: Pick<ClientRequest, 'socket'>): void {
     this.#open -= 1
     // While closing, a connection whose answer had begun before is not told so by its head.
     if (this.#closing) request.socket.end()
   }
 
-  #infer(
-    request: IncomingMessage,
-    response: ServerResponse,
-    target: Extract<Target, { kind: 'inference' }>,
-    expectsContinue: boolean,
-  ): void {
+  #infer(request: ClientRequest, response: ClientResponse, target: InferenceTarget, expectsContinue: boolean): void {
     const { clock } = this.#options
     const ids = { requestId: newId('req', clock), clientRequestId: clientRequestId(request.headers['x-request-id']) }
     const times = { receivedAt: clock.now(), startedAt: clock.monotonicMs() }
@@ -355,6 +366,7 @@ function requestLimits(settings: Config) {
   return {
     maxBytes: settings['gateway.max_body_bytes'],
     stallMs: settings['gateway.body_timeout_seconds'] * 1000,
+    mediaDomains: settings['gateway.media_domains'].map((domain) => domain.toLowerCase()),
     firstByteMs: settings['gateway.first_byte_timeout_seconds'] * 1000,
     answerMs: settings['gateway.answer_timeout_seconds'] * 1000,
     chunkMs: settings['gateway.chunk_timeout_seconds'] * 1000,

@@ -167,6 +167,16 @@ export const settings = {
   replicas_maximum: setting(count(1, 1000), 10, 'Most replicas of one deployment.'),
   'tables.poll_milliseconds': setting(count(10, 10_000), 250, 'How often a gateway looks for changes.'),
   'tables.max_stale_seconds': setting(count(1, 86_400), 900, 'Oldest snapshot a gateway may start from.'),
+  'gateway.workers': setting(
+    count(0, 256),
+    0,
+    'Threads that answer requests, all on the public port. 0: one less than this machine has cores, at least 1.',
+  ),
+  'gateway.worker_heap_megabytes': setting(
+    count(48, 1_048_576),
+    2048,
+    'With several workers: JavaScript memory of each. One that needs more is ended and replaced.',
+  ),
   'gateway.max_body_bytes': setting(count(1024, 1_073_741_824), 10 * 1024 * 1024, 'Largest request body.'),
   'gateway.upload_bytes_per_second': setting(
     count(1024, 1_073_741_824),
@@ -183,7 +193,7 @@ export const settings = {
   ),
   'gateway.chunk_timeout_seconds': setting(count(1, 86_400), 120, 'Longest silence in a running answer.'),
   'gateway.max_answer_bytes': setting(count(1024, 1_073_741_824), 64 * 1024 * 1024, 'Largest plain answer.'),
-  'gateway.replica_connections': setting(count(1, 65_535), 1024, 'Most connections to one replica.'),
+  'gateway.replica_connections': setting(count(1, 65_535), 1024, 'Most connections of a worker to one replica.'),
   'gateway.retry_share': setting(
     z.coerce.number().min(0).max(1),
     0.2,
@@ -193,6 +203,11 @@ export const settings = {
     z.enum(['abort', 'drain']),
     'abort',
     'What becomes of a stream whose client leaves: it ends at the engine at once, or runs to its end and is charged whole.',
+  ),
+  'gateway.media_domains': setting(
+    list,
+    [] as string[],
+    'Hosts from which engines may fetch the pictures, sounds and films that requests name; "*.example.com" for all under one. Others must come as data URLs.',
   ),
   'gateway.trusted_proxies': setting(
     list,

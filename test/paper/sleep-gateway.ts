@@ -72,6 +72,7 @@ const limits = {
   commentMs: 1e9,
   maxAnswerBytes: 10_000,
   drainStreams: false,
+  mediaDomains: [],
 }
 /** Promises that may have to be kept one after the other until nothing moves any more. */
 const turnsOfThePen = 40
@@ -93,6 +94,7 @@ class OneGateway {
     this.#clock = { now: () => this.#now, monotonicMs: () => 0, sleep: () => new Promise(() => {}) }
     const deadlines = new Deadlines(this.#clock)
     const { routes } = this.#tables
+    const counters = new LaneCounters(makeCounterBoard({ lanes: 1, places: 16 }), 0)
     const replicas = new Replicas({
       routes,
       engines: new Map([['llamacpp', dialect]]),
@@ -100,7 +102,7 @@ class OneGateway {
       clock: this.#clock,
       deadlines,
       log: silentLog,
-      counters: new LaneCounters(makeCounterBoard({ lanes: 1, places: 16 }), 0),
+      counters,
       connect: ({ host }) => this.#connect(host),
     })
     const holding = new Holding({
@@ -109,6 +111,7 @@ class OneGateway {
       limits: { maxSeconds: 1e6, maxRequests: 100, maxBytes: 1e6, commentSeconds: 1e6 },
       deadlines,
       onHold: (held) => this.#feed.holds(held),
+      counters,
     })
     replicas.onRoom = holding.wake
     this.#feed = this.#makeFeed(id)

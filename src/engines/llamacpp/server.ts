@@ -1,6 +1,6 @@
 /** llama.cpp's own server, when the operator has put it on the PATH: the same files, GPUs too. */
 import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
-import { metricsSample, readinessOf, refusedBodyField } from './dialect.ts'
+import { metricsSample, readinessOf, serverRefusedField } from './dialect.ts'
 import { contextTokensDefaultMaximum } from './embedded.ts'
 import { contextTokensMaximum, contextTokensMinimum } from './worker/arguments.ts'
 
@@ -43,7 +43,7 @@ export const llamaServer: EngineDriver = {
   metricsPath: '/metrics',
   readiness: readinessOf,
   metrics: metricsSample,
-  refusedField: refusedBodyField,
+  refusedField: serverRefusedField,
 }
 
 function validate(spec: EngineSpec, model: { format: string; contextSize: number } | null): string[] {

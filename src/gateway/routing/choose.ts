@@ -35,9 +35,19 @@ export interface Bounds {
   sessionFactor: number
   /** Share of a prompt that must be saved by going elsewhere than the ring says. */
   worthwhile: number
+  /** The bound, likewise, of what nobody has read before: there is nothing to be saved, and all to be spread. */
+  coldFactor: number
+  coldFloorRequests: number
 }
 
-export const bounds: Bounds = { factor: 1.25, floorRequests: 4, sessionFactor: 2, worthwhile: 0.2 }
+export const bounds: Bounds = {
+  factor: 1.25,
+  floorRequests: 4,
+  sessionFactor: 2,
+  worthwhile: 0.1,
+  coldFactor: 1,
+  coldFloorRequests: 2,
+}
 
 /** Index of the chosen one; −1 when none is usable. `turn` decides among equals. */
 export function choose(
@@ -57,7 +67,8 @@ export function choose(
   if (key === 0 && sameWeights(candidates)) return leastLoaded(candidates, mine, turn)
   const limit = Math.max(average * by.factor, floor)
   // Without a key any place on the ring is as good as another, and the ring keeps the shares.
-  const first = firstOnRing(candidates, key || turn, ring, limit)
+  const cold = Math.max(average * by.coldFactor, mine * by.coldFloorRequests)
+  const first = firstOnRing(candidates, key || turn, ring, cold)
   if (first === -1) return leastLoaded(candidates, mine, turn)
   return mostSaved(candidates, prompt, limit, first, by.worthwhile)
 }

@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { systemClock, until } from '../../../src/runtime/clock.ts'
 import { modulePath } from '../../../src/runtime/self.ts'
-import type { ToParent } from '../../../src/server-child.ts'
+import type { ToParent } from '../../../src/server-launch.ts'
 
 export const startWithinMs = 60_000
 const lastWordsChars = 4_000

@@ -249,6 +249,8 @@ export class MeteringWorld {
       controlSocketPath: join(this.#folder, 'control.sock'),
       snapshotPath: join(this.#folder, `snapshot-${n}.json`),
       journalFolder: this.#journal,
+      workers: 1,
+      worker: 0,
     }
   }
 
