@@ -7,7 +7,7 @@ import type { EventType } from '../events/catalogue.ts'
 import { type NewEvent, recordMany } from '../events/store.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
-import { goOn, type Lease, lockLease, release } from '../store/leases.ts'
+import { type Lease, lockLease, release } from '../store/leases.ts'
 import { lookAgainAt } from './look-again.ts'
 import { hasRoom } from './place.ts'
 import type { Action, Plan } from './plan.ts'
@@ -44,17 +44,19 @@ export function recordIntent(
     const route = await stillSo(tx, lease, snapshot)
     if (route === undefined) return null
     const writing = new Writing(world, tx, snapshot)
-    await writing.actions(result.actions)
+    await writing.updates(result.actions)
     const replicas = snapshot.replicas.flatMap((row) => patched(row, result) ?? [])
     const verdict = { ...result, emulated: emulatedOf(world, snapshot, replicas) }
-    const recorded = writing.outcome(result)
-    const also = writing.verdict(verdict)
+    const isNews = !sameVerdict(snapshot, verdict)
+    if (isNews) await store.saveVerdict(tx, lease.id, verdict, new Date(snapshot.input.now))
+    await writing.exchange(result.actions)
+    if (isNews) writing.tellVerdict(verdict)
     await recordMany(tx, writing.told)
-    const acts = recorded.created.length > 0 || result.actions.some(isCall)
-    // With provider calls ahead the claim is kept until their outcome is applied, which may never come.
-    if (acts) await goOn(tx, lease, null, also)
-    else await release(tx, lease, recorded.nextAt, also)
     for (const claim of writing.taken) await returnClaim(tx, snapshot.deployment, claim, [], snapshot.input.now)
+    const recorded = writing.outcome(result)
+    // With provider calls ahead the claim is kept until their outcome is applied, which may never come.
+    const acts = recorded.created.length > 0 || result.actions.some(isCall)
+    if (!acts) await release(tx, lease, recorded.nextAt)
     await publish(tx, routeFor(world, snapshot, verdict, replicas), route, replicas)
     return recorded
   })
@@ -129,13 +131,11 @@ class Writing {
     this.#at = new Date(snapshot.input.now)
   }
 
-  async actions(actions: readonly Action[]): Promise<void> {
-    const updates = actions.filter((action) => action.do === 'update')
-    const frees = updates.filter(({ patch }) => patch.phase === 'gone')
-    for (const action of updates) if (!frees.includes(action)) await this.#update(action)
-    for (const action of actions) if (action.do === 'fail_revision') await this.#giveUp(action)
-    const places = actions.filter((action) => action.do === 'plan_replica')
-    await this.#exchange(frees, places)
+  /** All but what changes how much hardware is held. */
+  async updates(actions: readonly Action[]): Promise<void> {
+    for (const action of actions)
+      if (action.do === 'update' && action.patch.phase !== 'gone') await this.#update(action)
+      else if (action.do === 'fail_revision') await this.#giveUp(action)
   }
 
   outcome({ actions, wakeAt }: Plan): Recorded {
@@ -144,20 +144,13 @@ class Writing {
     return { created, nextAt: lookAgainAt({ wakeAt, wanted, created: created.length, now: this.#at.getTime() }) }
   }
 
-  /** Columns to be written; none when the row says so already. */
-  verdict(result: Verdict): Readonly<Record<string, unknown>> {
+  tellVerdict({ phase, reason, starts }: Verdict): void {
     const { deployment } = this.#snapshot
-    if (sameVerdict(this.#snapshot, result)) return {}
-    const { code, message } = result.reason ?? {}
-    if (deployment.phase !== result.phase)
-      this.#tell('deployment.phase', { from: deployment.phase, to: result.phase, code, message })
-    if (deployment.phase !== result.phase && result.phase === 'failed')
-      this.#tell('deployment.failed', {
-        code: code ?? '',
-        message: message ?? '',
-        last_lines: result.starts.lastLines,
-      })
-    return store.verdictColumns(result, this.#at)
+    const { code, message } = reason ?? {}
+    if (deployment.phase === phase) return
+    this.#tell('deployment.phase', { from: deployment.phase, to: phase, code, message })
+    if (phase === 'failed')
+      this.#tell('deployment.failed', { code: code ?? '', message: message ?? '', last_lines: starts.lastLines })
   }
 
   readonly #tell: Tell = (type, data) => {
@@ -176,7 +169,9 @@ class Writing {
   }
 
   /** What is gone frees its hardware, what is planned takes some, unless somebody was faster: the next turn sees it. */
-  async #exchange(frees: readonly Updates[], places: readonly Places[]): Promise<void> {
+  async exchange(actions: readonly Action[]): Promise<void> {
+    const frees = actions.filter((action) => action.do === 'update').filter(({ patch }) => patch.phase === 'gone')
+    const places = actions.filter((action) => action.do === 'plan_replica')
     const freed = this.#snapshot.replicas.filter(({ id }) => frees.some(({ replicaId }) => replicaId === id))
     const touched = [
       ...freed.map(({ provider, gpu_type: gpuType, region }) => ({ provider, gpuType, region })),

@@ -210,25 +210,21 @@ export async function revisionsOfMany(db: Db, deploymentIds: readonly string[]):
   return rows
 }
 
-/** What a plan makes of the row, as columns to be written with the end of its turn. */
-export function verdictColumns(
+export async function saveVerdict(
+  tx: Tx,
+  id: string,
   verdict: Pick<DeploymentRow, 'phase' | 'reason' | 'starts' | 'emulated' | 'waiting'> & {
     readyReplicas: number
     why: string[]
   },
   at: Date,
-): Readonly<Record<string, unknown>> {
+): Promise<void> {
   const { phase, reason, readyReplicas, starts, why, emulated, waiting } = verdict
-  return {
-    phase,
-    reason: json(reason),
-    ready_replicas: readyReplicas,
-    starts: json(starts),
-    plan_why: json(why),
-    emulated,
-    waiting: json(waiting),
-    updated_at: at,
-  }
+  await tx.query(
+    `update deployments set phase = $2, reason = $3, ready_replicas = $4, starts = $5, plan_why = $6, emulated = $7,
+       waiting = $8, updated_at = $9 where id = $1`,
+    [id, phase, json(reason), readyReplicas, json(starts), json(why), emulated, json(waiting), at],
+  )
 }
 
 /** A start that was refused before anything ran; one of another revision than the current says nothing of this. */

@@ -108,35 +108,17 @@ export async function withLease(tx: Tx, lease: Lease, fn: () => Promise<void>): 
   return true
 }
 
-/** Columns of the row that are written with it. */
-type Also = Readonly<Record<string, unknown>>
-
-function assignments(also: Also, from: number): string {
-  return Object.keys(also)
-    .map((column, at) => `, ${column} = $${from + at}`)
-    .join('')
-}
-
 /**
  * Ends the claim. `nextAt` (ms since epoch) is when to look again by itself; null = only when woken. A wake that came
  * meanwhile counts if it is earlier. False = the claim no longer held, and nothing was changed.
  */
-export async function release(db: Querier, lease: Lease, nextAt: number | null, also: Also = {}): Promise<boolean> {
+export async function release(db: Querier, lease: Lease, nextAt: number | null): Promise<boolean> {
   const changed = await db.run(
-    `update ${lease.table} set lease_token = null, lease_until = null, next_at = least(next_at, $3)${assignments(also, 4)}
+    `update ${lease.table} set lease_token = null, lease_until = null, next_at = least(next_at, $3)
      where id = $1 and lease_token = $2`,
-    [lease.id, lease.token, nextAt === null ? null : new Date(nextAt), ...Object.values(also)],
+    [lease.id, lease.token, nextAt === null ? null : new Date(nextAt)],
   )
   return changed === 1
-}
-
-/** The holder goes on. Should it never end the claim, the row is looked at again at `nextAt` or when its time is over. */
-export async function goOn(db: Querier, lease: Lease, nextAt: number | null, also: Also = {}): Promise<void> {
-  if (nextAt === null && Object.keys(also).length === 0) return
-  await db.run(
-    `update ${lease.table} set next_at = least(next_at, $3)${assignments(also, 4)} where id = $1 and lease_token = $2`,
-    [lease.id, lease.token, nextAt === null ? null : new Date(nextAt), ...Object.values(also)],
-  )
 }
 
 /**
