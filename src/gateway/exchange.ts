@@ -6,6 +6,7 @@ import type { Fault } from '../kernel/fault.ts'
 import type { Rostered } from '../kernel/roster.ts'
 import type { Opened } from '../usage/journal/journal.ts'
 import type { ClientRequest, ClientResponse } from './door/client.ts'
+import type { Admission } from './limits/admission.ts'
 import type { Ask } from './parse.ts'
 import type { Link } from './replicas.ts'
 import type { Prompt } from './routing/prompt.ts'
@@ -54,6 +55,12 @@ export class Exchange implements Rostered {
   begun = false
   opened: Opened | null = null
   settled = false
+  /** What limits count of it; null = none does. */
+  admission: Admission | null = null
+  /** `x-ratelimit-*`; null = it has no such limit. */
+  rateHeaders: string[] | null = null
+  /** 0 to 4: its share of those who wait. */
+  priority = 0
 
   /** When its client hears again that it waits, monotonic ms; null = it has not been held. */
   commentAt: number | null = null

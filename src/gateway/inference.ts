@@ -14,6 +14,7 @@ import { type BodyLimits, checkBodyHeaders, readBody } from './body.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 import { forward } from './forward.ts'
 import type { Holding } from './hold.ts'
+import { enterLimits } from './limits/enter.ts'
 import { type MediaLimits, requireAllowedMedia } from './media.ts'
 import { parseAsk } from './parse.ts'
 import { requireUniqueKeys } from './repeated-keys.ts'
@@ -80,6 +81,8 @@ async function answer(parts: InferenceParts, exchange: Exchange, read: Buffer | 
     requireUniqueKeys(ask)
     requireAllowedMedia(ask, parts.limits.mediaDomains)
     exchange.routeMs = clock.monotonicMs() - readAt
+    const entering = enterLimits(parts.limiter, exchange, ask, deployment)
+    if (entering !== null) await entering
     await forward(parts, exchange, ask, deployment, engine)
   } catch (thrown) {
     giveUp(parts, exchange, thrown)

@@ -14,6 +14,7 @@ import { Exchange } from '../../src/gateway/exchange.ts'
 import { forward } from '../../src/gateway/forward.ts'
 import { Holding } from '../../src/gateway/hold.ts'
 import type { InferenceParts } from '../../src/gateway/inference.ts'
+import { Limiter } from '../../src/gateway/limits/limiter.ts'
 import { parseAsk } from '../../src/gateway/parse.ts'
 import { Replicas, type Way } from '../../src/gateway/replicas.ts'
 import { makeRecentMemory } from '../../src/gateway/routing/recent.ts'
@@ -126,6 +127,12 @@ class OneGateway {
       active: new Roster<Exchange>(),
       holding,
       limits,
+      limiter: new Limiter({
+        counters,
+        clock: this.#clock,
+        deadlines,
+        limits: { maxMs: 0, maxRequests: 0, maxBytes: 0 },
+      }),
       clock: this.#clock,
       deadlines,
       log: silentLog,
