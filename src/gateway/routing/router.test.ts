@@ -36,7 +36,7 @@ const system: Said = { role: 'system', content: long('rule') }
 function prompt(messages: Said[], over: { fields?: object; sessionId?: string; adapter?: string } = {}): Prompt {
   const ask = parseAsk(Buffer.from(JSON.stringify({ model: 'm', messages, ...over.fields })))
   const { adapter = null, sessionId = null } = over
-  return readPrompt(ask, { route: 'chat/completions', adapter, sessionId, contextTokens: 0 })
+  return readPrompt(ask, { route: 'chat/completions', adapter, sessionId, contextTokens: 0, usualAnswerTokens: 256 })
 }
 
 function talk(name: string, turns: number): Said[] {
