@@ -228,6 +228,11 @@ describe('command line', { concurrency: false }, () => {
     assert.match((await ok(['get', 'starter'])).stdout, /^schedule +stop$/m)
     const refused = await run(['chat', 'starter', 'Hello'])
     assert.match(refused.stderr, /starter is stopped: Its schedule stopped it/)
+    assert.equal(
+      refused.stderr.match(/Start the deployment\./g)?.length,
+      1,
+      `what to do is said once: ${refused.stderr}`,
+    )
     await ok(['scale', 'starter', '--no-schedule', '--expires', '1h'])
     await phaseIs('serving')
     assert.match((await ok(['get', 'starter'])).stdout, /^lease +ends in (1h 00m|59m \d\ds), /m)
