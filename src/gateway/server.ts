@@ -31,6 +31,7 @@ import { headerMaximumBytes, refuseMalformed, refuseObjection, refuseTunnel } fr
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
+import { AnswerLengths } from './routing/answer-length.ts'
 import { RetryBudget, retryLimits } from './routing/retry-budget.ts'
 import { Router } from './routing/router.ts'
 import type { Metering, OnSettle } from './settle.ts'
@@ -138,6 +139,7 @@ class FrontDoor implements Gateway {
       engines,
       replicas: this.#replicas,
       router: new Router(options.routingMemory),
+      lengths: new AnswerLengths(),
       retries: new RetryBudget({ ...retryLimits, share: settings['gateway.retry_share'] }),
       active: this.#active,
       holding,
