@@ -31,6 +31,7 @@ import { headerMaximumBytes, refuseMalformed, refuseObjection, refuseTunnel } fr
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
+import { AnswerLengths } from './routing/answer-length.ts'
 import { RetryBudget, retryLimits } from './routing/retry-budget.ts'
 import { Router } from './routing/router.ts'
 import type { Metering, OnSettle } from './settle.ts'
@@ -68,6 +69,8 @@ export interface Gateway {
   inFlight(): Record<string, number>
   /** Deployment id → requests that wait for a replica of it; deployments with none are absent. */
   held(): Record<string, number>
+  /** Deployment id → requests that wait for their turn under its limits; deployments with none are absent. */
+  queued(): Record<string, number>
   /** Stops listening, lets requests finish for at most `drainMs`, then ends them. */
   close(options: { drainMs: number }): Promise<void>
 }
@@ -136,6 +139,7 @@ class FrontDoor implements Gateway {
       engines,
       replicas: this.#replicas,
       router: new Router(options.routingMemory),
+      lengths: new AnswerLengths(),
       retries: new RetryBudget({ ...retryLimits, share: settings['gateway.retry_share'] }),
       active: this.#active,
       holding,
@@ -184,6 +188,10 @@ class FrontDoor implements Gateway {
 
   held(): Record<string, number> {
     return this.#inference.holding.counts()
+  }
+
+  queued(): Record<string, number> {
+    return this.#inference.limiter.queued()
   }
 
   async close({ drainMs }: { drainMs: number }): Promise<void> {
