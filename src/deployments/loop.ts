@@ -46,11 +46,7 @@ export class DeploymentLoop {
   #sleepsUntil = Number.NEGATIVE_INFINITY
   #tookOver = false
 
-<<<<<<< HEAD
-  constructor(world: Omit<TurnWorld, 'recall' | 'lastSeen' | 'follow'>, owner: string) {
-=======
-  constructor(world: Omit<TurnWorld, 'recall' | 'follow' | 'due'>, owner: string) {
->>>>>>> main
+  constructor(world: Omit<TurnWorld, 'recall' | 'lastSeen' | 'follow' | 'due'>, owner: string) {
     this.#watcher = new Watcher(world, async (ids) => {
       // One statement; when others are in its way the watcher asks again.
       await wakeMany(world.db, 'deployments', ids, world.clock.now())

@@ -147,21 +147,9 @@ export class Watcher {
     const pause = isCalm(followed.view) ? this.#probeEveryMs() * spread(followed.view.id) : pauseMs(followed.view, now)
     const dueAt = now + pause
     const view = { ...followed.view, probe: null }
-<<<<<<< HEAD
-    return {
-      ...followed,
-      view,
-      deploymentId,
-      dueAt,
-      probedAt: Number.NEGATIVE_INFINITY,
-      seenAt: known?.seenAt ?? null,
-      busy: false,
-      told: false,
-    }
-=======
-    const fresh = { probedAt: Number.NEGATIVE_INFINITY, busy: false, told: false, notableSince: null }
+    const seenAt = known?.seenAt ?? null
+    const fresh = { probedAt: Number.NEGATIVE_INFINITY, seenAt, busy: false, told: false, notableSince: null }
     return { ...followed, ...fresh, view, deploymentId, dueAt }
->>>>>>> main
   }
 
   async #watchHot(signal: AbortSignal): Promise<void> {
@@ -221,12 +209,13 @@ export class Watcher {
   /** One that is on its way, or does not answer: its provider, then its engine. */
   async #lookClosely(one: Watched): Promise<void> {
     const { id, phase } = one.view
+    const asked = this.#world.clock.now()
     const seen = (await observeMany(this.#world, one.provider, [id])).get(id) ?? null
     const probe = phase === 'deleting' ? null : await askEngine(this.#world, id, seen, this.#engineOf(one))
     const now = this.#world.clock.now()
     one.dueAt = now + pauseMs(one.view, now)
     one.probedAt = now
-    if (seen?.state === 'running') one.seenAt = now
+    if (seen?.state === 'running') one.seenAt = asked
     one.view = { ...one.view, seen, probe }
     this.#judge(one, now)
   }
