@@ -8,6 +8,7 @@ import { addLifecycle } from './lifecycle-commands.ts'
 import { addKeyChanges, addLimits, highestPriority } from './limit-commands.ts'
 import type { LimitOptions } from './limits.ts'
 import type { Screen } from './screen.ts'
+import type { TopOptions } from './top.ts'
 
 const engines = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang', 'simulated']
 const presets = ['speed', 'latency', 'cost', 'balanced']
@@ -158,6 +159,7 @@ function addLooks(program: Command, talk: Talk): void {
     ['paddock get starter', ''],
     ['paddock get starter --json', 'every field'],
   ])
+  addTop(program, talk)
   const explain = program
     .command('explain <name>')
     .description('why a deployment is as it is: reasons, replicas, starts, events')
@@ -176,6 +178,24 @@ function addLooks(program: Command, talk: Talk): void {
   examples(logs, [
     ['paddock logs starter -n 20', ''],
     ['paddock logs starter --follow', ''],
+  ])
+}
+
+function addTop(program: Command, talk: Talk): void {
+  const top = program
+    .command('top [name]')
+    .description('what deployments do right now: requests, first tokens, speed, errors')
+    .addOption(new Option('--window <time>', 'how far back').choices(['60s', '5m', '1h']).default('60s'))
+    .option('--once', 'look once; so it is as well when the output is no terminal')
+    .action(
+      talk(async (session, name: string | undefined, own: TopOptions) =>
+        (await import('./top.ts')).top(session, name, own),
+      ),
+    )
+  examples(top, [
+    ['paddock top', 'until Ctrl-C'],
+    ['paddock top starter --window 1h --once', ''],
+    ['paddock top --json', 'for programs'],
   ])
 }
 

@@ -36,6 +36,7 @@ test('help: every command has a description and examples, the exit statuses are 
     'keys',
     'presets',
     'logs',
+    'top',
     'Exit status:',
   ])
     assert.ok(stdout.includes(word), word)
@@ -66,6 +67,7 @@ test('wrong usage ends with 2 and one sentence that names what is wrong', () => 
     [['keys', 'create', '--name', 'x', '--priority', '9', '--key', 'k'], /--priority must be 0, 1, 2, 3 or 4/],
     [['presets', 'apply', 'x', 'fast'], /speed, latency, cost, balanced/],
     [['stop', 'x', '--wait', '--timeout', '-1', '--key', 'k'], /--timeout/],
+    [['top', '--window', '2h'], /60s, 5m, 1h/],
     [['rollback', 'x', '--to', '0', '--key', 'k'], /--to must be a whole number from 1/],
   ]
   for (const [args, said] of cases) {

@@ -54,6 +54,7 @@ export function refuse(exchange: Exchange, fault: Fault, deadlines: Deadlines): 
   }
   const body = faultBody(errors, fault, shownId)
   const headers = [...faultHeaders(fault, shownId), 'content-length', String(Buffer.byteLength(body))]
+  headers.push('server-timing', timingOf(exchange))
   if (exchange.replicaId !== null) headers.push('x-paddock-replica', exchange.replicaId)
   if (exchange.rateHeaders !== null) headers.push(...exchange.rateHeaders)
   if (hasUnreadBody(request)) {
@@ -64,13 +65,16 @@ export function refuse(exchange: Exchange, fault: Fault, deadlines: Deadlines): 
 }
 
 function addCommon(headers: string[], exchange: Exchange, now: number): void {
-  const timing =
-    `auth;dur=${ms(exchange.authMs)}, queue;dur=${ms(exchange.heldMs)}, route;dur=${ms(exchange.routeMs)}` +
-    // A stream that is kept alive while it waits has no first byte yet.
-    (exchange.replicaId === null ? '' : `, ttft;dur=${ms(now - exchange.startedAt)}`)
+  let timing = timingOf(exchange)
+  // A stream that is kept alive while it waits has no first byte yet.
+  if (exchange.replicaId !== null) timing += `, ttft;dur=${ms(now - exchange.startedAt)}`
   headers.push('x-request-id', exchange.shownId, 'server-timing', timing)
   if (exchange.rateHeaders !== null) headers.push(...exchange.rateHeaders)
   if (exchange.replicaId !== null) headers.push('x-paddock-replica', exchange.replicaId)
+}
+
+function timingOf({ authMs, heldMs, routeMs }: Exchange): string {
+  return `auth;dur=${ms(authMs)}, queue;dur=${ms(heldMs)}, route;dur=${ms(routeMs)}`
 }
 
 /** With hundredths of a millisecond; whole numbers throughout, which is what makes it cheap. */

@@ -195,7 +195,7 @@ class Relay implements Caller {
       this.#fail(new Fault('engine_failed', 'The answer is larger than this server takes.'))
       return
     }
-    this.#chunks.push(chunk)
+    this.#chunks.push(Buffer.from(chunk))
     this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
   }
 
@@ -203,7 +203,8 @@ class Relay implements Caller {
     const exchange = this.#exchange
     if (exchange.gone) return
     exchange.bytesOut += out.length
-    const flows = typeof out === 'string' ? exchange.response.write(out, 'latin1') : exchange.response.write(out)
+    const flows =
+      typeof out === 'string' ? exchange.response.write(out, 'latin1') : exchange.response.write(Buffer.from(out))
     if (flows || this.#paused) return
     this.#paused = true
     this.#call?.pause()

@@ -3,8 +3,7 @@
  * never needs the database on the way of a request.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import type { Duplex } from 'node:stream'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Keyring } from '../access/keyring.ts'
 import type { RouteTable } from '../deployments/routes.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
@@ -22,11 +21,13 @@ import type { ClientRequest, ClientResponse } from './door/client.ts'
 import { Door } from './door/door.ts'
 import type { InferenceTarget } from './door/request-head.ts'
 import { clientRequestId, Exchange } from './exchange.ts'
-import { type Dialect, faultBody, sendFault } from './fault-body.ts'
+import { type Dialect, sendFault } from './fault-body.ts'
 import { makeWhoAsks } from './forwarded.ts'
+import { type Objection, objection, unknownExpectation } from './framing.ts'
 import { Holding } from './hold.ts'
 import { type InferenceParts, requireTables, serveInference, type TablesTrust } from './inference.ts'
-import { Limiter, type Shares } from './limits/limiter.ts'
+import { Limiter, queueLimits, type Shares } from './limits/limiter.ts'
+import { headerMaximumBytes, refuseMalformed, refuseObjection, refuseTunnel } from './malformed.ts'
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
@@ -79,7 +80,6 @@ const headersTimeoutMs = 30_000
 /** Above the idle timeout of load balancers (60 s), so that they close first. */
 const idleConnectionMs = 75_000
 const probeClientsAfterMs = 30_000
-const headerMaximumBytes = 16 * 1024
 const drainLookMs = 10
 
 /** Rejects with the error of `listen`. */
@@ -103,6 +103,8 @@ class FrontDoor implements Gateway {
   /** Requests of any kind under way. */
   #open = 0
   #closing = false
+  /** Connections that end with the refusal that is on its way. */
+  readonly #refused = new Set<Socket>()
 
   constructor(options: GatewayOptions) {
     const { settings, clock, log, tables, engines, control } = options
@@ -228,10 +230,14 @@ class FrontDoor implements Gateway {
       // Bodies have a deadline of their own, which moves as they arrive.
       requestTimeout: 0,
       maxHeaderSize: headerMaximumBytes,
+      // We refuse it ourselves, with a sentence.
+      requireHostHeader: false,
     })
     server.on('request', (request, response) => this.#serve(request, response, false))
     server.on('clientError', refuseMalformed)
     server.on('checkContinue', (request, response) => this.#serve(request, response, true))
+    server.on('checkExpectation', (request, response) => this.#refuse(request, response, unknownExpectation))
+    server.on('connect', (_request, socket) => refuseTunnel(socket))
     return server
   }
 
@@ -242,6 +248,13 @@ class FrontDoor implements Gateway {
   }
 
   #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    // What came in behind a refused request is not to be believed either.
+    if (this.#refused.size > 0 && this.#refused.has(request.socket)) return
+    const objected = objection(request)
+    if (objected !== null) {
+      this.#refuse(request, response, objected)
+      return
+    }
     this.#open += 1
     if (this.#closing) response.shouldKeepAlive = false
     const target = matchTarget(request.method ?? 'GET', request.url ?? '/')
@@ -273,6 +286,13 @@ class FrontDoor implements Gateway {
       default:
         never(target, 'target of a request')
     }
+  }
+
+  #refuse(request: IncomingMessage, response: ServerResponse, objected: Objection): void {
+    const { socket } = request
+    this.#refused.add(socket)
+    socket.once('close', () => this.#refused.delete(socket))
+    refuseObjection(response, objected)
   }
 
   #done(request: Pick<ClientRequest, 'socket'>): void {
@@ -341,43 +361,12 @@ interface Readiness {
   warnings?: string[]
 }
 
-/** What is no HTTP as we accept it (both lengths at once, heads too large, …) gets a sentence and is cut off. */
-function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy()
-    return
-  }
-  const [status, fault] = malformed(error.code)
-  const body = faultBody('native', fault, newId('req'))
-  const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`
-  socket.end(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${body}`)
-}
-
-function malformed(code: string | undefined): [string, Fault] {
-  if (code === 'HPE_HEADER_OVERFLOW')
-    return [
-      '431 Request Header Fields Too Large',
-      new Fault('invalid_request', `The head of the request is larger than ${headerMaximumBytes} bytes.`),
-    ]
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
-    return ['408 Request Timeout', new Fault('request_timeout', 'The head of the request did not arrive in time.')]
-  return ['400 Bad Request', new Fault('invalid_request', 'The request is not valid HTTP/1.1.')]
-}
-
 function holdLimits(settings: Config) {
   return {
     maxSeconds: settings['hold.max_seconds'],
     maxRequests: settings['hold.max_requests'],
     maxBytes: settings['hold.max_bytes'],
     commentSeconds: settings['hold.comment_seconds'],
-  }
-}
-
-function queueLimits(settings: Config) {
-  return {
-    maxMs: settings['limits.queue_seconds'] * 1000,
-    maxRequests: settings['limits.queue_requests'],
-    maxBytes: settings['limits.queue_bytes'],
   }
 }
 

@@ -3,6 +3,7 @@
  * Everything else, be it valid or not, is for the general server, which knows the whole of HTTP. Pure.
  */
 import type { IncomingHttpHeaders } from 'node:http'
+import { authority } from '../framing.ts'
 import { matchTarget, type Target } from '../targets.ts'
 
 export type InferenceTarget = Extract<Target, { kind: 'inference' }>
@@ -14,7 +15,7 @@ export interface RequestHead {
   length: number
 }
 
-const wholeHead = /^POST [\x21-\x7e]+ HTTP\/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+$/
+const wholeHead = /^POST \/[\x21-\x7e]* HTTP\/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+$/
 const pathStart = 'POST '.length
 const versionSize = ' HTTP/1.1'.length
 
@@ -41,6 +42,7 @@ function isOrdinary(headers: Record<string, string>): boolean {
   const { connection } = headers
   return (
     headers.host !== undefined &&
+    authority.test(headers.host) &&
     /^\d{1,9}$/.test(headers['content-length'] ?? '') &&
     headers['transfer-encoding'] === undefined &&
     headers.expect === undefined &&

@@ -22,7 +22,7 @@ export interface Caller {
   /** The request goes out now: from here on the engine may have seen it. False = it is not wanted any more. */
   sends(call: Call): boolean
   began(answer: Answer): void
-  /** The bytes are the caller's to keep. */
+  /** The bytes are those of the network's buffer: whoever keeps them copies them. */
   data(piece: Buffer): void
   ended(): void
   failed(error: Error): void
@@ -140,6 +140,9 @@ export class Connections {
   }
 }
 
+/** What comes is read into here, for all connections: each piece is done with before the next one is read. */
+const arrival = Buffer.alloc(64 * 1024)
+
 interface Owner {
   free(connection: Connection): void
   gone(connection: Connection): void
@@ -159,10 +162,15 @@ class Connection implements Call, AnswerSink {
   constructor(address: Address, limits: ConnectionLimits, deadlines: Deadlines, owner: Owner) {
     this.#owner = owner
     this.#deadlines = deadlines
-    this.#socket = connect({ ...address, noDelay: true, keepAlive: true, keepAliveInitialDelay: silenceMs })
+    this.#socket = connect({
+      ...address,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: silenceMs,
+      onread: { buffer: arrival, callback: (size) => this.#came(arrival.subarray(0, size)) },
+    })
     this.#connecting = deadlines.add(limits.connectTimeoutMs, () => this.abort(new Error('ETIMEDOUT')))
     this.#socket.on('connect', () => this.#connected())
-    this.#socket.on('data', (piece: Buffer) => this.#came(piece))
     this.#socket.on('end', () => this.#finished())
     this.#socket.on('error', (error) => {
       this.#error ??= error
@@ -240,19 +248,21 @@ class Connection implements Call, AnswerSink {
     }
   }
 
-  #came(piece: Buffer): void {
+  /** True: more may come. */
+  #came(piece: Buffer): boolean {
     // Nobody asked: the engine gives up an idle connection with a word (408), or is confused.
     if (this.#request === null) {
       this.#socket.destroy()
-      return
+      return false
     }
     try {
       this.#reader.push(piece)
     } catch (error) {
       this.abort(error as Error)
-      return
+      return false
     }
     if (this.#reader.over) this.#next()
+    return !this.#socket.isPaused()
   }
 
   /** The answer is over: the connection is free, unless something speaks against using it again. */

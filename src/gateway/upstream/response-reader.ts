@@ -1,7 +1,8 @@
 /**
  * Reads HTTP/1.1 answers of engines (RFC 9112) as their bytes come: head, then a body framed by length, by chunks or by
- * the connection's end. It knows nothing of sockets. Bytes are passed on as views, never copied, unless a head or a size
- * line is cut by the network. Anything an engine may not send is an error that ends the connection.
+ * the connection's end. It knows nothing of sockets. Bytes are passed on as views of what was pushed, never copied,
+ * unless a head or a size line is cut by the network; after `push` nothing refers to them. Anything an engine may not
+ * send is an error that ends the connection.
  */
 import { never } from '../../kernel/never.ts'
 
@@ -77,7 +78,7 @@ export class ResponseReader {
       }
       const used = this.#step(bytes)
       if (used === 0) {
-        this.#kept = bytes
+        this.#kept = Buffer.from(bytes)
         return
       }
       bytes = used === bytes.length ? nothing : bytes.subarray(used)

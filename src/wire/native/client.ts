@@ -293,14 +293,21 @@ async function errorFrom(answer: Response): Promise<ApiError> {
   const retryAfterSeconds = Number.isFinite(seconds) ? seconds : null
   const requestId = answer.headers.get('x-request-id')
   try {
-    // Inference routes answer OpenAI's error object, which has neither action nor request_id.
+    // Inference routes answer OpenAI's error object; another server's has neither action nor request_id.
     const said = (JSON.parse(text) as { error: { code: string | null; message: string; action?: string } }).error
-    const known = { ...said, code: said.code ?? 'error', action: said.action ?? '', request_id: requestId }
-    if (typeof said.message === 'string') return new ApiError(answer.status, known, { retryAfterSeconds })
+    if (typeof said.message !== 'string') return notOurs(answer.status)
+    const { action = '' } = said
+    const known = { ...said, message: withoutAction(said.message, action), action, code: said.code ?? 'error' }
+    return new ApiError(answer.status, { ...known, request_id: requestId }, { retryAfterSeconds })
   } catch {
     // Not ours: a proxy in between, or another server at that address.
   }
   return notOurs(answer.status)
+}
+
+/** On inference routes the message says at its end what to do, for those who show nothing else. */
+export function withoutAction(message: string, action: string): string {
+  return action !== '' && message.endsWith(` ${action}`) ? message.slice(0, -action.length - 1) : message
 }
 
 function notOurs(status: number, cause?: unknown): ApiError {
