@@ -2,6 +2,7 @@
 import { usdText } from '../kernel/money.ts'
 import { type Phase, type Reason, type ReasonCode, reasonOf } from '../kernel/phase.ts'
 import { spread } from '../kernel/spread.ts'
+import { startingLookMs } from './look-again.ts'
 import { isAnswering, isLost, isStaying, type ReplicaPatch, type ReplicaView } from './replica.ts'
 import type { PlanInput, PlanSettings, Situation } from './situation.ts'
 import { stoppedBecause, stoppingBecause } from './stopped.ts'
@@ -23,7 +24,7 @@ interface Verdict {
 const look = {
   planned: 50,
   plannedSlow: 1_000,
-  starting: 10_000,
+  starting: startingLookMs,
   ready: 60_000,
   unhealthy: 1_000,
   draining: 250,

@@ -37,16 +37,27 @@ export interface ReplicaRow {
 
 type Db = Database | Tx
 
-/** Units held by replicas that are not gone, by hardware. */
+/** Units held by replicas that are not gone, by hardware: a sum that is kept (0013_held.sql). */
 export async function heldUnits(db: Db): Promise<HeldUnits[]> {
-  const rows = await db.query<Omit<HeldUnits, 'units'> & { units: string }>(
-    `select provider, gpu_type as "gpuType", region, sum(gpu_count) as units from replicas where phase <> 'gone'
-       -- a successor and the one whose place it waits for hold it once
-       and (after_replica is null or not exists
-         (select 1 from replicas as before where before.id = replicas.after_replica and before.phase <> 'gone'))
-     group by 1, 2, 3`,
+  return db.query<HeldUnits>('select provider, gpu_type as "gpuType", region, units from hardware_held')
+}
+
+/**
+ * The same for these places, under their locks until the transaction ends: nobody else takes or frees any of it. Locked
+ * in one order, whoever asks.
+ */
+export async function lockHeld(
+  tx: Tx,
+  places: readonly Pick<Placement, 'provider' | 'gpuType' | 'region'>[],
+): Promise<HeldUnits[]> {
+  return tx.query<HeldUnits>(
+    `insert into hardware_held as held (provider, gpu_type, region, units)
+     select distinct provider, gpu_type, region, 0 from unnest($1::text[], $2::text[], $3::text[])
+       as place (provider, gpu_type, region) order by 1, 2, 3
+     on conflict (provider, gpu_type, region) do update set units = held.units
+     returning provider, gpu_type as "gpuType", region, units`,
+    [places.map((p) => p.provider), places.map((p) => p.gpuType), places.map((p) => p.region)],
   )
-  return rows.map((row) => ({ ...row, units: Number(row.units) }))
 }
 
 /** Billing ends when removal is asked: open intervals of all replicas close here. */

@@ -21,7 +21,7 @@ export interface World extends ObserveWorld {
 }
 
 export interface Snapshot {
-  deployment: store.DeploymentRow
+  deployment: store.ReadRow
   revisions: store.RevisionRow[]
   replicas: store.ReplicaRow[]
   /** What the gateways know of it. */

@@ -75,6 +75,7 @@ const world: TurnWorld = {
   stopGraceSeconds: 1,
   recall: () => null,
   follow: () => {},
+  due: () => {},
 }
 const context = { ...world, ...testLimits, db, wake: () => {} }
 const [deployments, lifecycle, scaling] = [new Deployments(context), new Lifecycle(context), new Scaling(context)]

@@ -24,13 +24,14 @@ import { clientRequestId, Exchange } from './exchange.ts'
 import { type Dialect, sendFault } from './fault-body.ts'
 import { makeWhoAsks } from './forwarded.ts'
 import { type Objection, objection, unknownExpectation } from './framing.ts'
-import { Holding } from './hold.ts'
+import { Holding, holdLimits } from './hold.ts'
 import { type InferenceParts, requireTables, serveInference, type TablesTrust } from './inference.ts'
 import { Limiter, queueLimits, type Shares } from './limits/limiter.ts'
 import { headerMaximumBytes, refuseMalformed, refuseObjection, refuseTunnel } from './malformed.ts'
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
+import { AnswerLengths } from './routing/answer-length.ts'
 import { RetryBudget, retryLimits } from './routing/retry-budget.ts'
 import { Router } from './routing/router.ts'
 import type { Metering, OnSettle } from './settle.ts'
@@ -72,6 +73,8 @@ export interface Gateway {
   inFlight(): Record<string, number>
   /** Deployment id → requests that wait for a replica of it; deployments with none are absent. */
   held(): Record<string, number>
+  /** Deployment id → requests that wait for their turn under its limits; deployments with none are absent. */
+  queued(): Record<string, number>
   /** Stops listening, lets requests finish for at most `drainMs`, then ends them. */
   close(options: { drainMs: number }): Promise<void>
 }
@@ -140,6 +143,7 @@ class FrontDoor implements Gateway {
       engines,
       replicas: this.#replicas,
       router: new Router(options.routingMemory),
+      lengths: new AnswerLengths(),
       retries: new RetryBudget({ ...retryLimits, share: settings['gateway.retry_share'] }),
       active: this.#active,
       holding,
@@ -192,6 +196,10 @@ class FrontDoor implements Gateway {
 
   held(): Record<string, number> {
     return this.#inference.holding.counts()
+  }
+
+  queued(): Record<string, number> {
+    return this.#inference.limiter.queued()
   }
 
   async close({ drainMs }: { drainMs: number }): Promise<void> {
@@ -359,15 +367,6 @@ interface Readiness {
   problems: string[]
   /** It serves all the same. */
   warnings?: string[]
-}
-
-function holdLimits(settings: Config) {
-  return {
-    maxSeconds: settings['hold.max_seconds'],
-    maxRequests: settings['hold.max_requests'],
-    maxBytes: settings['hold.max_bytes'],
-    commentSeconds: settings['hold.comment_seconds'],
-  }
 }
 
 function requestLimits(settings: Config) {

@@ -32,30 +32,48 @@ export interface ClaimOptions {
   limit: number
 }
 
+export interface Claimed {
+  leases: Lease[]
+  /** When the next of those that were not claimed is due, which may be now; null = only when woken. */
+  nextAt: number | null
+}
+
 /** Claims due rows, in this order: those with a dead holder, then by due time, the older row first. Rows that others are claiming are passed over. */
-export async function claim(db: Querier, { table, owner, now, leaseMs, limit }: ClaimOptions): Promise<Lease[]> {
+export async function claimDue(db: Querier, { table, owner, now, leaseMs, limit }: ClaimOptions): Promise<Claimed> {
   const token = `${owner}.${randomToken(12)}`
-  const rows = await db.query<{ id: string; heldUntil: Date | null; dueAt: Date | null }>(
-    `with due as (
+  const rows = await db.query<{ id: string | null; heldUntil: Date | null; dueAt: Date | null; nextAt: Date | null }>(
+    `with due as materialized (
        select id, lease_until, next_at from ${table}
        where (lease_until is null and next_at <= $1) or lease_until <= $1
        order by lease_until nulls last, next_at, id
        limit $2
        for update skip locked
+     ), claimed as (
+       update ${table} as claimed
+       set lease_token = $3, lease_until = $4, next_at = case when claimed.next_at > $1 then claimed.next_at end
+       from due where claimed.id = due.id
+       returning claimed.id, due.lease_until as "heldUntil", due.next_at as "dueAt"
+     ), later as (
+       select next_at as "nextAt" from ${table}
+       where lease_until is null and next_at is not null and id not in (select id from due)
+       order by next_at limit 1
      )
-     update ${table} as claimed
-     set lease_token = $3, lease_until = $4, next_at = case when claimed.next_at > $1 then claimed.next_at end
-     from due where claimed.id = due.id
-     returning claimed.id, due.lease_until as "heldUntil", due.next_at as "dueAt"`,
+     select claimed.*, (select "nextAt" from later) from (values (1)) as one left join claimed on true`,
     [new Date(now), limit, token, new Date(now + leaseMs)],
   )
   const time = (at: Date | null) => at?.getTime() ?? Number.POSITIVE_INFINITY
   const sooner = (a: number, b: number) => (a === b ? 0 : a - b)
-  rows.sort(
+  const nextAt = rows[0]?.nextAt?.getTime() ?? null
+  const claimed = rows.flatMap((row) => (row.id === null ? [] : [{ ...row, id: row.id }]))
+  claimed.sort(
     (a, b) =>
       sooner(time(a.heldUntil), time(b.heldUntil)) || sooner(time(a.dueAt), time(b.dueAt)) || (a.id < b.id ? -1 : 1),
   )
-  return rows.map(({ id }) => ({ table, id, token }))
+  return { leases: claimed.map(({ id }) => ({ table, id, token })), nextAt }
+}
+
+export async function claim(db: Querier, options: ClaimOptions): Promise<Lease[]> {
+  return (await claimDue(db, options)).leases
 }
 
 /** Gives a holder more time for a long action. False when the claim no longer holds: stop working on it. */
@@ -69,15 +87,23 @@ export async function renew(db: Querier, lease: Lease, now: number, leaseMs: num
 }
 
 /**
+ * Keeps the claim as it is until the transaction ends. Gives what tells whether anybody has written the row since it was
+ * read (its `xmin::text`); null = the claim does not hold.
+ */
+export async function lockLease(tx: Tx, lease: Lease): Promise<string | null> {
+  const [row] = await tx.query<{ written: string }>(
+    `select xmin::text as written from ${lease.table} where id = $1 and lease_token = $2 for update`,
+    [lease.id, lease.token],
+  )
+  return row?.written ?? null
+}
+
+/**
  * Runs `fn` if the claim still holds, and keeps it so until the transaction ends. False = it does not, and `fn` did not
  * run.
  */
 export async function withLease(tx: Tx, lease: Lease, fn: () => Promise<void>): Promise<boolean> {
-  const held = await tx.query(`select 1 from ${lease.table} where id = $1 and lease_token = $2 for update`, [
-    lease.id,
-    lease.token,
-  ])
-  if (held.length === 0) return false
+  if ((await lockLease(tx, lease)) === null) return false
   await fn()
   return true
 }

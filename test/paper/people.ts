@@ -137,7 +137,9 @@ function remove(world: World, deployment: Deployment): void {
 function sleep(world: World, deployment: Deployment): void {
   if (deployment.desired !== 'running' || deployment.phase === 'failed') return
   setDesired(world, deployment, 0)
-  deployment.notes.told = world.gateways.every(({ held }) => (held.get(deployment.id)?.length ?? 0) === 0)
+  // Whoever waits now wakes it again, unless it gives up before anybody has read that it waits.
+  const nobodyWaits = world.gateways.every(({ held }) => (held.get(deployment.id)?.length ?? 0) === 0)
+  deployment.notes.told = nobodyWaits ? true : null
 }
 
 function wake(world: World, deployment: Deployment): void {

@@ -84,7 +84,7 @@ const ofBilling: Record<string, Partial<Rules>> = {
 const ofTurns: Record<string, Partial<Rules>> = {
   'a turn that lost its claim writes all the same': { holdsLease: () => true },
   'a turn does not notice that the wish has changed': { sameWish: () => true },
-  'a first create without an answer is not asked again': { lookAgainAt: ({ wakeAt }) => wakeAt },
+  'a first create without an answer is not asked again': { lookAfterActingAt: ({ nextAt }) => nextAt },
   'two deployments take the same place': { hasRoom: () => true },
   'the reconciler lowers the wish when it is short': {
     afterRecord: (tables, deployment) => {

@@ -23,7 +23,7 @@ const callers: Record<string, string[]> = {
   setDesiredReplicas: ['autoscaling/commands.ts', 'autoscaling/loop.ts', 'deployments/stop-start.ts'],
   resetStarts: ['deployments/lifecycle.ts', 'deployments/stop-start.ts'],
   saveLimited: ['autoscaling/loop.ts'],
-  saveVerdict: ['deployments/turn.ts'],
+  saveVerdict: ['deployments/intent.ts'],
   saveState: ['autoscaling/loop.ts'],
   saveStates: ['autoscaling/loop.ts'],
   savePolicy: ['autoscaling/commands.ts'],
