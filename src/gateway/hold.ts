@@ -5,7 +5,6 @@
 import type { Route, RouteTable } from '../deployments/routes.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
-import type { Config } from '../runtime/settings.ts'
 import type { Counters } from './counters.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 import { estimate } from './limits/estimate.ts'
@@ -20,15 +19,6 @@ export interface HoldLimits {
   /** Of bodies, likewise. */
   maxBytes: number
   commentSeconds: number
-}
-
-export function holdLimits(settings: Config): HoldLimits {
-  return {
-    maxSeconds: settings['hold.max_seconds'],
-    maxRequests: settings['hold.max_requests'],
-    maxBytes: settings['hold.max_bytes'],
-    commentSeconds: settings['hold.comment_seconds'],
-  }
 }
 
 interface HeldRequest extends Waiting {

@@ -24,9 +24,9 @@ import { clientRequestId, Exchange } from './exchange.ts'
 import { type Dialect, sendFault } from './fault-body.ts'
 import { makeWhoAsks } from './forwarded.ts'
 import { type Objection, objection, unknownExpectation } from './framing.ts'
-import { Holding, holdLimits } from './hold.ts'
+import { Holding } from './hold.ts'
 import { type InferenceParts, requireTables, serveInference, type TablesTrust } from './inference.ts'
-import { Limiter, queueLimits, type Shares } from './limits/limiter.ts'
+import { Limiter, type Shares } from './limits/limiter.ts'
 import { headerMaximumBytes, refuseMalformed, refuseObjection, refuseTunnel } from './malformed.ts'
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
@@ -34,6 +34,7 @@ import { authenticate } from './resolve.ts'
 import { AnswerLengths } from './routing/answer-length.ts'
 import { RetryBudget, retryLimits } from './routing/retry-budget.ts'
 import { Router } from './routing/router.ts'
+import { holdLimits, queueLimits, requestLimits } from './settings.ts'
 import type { Metering, OnSettle } from './settle.ts'
 import { matchTarget } from './targets.ts'
 
@@ -367,20 +368,6 @@ interface Readiness {
   problems: string[]
   /** It serves all the same. */
   warnings?: string[]
-}
-
-function requestLimits(settings: Config) {
-  return {
-    maxBytes: settings['gateway.max_body_bytes'],
-    stallMs: settings['gateway.body_timeout_seconds'] * 1000,
-    mediaDomains: settings['gateway.media_domains'].map((domain) => domain.toLowerCase()),
-    firstByteMs: settings['gateway.first_byte_timeout_seconds'] * 1000,
-    answerMs: settings['gateway.answer_timeout_seconds'] * 1000,
-    chunkMs: settings['gateway.chunk_timeout_seconds'] * 1000,
-    commentMs: settings['hold.comment_seconds'] * 1000,
-    maxAnswerBytes: settings['gateway.max_answer_bytes'],
-    drainStreams: settings['gateway.on_disconnect'] === 'drain',
-  }
 }
 
 function sendJson(response: ServerResponse, status: number, value: object): void {

@@ -11,7 +11,6 @@ import type { Route } from '../../deployments/routes.ts'
 import type { Fault } from '../../kernel/fault.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Deadline, Deadlines } from '../../runtime/deadlines.ts'
-import type { Config } from '../../runtime/settings.ts'
 import type { Usage } from '../../usage/request.ts'
 import type { Counters } from '../counters.ts'
 import { ClientGone, type Exchange } from '../exchange.ts'
@@ -28,14 +27,6 @@ export interface QueueLimits {
   maxRequests: number
   /** Of bodies, per deployment. */
   maxBytes: number
-}
-
-export function queueLimits(settings: Config): QueueLimits {
-  return {
-    maxMs: settings['limits.queue_seconds'] * 1000,
-    maxRequests: settings['limits.queue_requests'],
-    maxBytes: settings['limits.queue_bytes'],
-  }
 }
 
 /** Gives this gateway its part of every limit. */
