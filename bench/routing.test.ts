@@ -6,7 +6,7 @@ import { beside, compare } from './routing/comparison.ts'
 import { clairvoyant, leastLoad, ours } from './routing/routers.ts'
 import { generated } from './routing/traffic.ts'
 
-const arrivals = generated({ seed: 3, requests: 2_400, perSecond: 40 })
+const arrivals = generated({ seed: 3, requests: 2_000, perSecond: 40 })
 const blind = (prompt: Prompt): Prompt => ({ ...prompt, beginning: 0, blocks: new Int32Array(0) })
 /** What hashing only the system prompt does: everybody is sent to the same place. */
 const herd = (prompt: Prompt): Prompt => ({ ...prompt, beginning: 1, blocks: new Int32Array(0) })
@@ -28,11 +28,8 @@ test('what is served from cache comes near to what one gets that sees every cach
 })
 
 test('the same seed gives the same figures', () => {
-  const again = compare(generated({ seed: 3, requests: 2_400, perSecond: 40 }), { paddock: ours() })
-  assert.deepEqual(
-    again[0],
-    rows.find(({ name }) => name === 'paddock'),
-  )
+  const once = () => compare(generated({ seed: 5, requests: 400, perSecond: 40 }), { paddock: ours() })
+  assert.deepEqual(once(), once())
 })
 
 test('routers that are wrong are found out', () => {

@@ -65,7 +65,13 @@ function measureDecision(report: (measured: Measured) => void): void {
     const content = `${i} ${'lorem ipsum dolor sit amet '.repeat(promptBytes / 27)}`.slice(0, promptBytes)
     return parseAsk(Buffer.from(JSON.stringify({ model: 'm', messages: [{ role: 'user', content }] })))
   })
-  const context = { route: 'chat/completions', adapter: null, sessionId: null, contextTokens: 0 } as const
+  const context = {
+    route: 'chat/completions',
+    adapter: null,
+    sessionId: null,
+    contextTokens: 0,
+    usualAnswerTokens: 256,
+  } as const
   const decide = (n: number): number => {
     const from = performance.now()
     router.pick({ deploymentId: 'dep_1', replicas }, () => calm, null, readPrompt(asks[n % asks.length]!, context))

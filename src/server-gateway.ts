@@ -2,7 +2,7 @@
  * A gateway, in a process of its own or as one of several workers in a thread (server-workers.ts): the front door, and
  * the feed that keeps its tables fresh. No SQL on the way of a request.
  */
-import { report, unregister, unregisterFormer } from './access/gateways.ts'
+import { type GatewayReport, report, unregister, unregisterFormer } from './access/gateways.ts'
 import { Keyring } from './access/keyring.ts'
 import { keyringSince, markUsed } from './access/store.ts'
 import { RouteTable } from './deployments/routes.ts'
@@ -15,8 +15,8 @@ import { type Log, makeLog } from './runtime/log.ts'
 import { runPart } from './server-child.ts'
 import { Feed, type FeedSource } from './server-feed.ts'
 import { type GatewaySetup, workerPoolSize } from './server-gateway-setup.ts'
-import { type Metering, startMetering } from './server-metering.ts'
-import { type Metrics, startMetrics } from './server-metrics.ts'
+import { startMetering } from './server-metering.ts'
+import { startMetrics } from './server-metrics.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { currentVersions, demandChannel, notifyNow, tablesChannel } from './store/tables.ts'
 
@@ -38,9 +38,10 @@ runPart<GatewaySetup>(async (setup, tell) => {
   const tables = { keyring: new Keyring(), routes: new RouteTable() }
   const metering = await startMetering({ config: setup.config, folder: setup.journalFolder, db, log, worker })
   const metrics = startMetrics(db, log)
+  let queued = (): Record<string, number> => ({})
   const feed = new Feed({
     id: setup.id,
-    source: sourceOf(db, metering, metrics),
+    source: sourceOf(db, () => ({ journal: metering.report(), process: metrics.process(), queued: queued() })),
     tables,
     clock,
     log,
@@ -73,6 +74,7 @@ runPart<GatewaySetup>(async (setup, tell) => {
   })
   feed.inFlight = () => gateway.inFlight()
   feed.held = () => gateway.held()
+  queued = () => gateway.queued()
   const stopping = new AbortController()
   const fed = feed.run(stopping.signal)
   if (worker === 0) void forgetFormer(db, setup, stopping.signal)
@@ -102,13 +104,14 @@ async function forgetFormer(db: Database, { id, workers }: GatewaySetup, signal:
   }
 }
 
-function sourceOf(db: Database, metering: Metering, metrics: Metrics): FeedSource {
+/** `also`: what a report says besides what the feed knows. */
+function sourceOf(db: Database, also: () => Partial<GatewayReport>): FeedSource {
   return {
     versions: () => currentVersions(db),
     keyringSince: (version) => keyringSince(db, version),
     routesSince: (version) => routesSince(db, version),
     onPublished: (look) => db.listen(tablesChannel, look),
-    report: (state, now) => report(db, { ...state, journal: metering.report(), process: metrics.process() }, now),
+    report: (state, now) => report(db, { ...state, ...also() }, now),
     announce: () => notifyNow(db, demandChannel),
     markUsed: (usedAt) => markUsed(db, usedAt),
     unregister: (id, lastReportAt) => unregister(db, id, lastReportAt),

@@ -51,7 +51,13 @@ export function ours(options: Variant = {}): MakeRouter {
 
 function promptOf({ messages }: Turn): Prompt {
   const ask = parseAsk(Buffer.from(`{"model":"mine","stream":true,"messages":${messages}]}`))
-  return readPrompt(ask, { route: 'chat/completions', adapter: null, sessionId: null, contextTokens: 0 })
+  return readPrompt(ask, {
+    route: 'chat/completions',
+    adapter: null,
+    sessionId: null,
+    contextTokens: 0,
+    usualAnswerTokens: 256,
+  })
 }
 
 /** In flight as a gateway counts it. */

@@ -16,6 +16,8 @@ export interface GatewayReport {
   inFlight: Record<string, number>
   /** Deployment id → what is asked of it; its shape is that of usage/demand.ts. */
   demand: Record<string, unknown>
+  /** Deployment id → requests that wait for their turn under its limits. */
+  queued?: Record<string, number>
   /** How its journal is. */
   journal?: object
   /** How its process is; its shape is that of runtime/process-health.ts. */
@@ -24,10 +26,10 @@ export interface GatewayReport {
 
 export async function report(db: Database, gateway: GatewayReport, now: number): Promise<void> {
   await db.query(
-    `insert into gateways (id, started_at, seen_at, keyring_version, routes_version, in_flight, demand, journal, process)
-     values ($1, $2, $2, $3, $4, $5, $6, $7, $8)
+    `insert into gateways (id, started_at, seen_at, keyring_version, routes_version, in_flight, demand, journal, process, queued)
+     values ($1, $2, $2, $3, $4, $5, $6, $7, $8, $9)
      on conflict (id) do update set
-       seen_at = $2, keyring_version = $3, routes_version = $4, in_flight = $5, demand = $6, journal = $7, process = $8`,
+       seen_at = $2, keyring_version = $3, routes_version = $4, in_flight = $5, demand = $6, journal = $7, process = $8, queued = $9`,
     [
       gateway.id,
       new Date(now),
@@ -37,6 +39,7 @@ export async function report(db: Database, gateway: GatewayReport, now: number):
       JSON.stringify(gateway.demand),
       JSON.stringify(gateway.journal ?? {}),
       JSON.stringify(gateway.process ?? {}),
+      JSON.stringify(gateway.queued ?? {}),
     ],
   )
 }
@@ -149,12 +152,14 @@ export async function journalReports(
   return db.query('select id, journal from gateways where seen_at > $1 order by id', [new Date(now - silentAfterMs)])
 }
 
-/** How the processes of the gateways that are heard of are. */
+/** How the processes of the gateways that are heard of are, and who waits there under limits. */
 export async function processReports(
   db: Database,
   now: number,
-): Promise<{ id: string; process: Record<string, unknown> }[]> {
-  return db.query('select id, process from gateways where seen_at > $1 order by id', [new Date(now - silentAfterMs)])
+): Promise<{ id: string; process: Record<string, unknown>; queued: Record<string, number> }[]> {
+  return db.query('select id, process, queued from gateways where seen_at > $1 order by id', [
+    new Date(now - silentAfterMs),
+  ])
 }
 
 /** Requests of one deployment that are with these replicas now, and that wait for one. */
@@ -165,6 +170,7 @@ export interface AskedNow {
   /** As far as is heard. */
   inFlight: number
   held: number
+  queued: number
 }
 
 export async function askedNow(
@@ -176,7 +182,8 @@ export async function askedNow(
   const [row] = await db.query<AskedNow>(
     `select count(*) filter (where fresh) as heard, count(*) filter (where not fresh) as silent,
        coalesce(sum(own.requests) filter (where fresh), 0)::integer as "inFlight",
-       coalesce(sum((demand -> $1 ->> 'held')::integer) filter (where fresh), 0)::integer as held
+       coalesce(sum((demand -> $1 ->> 'held')::integer) filter (where fresh), 0)::integer as held,
+       coalesce(sum((queued ->> $1)::integer) filter (where fresh), 0)::integer as queued
      from (select *, seen_at > $3 as fresh from gateways) as gateways
      cross join lateral (
        select sum(value::integer) as requests from jsonb_each_text(in_flight) where key = any($2)

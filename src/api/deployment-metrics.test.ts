@@ -66,10 +66,20 @@ async function gatewayOf(deploymentId: string): Promise<Bench & { told(): Promis
   return { ...bench, told }
 }
 
-const register = (id: string, over: { inFlight?: Record<string, number>; demand?: object; seen?: number } = {}) =>
+const register = (
+  id: string,
+  over: { inFlight?: Record<string, number>; demand?: object; queued?: Record<string, number>; seen?: number } = {},
+) =>
   report(
     world.db,
-    { id, keyringVersion: 1e9, routesVersion: 1e9, inFlight: over.inFlight ?? {}, demand: { ...over.demand } },
+    {
+      id,
+      keyringVersion: 1e9,
+      routesVersion: 1e9,
+      inFlight: over.inFlight ?? {},
+      demand: { ...over.demand },
+      queued: over.queued,
+    },
     over.seen ?? systemClock.now(),
   )
 const metricsOf = (id: string, query = ''): Promise<Answer> => world.call('GET', `/deployments/${id}/metrics${query}`)
@@ -225,10 +235,10 @@ test('what is under way is that of all gateways that are heard of; one that is s
   )
   const inFlight = { [`rep_${made}_a`]: 3, [`rep_${made}_b`]: 1, rep_of_others: 40 }
   await register('gw_1', { inFlight, demand: { [id]: { held: 2 }, [other]: { held: 9 } } })
-  await register('gw_2', { inFlight, demand: { [id]: { held: 5 } } })
+  await register('gw_2', { inFlight, demand: { [id]: { held: 5 } }, queued: { [id]: 6, [other]: 9 } })
   await register('gw_3', { inFlight, demand: { [id]: { held: 5 } }, seen: systemClock.now() - 60_000 })
   const { json } = await metricsOf(id)
-  assert.deepEqual([json.in_flight, json.held], [8, 7])
+  assert.deepEqual([json.in_flight, json.held, json.queued], [8, 7, 6])
   assert.deepEqual(json.gateways, { heard: 2, silent: 1 })
   assert.deepEqual(json.replicas, { desired: 1, ready: 0, phases: { ready: 1, draining: 1 } })
 })

@@ -198,13 +198,20 @@ test('what is so now: in flight, held, replicas, gateways and their processes', 
     [id, replica, world.orgA],
   )
   const process = { rssBytes: 123, loopDelayMs: { p50: 0.5, p99: 2, max: 40 } }
-  const state = { keyringVersion: 1e9, routesVersion: 1e9, inFlight: { [replica]: 2 }, demand: { [id]: { held: 3 } } }
+  const state = {
+    keyringVersion: 1e9,
+    routesVersion: 1e9,
+    inFlight: { [replica]: 2 },
+    demand: { [id]: { held: 3 } },
+    queued: { [id]: 5 },
+  }
   await report(world.db, { id: 'gw_1', ...state, process }, systemClock.now())
   await report(world.db, { id: 'gw_2', ...state }, systemClock.now())
   await report(world.db, { id: 'gw_3', ...state, process }, systemClock.now() - 60_000)
   const read = parse(await text())
   assert.equal(figure(read, 'paddock_in_flight_requests', { deployment: id }), 4)
   assert.equal(figure(read, 'paddock_held_requests', { deployment: id }), 6)
+  assert.equal(figure(read, 'paddock_queued_requests', { deployment: id }), 10)
   assert.equal(figure(read, 'paddock_replicas', { deployment: id, phase: 'ready' }), 1)
   assert.equal(figure(read, 'paddock_gateways', { state: 'heard' }), 2)
   assert.equal(figure(read, 'paddock_gateways', { state: 'silent' }), 1)

@@ -16,7 +16,7 @@ export function metricsColumns(paint: Paint): Column<DeploymentMetrics>[] {
     { title: 'READY', cell: (m) => `${m.replicas.ready}/${m.replicas.desired}`, right },
     { title: 'REQ/S', cell: (m) => rate(m.rps), right },
     { title: 'IN FLIGHT', cell: (m) => shown(m.in_flight), right },
-    { title: 'HELD', cell: (m) => shown(m.held), right },
+    { title: 'WAIT', cell: (m) => shown(m.held === null ? null : m.held + (m.queued ?? 0)), right },
     { title: 'TTFT P50', cell: (m) => moment(m.ttft_ms?.p50), right },
     { title: 'P99', cell: (m) => moment(m.ttft_ms?.p99), right },
     { title: 'TOKEN', cell: (m) => moment(m.inter_token_ms?.p50), right },
@@ -35,7 +35,7 @@ export function metricsColumns(paint: Paint): Column<DeploymentMetrics>[] {
 
 /** Most is going on first. */
 export function byTraffic(a: DeploymentMetrics, b: DeploymentMetrics): number {
-  const load = (m: DeploymentMetrics) => (m.rps ?? 0) + (m.in_flight ?? 0) + (m.held ?? 0)
+  const load = (m: DeploymentMetrics) => (m.rps ?? 0) + (m.in_flight ?? 0) + (m.held ?? 0) + (m.queued ?? 0)
   return load(b) - load(a) || (a.name < b.name ? -1 : 1)
 }
 
@@ -47,7 +47,7 @@ export function metricsPage(m: DeploymentMetrics, paint: Paint): string[] {
     ['name', `${paint('bold', oneLine(m.name))}${markText(m)}  ${paint('dim', oneLine(m.deployment_id))}`],
     ['phase', paintPhase(paint, m.phase)],
     ['replicas', phases.length === 0 ? replicas : `${replicas} (${phases.join(', ')})`],
-    ['now', m.in_flight === null ? unheard : `${m.in_flight} in flight, ${m.held} held`],
+    ['now', m.in_flight === null ? unheard : `${m.in_flight} in flight, ${m.held} held, ${m.queued} in line`],
     ['requests', m.requests === null ? unheard : `${counted(m.requests, 'request')}, ${rate(m.rps)} a second`],
     ['by status', list(m.status)],
     ...(errorsOf(m) > 0 ? [['errors', paint('red', list(m.errors))] as [string, string]] : []),

@@ -25,6 +25,7 @@ const metricsOf = (over: Partial<DeploymentMetrics> = {}): DeploymentMetrics => 
   rps: 0.2,
   in_flight: 3,
   held: 1,
+  queued: 4,
   ttft_ms: quantiles,
   inter_token_ms: quantiles,
   longest_pause_ms: quantiles,
@@ -52,6 +53,7 @@ const nothing = metricsOf({
   rps: null,
   in_flight: null,
   held: null,
+  queued: null,
   ttft_ms: null,
   inter_token_ms: null,
   end_to_end_ms: null,
@@ -61,14 +63,14 @@ const nothing = metricsOf({
 
 test('a row tells what was measured, and a dash where nothing was', () => {
   const [head, busy, quiet] = tableLines(metricsColumns(plain), [metricsOf(), nothing], null)
-  assert.deepEqual(head!.split(/ {2,}/).slice(0, 6), ['NAME', 'PHASE', 'READY', 'REQ/S', 'IN FLIGHT', 'HELD'])
+  assert.deepEqual(head!.split(/ {2,}/).slice(0, 6), ['NAME', 'PHASE', 'READY', 'REQ/S', 'IN FLIGHT', 'WAIT'])
   const cells = [
     'mine',
     'serving',
     '1/2',
     '0.2',
     '3',
-    '1',
+    '5',
     '4.2 ms',
     '1.2 s',
     '4.2 ms',
@@ -90,7 +92,7 @@ test('the page of one deployment', () => {
   const page = metricsPage(metricsOf({ gateways: { heard: 1, silent: 2 } }), plain).join('\n')
   for (const line of [
     /^replicas +1 of 2 ready \(1 ready, 1 draining\)$/m,
-    /^now +3 in flight, 1 held$/m,
+    /^now +3 in flight, 1 held, 4 in line$/m,
     /^by status +200: 9 {2}499: 2 {2}500: 1$/m,
     /^errors +engine_failed: 1$/m,
     /^first token +p50 4\.2 ms {2}p90 80 ms {2}p99 1\.2 s {2}\(9\)$/m,

@@ -45,6 +45,7 @@ export class AllMetrics {
     ])
     const inFlight = new Map<string, number>()
     const held = new Map<string, number>()
+    const queued = new Map<string, number>()
     const phases = new Map<string, Now['replicas'][number]>()
     for (const { id, deploymentId, phase } of replicas) {
       const count = (phases.get(`${deploymentId} ${phase}`)?.count ?? 0) + 1
@@ -53,10 +54,12 @@ export class AllMetrics {
     }
     for (const gateway of demand.gateways)
       for (const [id, asked] of Object.entries(gateway.demand)) add(held, id, (asked as { held?: number }).held ?? 0)
+    for (const gateway of processes) for (const [id, count] of Object.entries(gateway.queued)) add(queued, id, count)
     return {
       gateways: { heard: demand.gateways.length, silent: register.length - demand.gateways.length },
       inFlight,
       held,
+      queued,
       replicas: [...phases.values()],
       processes: [
         { name: 'control', health: health() },

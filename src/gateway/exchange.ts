@@ -43,6 +43,8 @@ export class Exchange implements Rostered {
   link: Link | null = null
   unreadTokens = 0
   answerTokens = 0
+  /** Of the answer, once it is settled. */
+  answeredTokens = 0
   prompt: Prompt | null = null
 
   /** The client closed its side before we ended the answer. */

@@ -66,6 +66,7 @@ export async function forward(
       const again = sending.conclude(await attempt(parts, exchange, link, told.body, ask.stream ? sending : null))
       if (again === null) {
         parts.replicas.answered(link)
+        parts.lengths.learn(deploymentId, exchange.answeredTokens)
         return
       }
       if (again.busy) parts.replicas.turnedAway(link, again.why)

@@ -20,6 +20,7 @@ import { parseAsk } from './parse.ts'
 import { requireUniqueKeys } from './repeated-keys.ts'
 import type { Replicas } from './replicas.ts'
 import { authenticate, resolve } from './resolve.ts'
+import type { AnswerLengths } from './routing/answer-length.ts'
 import type { RetryBudget } from './routing/retry-budget.ts'
 import type { Router } from './routing/router.ts'
 import { type SettleParts, settle } from './settle.ts'
@@ -30,6 +31,7 @@ export interface InferenceParts extends SettleParts {
   engines: Engines
   replicas: Replicas
   router: Router
+  lengths: AnswerLengths
   retries: RetryBudget
   /** Under way now. */
   active: Roster<Exchange>

@@ -71,6 +71,20 @@ test('at once: two are with the engine, the third waits in line and is answered'
   )
 })
 
+test('who waits in line is told by number, as long as they do', async () => {
+  const { b, hold, release, asks } = await start({ ...none, concurrency: 1 })
+  hold()
+  assert.deepEqual(b.gateway.queued(), {})
+  const answers = [b.chat({}), b.chat({}), b.chat({})]
+  await until(systemClock, 'two wait', 5_000, () => b.gateway.queued().dep_1 === 2)
+  for (const count of [1, 2, 3]) {
+    await asks(count)
+    release()
+  }
+  for (const answer of answers) assert.equal((await answer).status, 200)
+  assert.deepEqual(b.gateway.queued(), {})
+})
+
 test('at once: after its time in line 429, Retry-After, and not charged', async () => {
   const { b, hold, release, asks } = await start({ ...none, concurrency: 1 }, { 'limits.queue_seconds': 0.2 })
   hold()

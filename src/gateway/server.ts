@@ -31,8 +31,10 @@ import { headerMaximumBytes, refuseMalformed, refuseObjection, refuseTunnel } fr
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
+import { AnswerLengths } from './routing/answer-length.ts'
 import { RetryBudget, retryLimits } from './routing/retry-budget.ts'
 import { Router } from './routing/router.ts'
+import { holdLimits, queueLimits, requestLimits } from './settings.ts'
 import type { Metering, OnSettle } from './settle.ts'
 import { matchTarget } from './targets.ts'
 
@@ -68,6 +70,8 @@ export interface Gateway {
   inFlight(): Record<string, number>
   /** Deployment id → requests that wait for a replica of it; deployments with none are absent. */
   held(): Record<string, number>
+  /** Deployment id → requests that wait for their turn under its limits; deployments with none are absent. */
+  queued(): Record<string, number>
   /** Stops listening, lets requests finish for at most `drainMs`, then ends them. */
   close(options: { drainMs: number }): Promise<void>
 }
@@ -136,6 +140,7 @@ class FrontDoor implements Gateway {
       engines,
       replicas: this.#replicas,
       router: new Router(options.routingMemory),
+      lengths: new AnswerLengths(),
       retries: new RetryBudget({ ...retryLimits, share: settings['gateway.retry_share'] }),
       active: this.#active,
       holding,
@@ -184,6 +189,10 @@ class FrontDoor implements Gateway {
 
   held(): Record<string, number> {
     return this.#inference.holding.counts()
+  }
+
+  queued(): Record<string, number> {
+    return this.#inference.limiter.queued()
   }
 
   async close({ drainMs }: { drainMs: number }): Promise<void> {
@@ -351,37 +360,6 @@ interface Readiness {
   problems: string[]
   /** It serves all the same. */
   warnings?: string[]
-}
-
-function holdLimits(settings: Config) {
-  return {
-    maxSeconds: settings['hold.max_seconds'],
-    maxRequests: settings['hold.max_requests'],
-    maxBytes: settings['hold.max_bytes'],
-    commentSeconds: settings['hold.comment_seconds'],
-  }
-}
-
-function queueLimits(settings: Config) {
-  return {
-    maxMs: settings['limits.queue_seconds'] * 1000,
-    maxRequests: settings['limits.queue_requests'],
-    maxBytes: settings['limits.queue_bytes'],
-  }
-}
-
-function requestLimits(settings: Config) {
-  return {
-    maxBytes: settings['gateway.max_body_bytes'],
-    stallMs: settings['gateway.body_timeout_seconds'] * 1000,
-    mediaDomains: settings['gateway.media_domains'].map((domain) => domain.toLowerCase()),
-    firstByteMs: settings['gateway.first_byte_timeout_seconds'] * 1000,
-    answerMs: settings['gateway.answer_timeout_seconds'] * 1000,
-    chunkMs: settings['gateway.chunk_timeout_seconds'] * 1000,
-    commentMs: settings['hold.comment_seconds'] * 1000,
-    maxAnswerBytes: settings['gateway.max_answer_bytes'],
-    drainStreams: settings['gateway.on_disconnect'] === 'drain',
-  }
 }
 
 function sendJson(response: ServerResponse, status: number, value: object): void {

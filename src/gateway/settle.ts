@@ -55,6 +55,7 @@ export function settle(
   }
   exchange.settled = true
   exchange.opened = null
+  exchange.answeredTokens = ending.usage?.completionTokens ?? 0
   const { admission } = exchange
   if (admission !== null) limiter.leave(exchange.deployment!.deploymentId, admission, ending.usage)
   const settled = record(exchange, ending, clock.monotonicMs())

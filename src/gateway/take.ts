@@ -53,7 +53,7 @@ export function leaveReplica({ replicas }: InferenceParts, exchange: Exchange, l
 }
 
 function choose(
-  { replicas, router }: InferenceParts,
+  { replicas, router, lengths }: InferenceParts,
   exchange: Exchange,
   ask: Ask,
   route: Route,
@@ -62,10 +62,10 @@ function choose(
   if (route.replicas.length === 1) {
     const [only] = route.replicas
     exchange.unreadTokens = promptTokens(ask, route.contextTokens)
-    exchange.answerTokens = answerTokens(ask, route.contextTokens)
+    exchange.answerTokens = answerTokens(ask, route.contextTokens, lengths.usual(route.deploymentId))
     return tried?.seen.has(only!.id) ? null : only!
   }
-  const prompt = (exchange.prompt ??= promptOf(exchange, ask, route))
+  const prompt = (exchange.prompt ??= promptOf(exchange, ask, route, lengths.usual(route.deploymentId)))
   let replica = router.pick(route, replicas.stateOf, tried?.avoided ?? null, prompt)
   if (replica === null && tried !== null) replica = router.pick(route, replicas.stateOf, tried.seen, prompt)
   exchange.unreadTokens = prompt.unread
@@ -73,10 +73,10 @@ function choose(
   return replica
 }
 
-function promptOf({ meant, request }: Exchange, ask: Ask, { contextTokens }: Route): Prompt {
+function promptOf({ meant, request }: Exchange, ask: Ask, { contextTokens }: Route, usualAnswerTokens: number): Prompt {
   const said = request.headers['x-session-id']
   const sessionId = typeof said === 'string' && said !== '' ? said : null
-  return readPrompt(ask, { route: meant.route, adapter: null, sessionId, contextTokens })
+  return readPrompt(ask, { route: meant.route, adapter: null, sessionId, contextTokens, usualAnswerTokens })
 }
 
 /** The route as it is for this replica: while a deployment rolls, one of another revision may serve something else. */

@@ -17,6 +17,7 @@ import type { InferenceParts } from '../../src/gateway/inference.ts'
 import { Limiter } from '../../src/gateway/limits/limiter.ts'
 import { parseAsk } from '../../src/gateway/parse.ts'
 import { Replicas, type Way } from '../../src/gateway/replicas.ts'
+import { AnswerLengths } from '../../src/gateway/routing/answer-length.ts'
 import { makeRecentMemory } from '../../src/gateway/routing/recent.ts'
 import { RetryBudget } from '../../src/gateway/routing/retry-budget.ts'
 import { Router } from '../../src/gateway/routing/router.ts'
@@ -123,6 +124,7 @@ class OneGateway {
       engines: new Map(),
       replicas,
       router: new Router(makeRecentMemory(8)),
+      lengths: new AnswerLengths(),
       retries: new RetryBudget({ share: 1, saved: 100, perSecond: 1 }),
       active: new Roster<Exchange>(),
       holding,

@@ -151,6 +151,11 @@ export class Limiter {
     this.#sweepAt = Math.max(subjectsKept, this.#subjects.size * 2)
   }
 
+  /** Deployment id → requests that wait in its line. */
+  queued(): Record<string, number> {
+    return Object.fromEntries([...this.#lines].map(([deploymentId, { queue }]) => [deploymentId, queue.size]))
+  }
+
   #tryEnter(exchange: Exchange, a: Subject | null, b: Subject | null, now: number, size: Estimate): Verdict {
     const verdict = this.#verdict(a, b, now, size)
     if (verdict !== 'yes') return verdict

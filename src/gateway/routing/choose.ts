@@ -31,7 +31,7 @@ export interface Bounds {
   factor: number
   /** Up to so many requests like this one are always within the bound: averages of few say nothing. */
   floorRequests: number
-  /** A session stays where it is up to this many times the average load. */
+  /** A session stays where it is up to this many times the average load; under 2, which is all that two can have. */
   sessionFactor: number
   /** Share of a prompt that must be saved by going elsewhere than the ring says. */
   worthwhile: number
@@ -43,7 +43,7 @@ export interface Bounds {
 export const bounds: Bounds = {
   factor: 1.25,
   floorRequests: 4,
-  sessionFactor: 2,
+  sessionFactor: 1.5,
   worthwhile: 0.1,
   coldFactor: 1,
   coldFloorRequests: 2,

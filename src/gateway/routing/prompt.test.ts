@@ -5,7 +5,13 @@ import { parseAsk } from '../parse.ts'
 import { type Prompt, readPrompt } from './prompt.ts'
 
 const read = (body: object, route: InferenceRoute = 'chat/completions', contextTokens = 0): Prompt =>
-  readPrompt(parseAsk(Buffer.from(JSON.stringify(body))), { route, adapter: null, sessionId: null, contextTokens })
+  readPrompt(parseAsk(Buffer.from(JSON.stringify(body))), {
+    route,
+    adapter: null,
+    sessionId: null,
+    contextTokens,
+    usualAnswerTokens: 256,
+  })
 const shared = (a: Prompt, b: Prompt) => {
   let count = 0
   while (count < a.blocks.length && a.blocks[count] === b.blocks[count]) count += 1

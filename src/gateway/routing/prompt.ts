@@ -32,13 +32,12 @@ export interface PromptContext {
   sessionId: string | null
   /** Tokens that the engine holds of one request; 0 = unknown. */
   contextTokens: number
+  usualAnswerTokens: number
 }
 
 /** Bytes of a block: about 64 tokens, four of the blocks by which engines keep what they computed. */
 const blockBytes = 256
 export const blockTokens = tokensOf(blockBytes)
-/** Expected of an answer unless the request bounds it. */
-const usualAnswerTokens = 256
 /** What comes after this many bytes is not looked at: by then it is decided. */
 const hashedBytesMaximum = 128 * 1024
 /** Characters of the first message that tell it from others. */
@@ -75,7 +74,7 @@ export function readPrompt(ask: Ask, context: PromptContext): Prompt {
   return {
     tokens,
     unread: tokens,
-    answerTokens: answerTokens(ask, contextTokens),
+    answerTokens: answerTokens(ask, contextTokens, context.usualAnswerTokens),
     session,
     beginning: beginningOf(firstWords(ask.fields[where.content]), start),
     blocks: blockHashes(bytes, before, content.valueStart, content.valueEnd),
@@ -87,7 +86,8 @@ export function promptTokens({ bytes }: Ask, contextTokens: number): number {
   return Math.min(contextTokens || tokensMaximum, tokensOf(bytes.length))
 }
 
-export function answerTokens({ fields }: Ask, contextTokens: number): number {
+/** What is usual, unless the request bounds it. */
+export function answerTokens({ fields }: Ask, contextTokens: number, usualAnswerTokens: number): number {
   const said = fields.max_completion_tokens ?? fields.max_tokens ?? fields.max_output_tokens
   const limit = typeof said === 'number' && said >= 0 ? Math.floor(said) : usualAnswerTokens
   return Math.min(contextTokens || tokensMaximum, limit, usualAnswerTokens)

@@ -36,7 +36,7 @@ const system: Said = { role: 'system', content: long('rule') }
 function prompt(messages: Said[], over: { fields?: object; sessionId?: string; adapter?: string } = {}): Prompt {
   const ask = parseAsk(Buffer.from(JSON.stringify({ model: 'm', messages, ...over.fields })))
   const { adapter = null, sessionId = null } = over
-  return readPrompt(ask, { route: 'chat/completions', adapter, sessionId, contextTokens: 0 })
+  return readPrompt(ask, { route: 'chat/completions', adapter, sessionId, contextTokens: 0, usualAnswerTokens: 256 })
 }
 
 function talk(name: string, turns: number): Said[] {
@@ -133,13 +133,31 @@ test('sessions: the header before the key before the user; kept until the replic
   const [first] = names.map((name, n) => ask(n, { user: 'ada', prompt_cache_key: name }, 'one session'))
   for (const [n, name] of names.entries()) assert.equal(ask(n, { prompt_cache_key: name }, 'one session'), first)
   for (const { id } of world.replicas) world.state(id).tokens = 10_000
-  world.state(home).tokens = 18_000
-  assert.equal(ask(21, { user: 'ada' }), home, 'under twice the average')
+  world.state(home).tokens = 15_000
+  assert.equal(ask(21, { user: 'ada' }), home, 'under 1.5 of the average')
   world.state(home).tokens = 60_000
   const next = ask(22, { user: 'ada' })
   assert.notEqual(next, home)
   world.state(home).tokens = 0
   assert.equal(ask(23, { user: 'ada' }), next, 'it does not go back and forth')
+})
+
+test('one session that is all of the traffic is served by both of two replicas', () => {
+  const world = new World(2)
+  const router = small()
+  const counts: Record<string, number> = { rep_0: 0, rep_1: 0 }
+  const underway: [string, number][] = []
+  for (let n = 0; n < 400; n++) {
+    const one = prompt([{ role: 'user', content: long(`${n}`) }], { fields: { user: 'everybody' } })
+    const id = world.pick(router, one)
+    counts[id]! += 1
+    underway.push([id, one.tokens])
+    world.state(id).tokens += one.tokens
+    if (underway.length < 40) continue
+    const [first, tokens] = underway.shift()!
+    world.state(first).tokens -= tokens
+  }
+  assert.ok(Math.min(...Object.values(counts)) > 80, JSON.stringify(counts))
 })
 
 test('draining, ejected, full and tried replicas, and those without traffic, get nothing', () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { AnswerLengths } from './answer-length.ts'
 import { mixed } from './hash.ts'
 import { makeRecentMemory, RecentHashes } from './recent.ts'
 import { RetryBudget } from './retry-budget.ts'
@@ -91,4 +92,14 @@ test('retries: a storm in which everything fails is sent again to a fifth', () =
     if (budget.spend('dep_1', n)) again += 1
   }
   assert.ok(again > 1_900 && again < 2_200, `${again} of 10000`)
+})
+
+test('lengths of answers: what is usual follows what came lately, each deployment for itself', () => {
+  const lengths = new AnswerLengths()
+  assert.equal(lengths.usual('dep_1'), 256)
+  for (let n = 0; n < 200; n++) lengths.learn('dep_1', 2_000)
+  assert.ok(lengths.usual('dep_1') > 1_950)
+  for (let n = 0; n < 400; n++) lengths.learn('dep_1', 3)
+  assert.ok(lengths.usual('dep_1') < 10)
+  assert.equal(lengths.usual('dep_2'), 256)
 })

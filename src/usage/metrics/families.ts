@@ -61,7 +61,7 @@ export const families = {
     type: 'histogram',
     unit: 'seconds',
     labels: ['deployment'],
-    help: 'Time that requests waited for a replica, of those that did.',
+    help: 'Time that requests waited for a replica or their turn, of those that did.',
     buckets: [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300],
   },
   paddock_requests_total: {
@@ -93,6 +93,12 @@ export const families = {
     unit: 'requests',
     labels: ['deployment'],
     help: 'Waiting for a replica now, over all gateways that are heard of.',
+  },
+  paddock_queued_requests: {
+    type: 'gauge',
+    unit: 'requests',
+    labels: ['deployment'],
+    help: 'Waiting for their turn under limits now, over all gateways that are heard of.',
   },
   paddock_replicas: {
     type: 'gauge',

@@ -52,18 +52,26 @@ export interface Now {
   /** Deployment → requests. */
   inFlight: ReadonlyMap<string, number>
   held: ReadonlyMap<string, number>
+  queued: ReadonlyMap<string, number>
   replicas: readonly { deploymentId: string; phase: string; count: number }[]
   processes: readonly { name: string; health: Partial<ProcessHealth> }[]
 }
 
 /** `maximum`: so many deployments have a name of their own; the others together are one. */
-export function nowPoints({ gateways, inFlight, held, replicas, processes }: Now, maximum: number): Points {
+export function nowPoints(now: Now, maximum: number): Points {
+  const { gateways, inFlight, held, queued, replicas, processes } = now
   const points = new PointList()
-  const named = new Set([...inFlight.keys(), ...held.keys(), ...replicas.map(({ deploymentId }) => deploymentId)])
+  const named = new Set([
+    ...inFlight.keys(),
+    ...held.keys(),
+    ...queued.keys(),
+    ...replicas.map(({ deploymentId }) => deploymentId),
+  ])
   const known = new Set([...named].slice(0, maximum))
   const name = (deploymentId: string) => (known.has(deploymentId) ? deploymentId : otherDeployments)
   for (const [id, count] of inFlight) points.sum('paddock_in_flight_requests', { deployment: name(id) }, count)
   for (const [id, count] of held) points.sum('paddock_held_requests', { deployment: name(id) }, count)
+  for (const [id, count] of queued) points.sum('paddock_queued_requests', { deployment: name(id) }, count)
   for (const { deploymentId, phase, count } of replicas)
     points.sum('paddock_replicas', { deployment: name(deploymentId), phase }, count)
   for (const state of ['heard', 'silent'] as const) points.add('paddock_gateways', { state }, gateways[state])

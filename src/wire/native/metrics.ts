@@ -45,6 +45,9 @@ export const deploymentMetrics = z
     rps: perSecond.meta({ description: 'Requests that ended, a second.' }),
     in_flight: count.nullable().meta({ description: 'With replicas now.' }),
     held: count.nullable().meta({ description: 'Waiting for a replica now.' }),
+    queued: count
+      .nullable()
+      .meta({ description: 'Waiting for their turn under the limits of deployment and key now.' }),
     ttft_ms: quantiles.meta({
       description: 'Arrival to first content, reasoning or tool call of streams, without the time held.',
     }),
@@ -58,7 +61,9 @@ export const deploymentMetrics = z
     end_to_end_ms: quantiles.meta({
       description: 'Arrival to end of requests that ended 200, the time held included.',
     }),
-    held_ms: quantiles.meta({ description: 'Time that requests waited for a replica, of those that did.' }),
+    held_ms: quantiles.meta({
+      description: 'Time that requests waited for a replica or their turn, of those that did.',
+    }),
     tokens: orNull(
       z.object({
         input: count,
@@ -117,7 +122,7 @@ export interface MetricsShape {
     endToEnd: QuantilesShape
     times: Record<'ttft' | 'token' | 'pause' | 'held', QuantilesShape>
   } | null
-  now: { heard: number; silent: number; inFlight: number; held: number }
+  now: { heard: number; silent: number; inFlight: number; held: number; queued: number }
   desiredReplicas: number
   readyReplicas: number
   replicas: Partial<Record<string, number>>
@@ -142,6 +147,7 @@ export function renderMetrics(view: MetricsShape): DeploymentMetrics {
     rps: measured?.requestsPerSecond ?? null,
     in_flight: isHeard ? now.inFlight : null,
     held: isHeard ? now.held : null,
+    queued: isHeard ? now.queued : null,
     ttft_ms: measured?.times.ttft ?? null,
     inter_token_ms: measured?.times.token ?? null,
     longest_pause_ms: measured?.times.pause ?? null,
