@@ -15,6 +15,7 @@ import { type Log, makeLog } from './runtime/log.ts'
 import { runPart } from './server-child.ts'
 import { Feed, type FeedSource } from './server-feed.ts'
 import { type GatewaySetup, workerPoolSize } from './server-gateway-setup.ts'
+import { ShareKeeper } from './server-limits.ts'
 import { startMetering } from './server-metering.ts'
 import { startMetrics } from './server-metrics.ts'
 import { type Database, openDatabase } from './store/database.ts'
@@ -52,12 +53,14 @@ runPart<GatewaySetup>(async (setup, tell) => {
     maxStaleSeconds: setup.config['tables.max_stale_seconds'],
   })
   await feed.load()
+  const shares = new ShareKeeper({ db, id: setup.id, leaseSeconds: setup.config['limits.lease_seconds'], clock, log })
   const gateway = await startGateway({
     host: setup.config.host,
     port: setup.port,
     reusePort: workers > 1,
     counters: shared && new LaneCounters(shared.counters, worker),
     routingMemory: shared?.routing,
+    shares,
     tables,
     engines: enginesOf(setup.config.fleet),
     control: { socketPath: setup.controlSocketPath },
@@ -77,6 +80,7 @@ runPart<GatewaySetup>(async (setup, tell) => {
   queued = () => gateway.queued()
   const stopping = new AbortController()
   const fed = feed.run(stopping.signal)
+  const leasing = shares.run(gateway.limiter, stopping.signal)
   if (worker === 0) void forgetFormer(db, setup, stopping.signal)
   tell({ kind: 'ready', port: gateway.port })
   return {
@@ -84,7 +88,7 @@ runPart<GatewaySetup>(async (setup, tell) => {
       await gateway.close({ drainMs })
       await Promise.all([metering.stop(), metrics.stop()])
       stopping.abort()
-      await fed
+      await Promise.all([fed, leasing])
       await feed.leave()
       await db.close()
     },

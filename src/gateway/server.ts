@@ -26,7 +26,7 @@ import { makeWhoAsks } from './forwarded.ts'
 import { type Objection, objection, unknownExpectation } from './framing.ts'
 import { Holding } from './hold.ts'
 import { type InferenceParts, requireTables, serveInference, type TablesTrust } from './inference.ts'
-import { Limiter } from './limits/limiter.ts'
+import { Limiter, type Shares } from './limits/limiter.ts'
 import { headerMaximumBytes, refuseMalformed, refuseObjection, refuseTunnel } from './malformed.ts'
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
@@ -56,6 +56,8 @@ export interface GatewayOptions {
   trust?: TablesTrust
   /** Of all workers of this host; default: this gateway is alone. */
   counters?: Counters
+  /** Of limits of rates; default: all of them are this gateway's. */
+  shares?: Shares
   /** What was sent where, common to all workers of a host (`makeRecentMemory`); default: its own. */
   routingMemory?: SharedArrayBuffer
   /** Lets several gateways of one user listen on the same port. */
@@ -66,6 +68,8 @@ export interface GatewayOptions {
 
 export interface Gateway {
   port: number
+  /** What is counted against limits, and who waits for them. */
+  limiter: Limiter
   /** Replica id → requests that are with it now; replicas with none are absent. */
   inFlight(): Record<string, number>
   /** Deployment id → requests that wait for a replica of it; deployments with none are absent. */
@@ -125,7 +129,7 @@ class FrontDoor implements Gateway {
       log,
       counters,
     })
-    const limiter = new Limiter({ counters, clock, deadlines, limits: queueLimits(settings) })
+    const limiter = new Limiter({ counters, clock, deadlines, limits: queueLimits(settings), shares: options.shares })
     const holding = new Holding({
       routes: tables.routes,
       stateOf: this.#replicas.stateOf,
@@ -181,6 +185,10 @@ class FrontDoor implements Gateway {
         resolve()
       })
     })
+  }
+
+  get limiter(): Limiter {
+    return this.#inference.limiter
   }
 
   inFlight(): Record<string, number> {

@@ -240,6 +240,11 @@ export const settings = {
     90,
     'How long single requests stay in the ledger; the sums per minute stay for ever.',
   ),
+  'limits.lease_seconds': setting(
+    count(2, 86_400),
+    900,
+    'How long a gateway may use its share of a limit while the database is away, and how long nobody else has the share of one that is gone.',
+  ),
   'limits.queue_seconds': setting(
     z.coerce.number().min(0).max(600),
     5,

@@ -2,6 +2,8 @@
  * A deployment or a key that has limits, as this gateway counts it: what is under way on the host, and what came in the
  * last 60 seconds against the share of the limit that this gateway holds. Decides; waits for nobody.
  */
+
+import { chunk } from '../../access/limit-shares.ts'
 import type { Limits } from '../../access/limits.ts'
 import type { Counters } from '../counters.ts'
 import type { Estimate } from './estimate.ts'
@@ -17,6 +19,10 @@ export interface Share {
   until: number
   /** More may come within a moment: it was asked for, or others are to give some back. */
   coming: boolean
+  /** Nobody has answered yet. */
+  fresh: boolean
+  /** There is no more for this gateway now: nobody has to wait for an answer. */
+  denied: boolean
 }
 
 /** Who is alone has all of every limit. */
@@ -25,6 +31,8 @@ export const wholeShare: Readonly<Share> = {
   tokens: Number.POSITIVE_INFINITY,
   until: Number.POSITIVE_INFINITY,
   coming: false,
+  fresh: false,
+  denied: false,
 }
 
 export class Subject {
@@ -34,6 +42,10 @@ export class Subject {
   share: Share
   /** More is wanted than is held; whoever fetches shares resets it. */
   wanting = false
+  /** What the last who was kept out needs in all; whoever fetches shares resets it. */
+  needs = { requests: 0, tokens: 0 }
+  /** What this gateway is to have at most, as others see it. */
+  ceiling = { requests: Number.POSITIVE_INFINITY, tokens: Number.POSITIVE_INFINITY }
   /** Of this gateway: in all, and those whose reckoned tokens may not be all. */
   inFlight = 0
   open = 0
@@ -63,21 +75,30 @@ export class Subject {
     if (rpm === null && tpm === null) return this.#isFull() ? 'at_once' : 'yes'
     if (tpm !== null && size.prompt > tpm) return 'too_large'
     this.window.slide(now)
-    const { requests, tokens } = this.window
-    if (rpm !== null && requests >= rpm) return 'requests'
+    if (rpm !== null && this.window.requests >= rpm) return 'requests'
     if (tpm !== null && !this.#fits(size, tpm)) return 'tokens'
     if (this.#isFull()) return 'at_once'
-    const { share } = this
+    return this.share === wholeShare ? 'yes' : this.#verdictOfShare(now, size)
+  }
+
+  /** What the limit would let in: does the share? */
+  #verdictOfShare(now: number, size: Estimate): Verdict {
+    const { share, limits } = this
+    const { requests, tokens } = this.window
     const holds = now < share.until
-    const enough =
-      holds && (rpm === null || requests < share.requests) && (tpm === null || this.#fits(size, share.tokens))
-    if (enough) return 'yes'
+    const fewRequests = limits.rpm !== null && (!holds || requests >= share.requests)
+    const fewTokens = limits.tpm !== null && (!holds || !this.#fits(size, share.tokens))
+    // Asked for before the last of it is used, so that nobody has to wait.
+    if (isShort(limits.rpm, share.requests, requests + 1) || isShort(limits.tpm, share.tokens, tokens + size.most))
+      this.wanting = true
+    if (!fewRequests && !fewTokens) return 'yes'
     this.wanting = true
-    // Who holds nothing yet lets one in on credit, so that nobody waits for the database who need not.
-    if (requests === 0 && tokens === 0 && this.open === 0 && (share.requests === 0 || share.tokens === 0 || !holds))
-      return 'yes'
-    if (share.coming) return 'lease'
-    return rpm !== null && requests >= (holds ? share.requests : 0) ? 'requests' : 'tokens'
+    this.needs.requests = Math.max(this.needs.requests, requests + 1 + this.waiting)
+    this.needs.tokens = Math.max(this.needs.tokens, tokens + size.most)
+    // One on credit, so that the first does not wait for the database.
+    if (share.fresh && requests === 0 && tokens === 0 && this.inFlight === 0) return 'yes'
+    if (share.denied) return fewRequests ? 'requests' : 'tokens'
+    return 'lease'
   }
 
   #isFull(): boolean {
@@ -121,4 +142,9 @@ export class Subject {
     const tokens = tpm === null ? Number.POSITIVE_INFINITY : Math.min(tpm, share.tokens) - prompt
     return this.window.msUntil(now, requests, tokens)
   }
+}
+
+/** Half a chunk is left, and there is more to be had. */
+function isShort(limit: number | null, share: number, used: number): boolean {
+  return limit !== null && share < limit && used + chunk(limit) / 2 > share
 }
