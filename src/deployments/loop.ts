@@ -11,6 +11,7 @@ import { claimDue, type Lease, release, releaseMany, wakeMany } from '../store/l
 import { type Busy, lookAtMany } from './batch.ts'
 import { stall } from './queue-store.ts'
 import { orphansAmong } from './replica.ts'
+import { noteSightings } from './sightings.ts'
 import * as store from './store.ts'
 import { type Decided, type TurnWorld, takeTurn, turn } from './turn.ts'
 import { Watcher } from './watch.ts'
@@ -45,7 +46,7 @@ export class DeploymentLoop {
   #sleepsUntil = Number.NEGATIVE_INFINITY
   #tookOver = false
 
-  constructor(world: Omit<TurnWorld, 'recall' | 'follow' | 'due'>, owner: string) {
+  constructor(world: Omit<TurnWorld, 'recall' | 'lastSeen' | 'follow' | 'due'>, owner: string) {
     this.#watcher = new Watcher(world, async (ids) => {
       // One statement; when others are in its way the watcher asks again.
       await wakeMany(world.db, 'deployments', ids, world.clock.now())
@@ -55,6 +56,7 @@ export class DeploymentLoop {
     this.#world = {
       ...world,
       recall: (id) => watcher.recall(id),
+      lastSeen: (id) => watcher.lastSeen(id),
       follow: (id, replicas) => watcher.follow(id, replicas),
       due: (at) => this.#noteDue(at),
     }
@@ -81,6 +83,7 @@ export class DeploymentLoop {
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.wake(), { once: true })
     const watching = this.#watcher.run(signal)
+    const noting = noteSightings(this.#world, this.#watcher, signal)
     while (!signal.aborted) {
       this.#woken = false
       await this.#tolerant('claim', async () => {
@@ -89,7 +92,7 @@ export class DeploymentLoop {
       })
       await this.#wait(signal)
     }
-    await watching
+    await Promise.all([watching, noting])
     // A look that ends may leave turns behind.
     while (this.#running.size > 0) await Promise.all(this.#running)
   }

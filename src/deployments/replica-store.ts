@@ -30,6 +30,7 @@ export interface ReplicaRow {
   ended_at: Date | null
   gone_at: Date | null
   unhealthy_since: Date | null
+  seen_at: Date | null
   after_replica: string | null
   claim: Claim | null
   exit: Exit | null
@@ -67,7 +68,7 @@ export async function endReplicas(tx: Tx, deploymentId: string, at: Date): Promi
 
 const replicaColumns = `id, deployment_id, revision_id, org_id, phase, provider, gpu_type, gpu_count, region, emulated,
   price_micro_usd_per_unit_hour, address, port, start_phases, start_progress, created_at, started_at, ready_at, drain_at, drain_version,
-  ended_at, gone_at, unhealthy_since, after_replica, claim, exit`
+  ended_at, gone_at, unhealthy_since, seen_at, after_replica, claim, exit`
 
 export async function liveReplicasOf(db: Db, deploymentId: string): Promise<ReplicaRow[]> {
   const rows = await db.query<ReplicaRow>(
@@ -234,6 +235,16 @@ export async function markStarted(tx: Tx, id: string, at: Date, asked: Date): Pr
        then start_phases else start_phases || jsonb_build_object('hardware', $3::bigint) end
      where id = $1 and phase = 'planned'`,
     [id, at, asked.getTime()],
+  )
+}
+
+/** When these were last seen to run. Whoever holds a row is not waited for: there is a next time. */
+export async function saveSightings(db: Db, sightings: readonly { id: string; at: number }[]): Promise<void> {
+  await db.run(
+    `update replicas set seen_at = said.at from unnest($1::text[], $2::timestamptz[]) as said (id, at)
+     where replicas.id = said.id and replicas.id in
+       (select id from replicas where id = any($1) and phase in ('ready', 'draining') for update skip locked)`,
+    [sightings.map(({ id }) => id), sightings.map(({ at }) => new Date(at))],
   )
 }
 

@@ -11,13 +11,13 @@ import { admit, type Engines } from './admit.ts'
 import { refuse } from './answer.ts'
 import type { AttemptLimits } from './attempt.ts'
 import { type BodyLimits, checkBodyHeaders, readBody } from './body.ts'
+import { requireClearKeys } from './clear-keys.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 import { forward } from './forward.ts'
 import type { Holding } from './hold.ts'
 import { enterLimits } from './limits/enter.ts'
 import { type MediaLimits, requireAllowedMedia } from './media.ts'
 import { parseAsk } from './parse.ts'
-import { requireUniqueKeys } from './repeated-keys.ts'
 import type { Replicas } from './replicas.ts'
 import { authenticate, resolve } from './resolve.ts'
 import type { AnswerLengths } from './routing/answer-length.ts'
@@ -80,7 +80,7 @@ async function answer(parts: InferenceParts, exchange: Exchange, read: Buffer | 
     const deployment = resolve(routes, exchange.principal!, meant, ask.model)
     exchange.deployment = deployment
     const engine = admit(engines, deployment, meant.route, ask.fields)
-    requireUniqueKeys(ask)
+    requireClearKeys(ask)
     requireAllowedMedia(ask, parts.limits.mediaDomains)
     exchange.routeMs = clock.monotonicMs() - readAt
     const entering = enterLimits(parts.limiter, exchange, ask, deployment)

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Fault } from '../kernel/fault.ts'
+import { requireClearKeys } from './clear-keys.ts'
 import { requireAllowedMedia } from './media.ts'
 import { parseAsk } from './parse.ts'
-import { requireUniqueKeys } from './repeated-keys.ts'
 
 /** The parameter that is refused; '' = it passes. */
 function refused(body: object | string, domains: string[] = []): string {
   const ask = parseAsk(Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)))
   try {
-    requireUniqueKeys(ask)
+    requireClearKeys(ask)
     requireAllowedMedia(ask, domains)
     return ''
   } catch (fault) {
@@ -70,7 +70,7 @@ test('in every shape that some engine reads, whatever the part says it is', () =
   ]
   for (const [body, path] of cases) assert.equal(refused(body), at(path))
   const escaped = '{"messages":[{"content":[{"\\u0069mage_url":{"\\u0075rl":"\\u0068ttp://a.test"}}]}]}'
-  assert.equal(refused(escaped), at('messages[0].content[0].image_url.url'))
+  assert.equal(refused(escaped), 'invalid_request messages')
 })
 
 test('addresses in schemas, metadata and answers of before are nobody’s media', () => {

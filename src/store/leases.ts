@@ -42,23 +42,25 @@ export interface Claimed {
 export async function claimDue(db: Querier, { table, owner, now, leaseMs, limit }: ClaimOptions): Promise<Claimed> {
   const token = `${owner}.${randomToken(12)}`
   const rows = await db.query<{ id: string | null; heldUntil: Date | null; dueAt: Date | null; nextAt: Date | null }>(
-    `with due as materialized (
-       select id, lease_until, next_at from ${table}
-       where (lease_until is null and next_at <= $1) or lease_until <= $1
-       order by lease_until nulls last, next_at, id
-       limit $2
-       for update skip locked
+    `with held as materialized (
+       select id, lease_until, next_at from ${table} where lease_until <= $1
+       order by lease_until, next_at, id limit $2 for update skip locked
+     ), free as materialized (
+       select id, lease_until, next_at from ${table} where lease_until is null and next_at <= $1
+       order by next_at, id limit greatest(0, $2 - (select count(*) from held)) for update skip locked
+     ), due as materialized (
+       select * from held union all select * from free
      ), claimed as (
        update ${table} as claimed
        set lease_token = $3, lease_until = $4, next_at = case when claimed.next_at > $1 then claimed.next_at end
-       from due where claimed.id = due.id
-       returning claimed.id, due.lease_until as "heldUntil", due.next_at as "dueAt"
+       where claimed.id = any(array(select id from due)) returning claimed.id
      ), later as (
        select next_at as "nextAt" from ${table}
        where lease_until is null and next_at is not null and id not in (select id from due)
-       order by next_at limit 1
+       order by next_at, id limit 1
      )
-     select claimed.*, (select "nextAt" from later) from (values (1)) as one left join claimed on true`,
+     select due.id, due.lease_until as "heldUntil", due.next_at as "dueAt", (select "nextAt" from later)
+     from (values (1)) as one left join (due join claimed on claimed.id = due.id) on true`,
     [new Date(now), limit, token, new Date(now + leaseMs)],
   )
   const time = (at: Date | null) => at?.getTime() ?? Number.POSITIVE_INFINITY
@@ -136,11 +138,12 @@ export async function releaseMany(
        select held.id, said.next_at
        from unnest($1::text[], $2::text[], $3::timestamptz[]) as said (id, token, next_at)
        join ${first.lease.table} as held on held.id = said.id and held.lease_token = said.token
+       where held.id = any($1)
        order by held.id for update of held
      )
      update ${first.lease.table} as held
      set lease_token = null, lease_until = null, next_at = least(held.next_at, ended.next_at)
-     from ended where held.id = ended.id`,
+     from ended where held.id = ended.id and held.id = any($1)`,
     [
       ends.map(({ lease }) => lease.id),
       ends.map(({ lease }) => lease.token),
@@ -158,7 +161,7 @@ export async function wake(db: Querier, table: LeasedTable, id: string, at: numb
 export async function wakeMany(db: Querier, table: LeasedTable, ids: readonly string[], at: number): Promise<void> {
   await db.run(
     `with woken as materialized (select id from ${table} where id = any($1) order by id for update)
-     update ${table} as one set next_at = least(next_at, $2) from woken where one.id = woken.id`,
+     update ${table} as one set next_at = least(next_at, $2) from woken where one.id = woken.id and one.id = any($1)`,
     [ids, new Date(at)],
   )
 }

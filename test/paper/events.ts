@@ -70,7 +70,7 @@ const events: Record<EventName, (world: World) => string> = {
   },
   forget: (world) => {
     const machine = someMachine(world)
-    if (machine) world.provider.forget(machine)
+    if (machine) world.provider.forget(machine, world.now)
     return machine?.id ?? ''
   },
   stray: (world) => {

@@ -68,6 +68,10 @@ const ofThePlan: Record<string, Partial<Rules>> = {
 
 /** In the money. */
 const ofBilling: Record<string, Partial<Rules>> = {
+  'bills what vanished until that is found out': {
+    plan: (input) =>
+      real.plan({ ...input, replicas: input.replicas.map((replica) => ({ ...replica, seenAt: input.now })) }),
+  },
   'bills until the discovery of a death': {
     plan: (input) => withPatches(real.plan(input), (p) => (p.exit ? { ...p, endedAt: input.now + 1 } : p)),
   },

@@ -20,6 +20,9 @@ export interface AnswerSink {
 }
 
 const headMaximumBytes = 64 * 1024
+/** Nearly all heads are shorter. */
+const usualHeadBytes = 2 * 1024
+const headEnd = '\r\n\r\n'
 const lineMaximumBytes = 4 * 1024
 const nothing = Buffer.alloc(0)
 const cr = 0x0d
@@ -118,7 +121,10 @@ export class ResponseReader {
   }
 
   #head(bytes: Buffer): number {
-    const end = bytes.indexOf('\r\n\r\n')
+    // Searching text is cheaper than searching bytes, and the text is needed anyway.
+    const begin = bytes.toString('latin1', 0, Math.min(bytes.length, usualHeadBytes))
+    const found = begin.indexOf(headEnd)
+    const end = found === -1 && bytes.length > usualHeadBytes ? bytes.indexOf(headEnd) : found
     if (end > headMaximumBytes || (end === -1 && bytes.length > headMaximumBytes + 3))
       throw new Error('the head of the answer is too large')
     if (end === -1) {
@@ -126,7 +132,7 @@ export class ResponseReader {
       if (!beginsLikeAnswer(bytes)) throw notAnAnswer()
       return 0
     }
-    const head = readHead(bytes.toString('latin1', 0, end))
+    const head = readHead(found === -1 ? bytes.toString('latin1', 0, end) : begin.slice(0, end))
     const used = end + 4
     if (head.status === 101) throw new Error('the engine changed the protocol, which nobody asked for')
     // An interim answer (100, 103): the real one follows.
