@@ -13,7 +13,7 @@ before(async () => {
   engine = await new MockEngine().listen()
   const routes = [routeOf({ replicas: [replicaOf(engine.port)] })]
   benches.patient = await startBench({ routes })
-  benches.hasty = await startBench({ routes, over: { 'gateway.chunk_timeout_seconds': 0.3 } })
+  benches.hasty = await startBench({ routes, over: { 'gateway.chunk_timeout_seconds': 2.5 } })
 })
 after(async () => {
   for (const { gateway } of Object.values(benches)) await gateway.close({ drainMs: 0 })
