@@ -6,7 +6,7 @@ import { exitStatus, Failure, usageFailure } from './failure.ts'
 import { type LimitOptions, limitsBody, limitsText } from './limits.ts'
 import { allPages, type Session } from './session.ts'
 import { type Column, tableLines } from './table.ts'
-import { ageText } from './words.ts'
+import { ageText, counted } from './words.ts'
 
 export async function createKey(
   { screen, client, clock, url }: Session,
@@ -128,5 +128,5 @@ export async function setQuota({ screen, client }: Session, id: string, gpus: st
   if (gpus !== 'default' && !/^\d{1,7}$/.test(gpus))
     throw usageFailure(`The quota must be a whole number of GPUs, or "default"; seen: "${gpus}".`)
   const quota = await client.changeQuota(id, { gpus: gpus === 'default' ? null : Number(gpus) })
-  screen.answer(quota, () => `${quota.org_id} may hold ${quota.gpus} GPUs. ${quota.message}`)
+  screen.answer(quota, () => `${quota.org_id} may hold ${counted(quota.gpus, 'GPU')}. ${quota.message}`)
 }

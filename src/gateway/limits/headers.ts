@@ -26,22 +26,16 @@ function left({ limits, window }: Subject, name: 'rpm' | 'tpm'): number {
   return Math.max(0, name === 'rpm' ? limits.rpm! - window.requests : limits.tpm! - window.tokens)
 }
 
+const names = {
+  requests: ['x-ratelimit-limit-requests', 'x-ratelimit-remaining-requests', 'x-ratelimit-reset-requests'],
+  tokens: ['x-ratelimit-limit-tokens', 'x-ratelimit-remaining-tokens', 'x-ratelimit-reset-tokens'],
+} as const
+
 function add(headers: string[], what: 'requests' | 'tokens', subject: Subject, now: number): void {
-  const { limits, window } = subject
+  const [limit, remaining, reset] = names[what]
   const name = what === 'requests' ? 'rpm' : 'tpm'
-  const counted = what === 'requests' ? window.requests : window.tokens
-  const ms =
-    what === 'requests'
-      ? window.msUntil(now, counted - 1, Number.POSITIVE_INFINITY)
-      : window.msUntil(now, Number.POSITIVE_INFINITY, counted - 1)
-  headers.push(
-    `x-ratelimit-limit-${what}`,
-    String(limits[name]),
-    `x-ratelimit-remaining-${what}`,
-    String(left(subject, name)),
-    `x-ratelimit-reset-${what}`,
-    duration(ms),
-  )
+  const { limits, window } = subject
+  headers.push(limit, `${limits[name]}`, remaining, `${left(subject, name)}`, reset, duration(window.msToNext(now)))
 }
 
 /** As OpenAI writes it: 850ms, 12.5s, 1m0s. */

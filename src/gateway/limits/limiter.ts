@@ -23,9 +23,9 @@ import { type Share, Subject, type Verdict, wholeShare } from './subject.ts'
 
 export interface QueueLimits {
   maxMs: number
-  /** Per deployment. */
+  /** Per deployment, in one worker. */
   maxRequests: number
-  /** Of bodies, per deployment. */
+  /** Of bodies, per deployment, in one worker. */
   maxBytes: number
 }
 

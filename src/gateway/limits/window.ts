@@ -69,6 +69,12 @@ export class SlidingWindow {
     this.tokens -= less
   }
 
+  /** Milliseconds until the oldest that counts has passed; 0 when nothing counts. */
+  msToNext(now: number): number {
+    if (this.#oldest === this.#next) return 0
+    return Math.max(0, this.#at[this.#oldest & (this.#at.length - 1)]! + windowMs - now)
+  }
+
   /** Milliseconds until no more than so many count; Infinity when `requests` or `tokens` is below zero. */
   msUntil(now: number, requests: number, tokens: number): number {
     if (requests < 0 || tokens < 0) return Number.POSITIVE_INFINITY
