@@ -39,6 +39,8 @@ export class Exchange implements Rostered {
   ask: Ask | null = null
   deployment: Route | null = null
   replicaId: string | null = null
+  /** Replicas that may have seen it: it is not sent to them again. */
+  seenBy: Set<string> | null = null
   /** The replica that has it now, and how many of its tokens are counted there: to be read, to be written. */
   link: Link | null = null
   unreadTokens = 0

@@ -74,6 +74,7 @@ export async function forward(
       tried ??= { avoided: new Set(), seen: new Set() }
       tried.avoided.add(link.id)
       lastFault = again.fault
+      exchange.seenBy = tried.seen
       if (again.seen) needsSince = resend(parts, deploymentId, tried.seen.add(link.id), again.fault)
     } finally {
       leaveReplica(parts, exchange, link)

@@ -106,7 +106,7 @@ export class Holding {
         else reject(error)
       }
       const look = (): boolean => {
-        const now = outlook(this.#routes.byId(deploymentId), this.#stateOf)
+        const now = outlook(this.#routes.byId(deploymentId), this.#stateOf, exchange.seenBy)
         if (now !== 'hold') end(now === 'ready' ? null : now)
         return now !== 'hold'
       }

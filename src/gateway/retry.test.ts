@@ -3,7 +3,7 @@ import { afterEach, test } from 'node:test'
 import type { RouteReplica } from '../deployments/routes.ts'
 import { systemClock, until } from '../runtime/clock.ts'
 import type { Config } from '../runtime/settings.ts'
-import { type Bench, MockEngine, replicaOf, routeOf, startBench } from './testing.ts'
+import { answerWell, type Bench, MockEngine, replicaOf, routeOf, startBench } from './testing.ts'
 
 const ends: (() => Promise<void>)[] = []
 afterEach(async () => {
@@ -85,4 +85,19 @@ test('where everything is lost, little of it is sent again', async () => {
     engines.reduce((sum, one) => sum + one.asked.length, 0),
     5,
   )
+})
+
+test('all were gone for a moment, one of them with the request: it waits for one that has not had it', async () => {
+  const [bad] = await killers(1)
+  const away = await engine()
+  away.behave = (_asked, response) => void response.writeHead(503).end()
+  away.healthy = false
+  const b = await bench([replicaOf(bad!.port), replicaOf(away.port)])
+  // Whichever is asked first: one loses it and is back at once, the other takes nothing for now.
+  const waiting = Promise.all([b.chat({}), b.chat({}), b.chat({})])
+  await until(systemClock, 'all wait for the second', 10_000, () => b.gateway.held().dep_1 === 3)
+  away.behave = answerWell
+  away.healthy = true
+  for (const response of await waiting) assert.equal(response.headers.get('x-paddock-replica'), `rep_${away.port}`)
+  assert.ok(bad!.asked.length <= 3)
 })

@@ -24,7 +24,7 @@ export interface Taken {
 
 /**
  * Picks a replica and counts the request in, in one go: a table that drains the replica must find the request counted
- * or the replica not picked. null = only replicas are ready that have had it already. Throws the Fault of a deployment
+ * or the replica not picked. null = all that there are have had it already. Throws the Fault of a deployment
  * that will not answer.
  */
 export function takeReplica(
@@ -36,7 +36,7 @@ export function takeReplica(
 ): Taken | null {
   const { routes, replicas } = parts
   const route = routes.byId(deploymentId)
-  const state = outlook(route, replicas.stateOf)
+  const state = outlook(route, replicas.stateOf, exchange.seenBy)
   if (state instanceof Fault) throw state
   if (state === 'hold') return { route: route!, link: null }
   const replica = choose(parts, exchange, ask, route!, tried)
