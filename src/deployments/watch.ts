@@ -38,8 +38,6 @@ interface Watched extends Followed {
   busy: boolean
   /** A turn was asked for. */
   told: boolean
-  /** Since when there is something to note of its start, and nothing else; ms since epoch. */
-  notableSince: number | null
 }
 
 /** Providers are asked about the ready ones this often. */
@@ -48,8 +46,6 @@ const calmEveryMs = 500
 const hotShare = 1 / 20
 const hotFirstMs = 10
 const hotLongestMs = 1_000
-/** Parts of a start are noted together: a start that is over soon needs no turn but the one that finds it ready. */
-const noteAfterMs = 1_000
 /** An engine that is ready is probed this often; more rarely in a large fleet, so that this many per second are enough. */
 const probeEveryMs = 5_000
 /** So long a silent engine is listened to before that counts as its answer. */
@@ -141,14 +137,14 @@ export class Watcher {
     const known = before.find(({ view }) => view.id === followed.view.id)
     if (known !== undefined && isCalm(known.view) === isCalm(followed.view)) {
       const { probe } = known.view
-      return Object.assign(known, followed, { view: { ...followed.view, probe }, told: false, notableSince: null })
+      return Object.assign(known, followed, { view: { ...followed.view, probe }, told: false })
     }
     // Probes begin somewhere within the interval, so that not all come at once.
     const pause = isCalm(followed.view) ? this.#probeEveryMs() * spread(followed.view.id) : pauseMs(followed.view, now)
     const dueAt = now + pause
     const view = { ...followed.view, probe: null }
     const seenAt = known?.seenAt ?? null
-    const fresh = { probedAt: Number.NEGATIVE_INFINITY, seenAt, busy: false, told: false, notableSince: null }
+    const fresh = { probedAt: Number.NEGATIVE_INFINITY, seenAt, busy: false, told: false }
     return { ...followed, ...fresh, view, deploymentId, dueAt }
   }
 
@@ -258,10 +254,6 @@ export class Watcher {
   #judge(one: Watched, now: number): void {
     const current = (isCalm(one.view) ? this.#calm : this.#hot).get(one.view.id)
     if (this.#over || one.told || current !== one || !callsForTurn(one.view, now, this.#world.settings)) return
-    if (isOnlyNotable(one.view, now, this.#world.settings)) {
-      one.notableSince ??= now
-      if (now < one.notableSince + noteAfterMs) return
-    }
     one.told = true
     this.#changed.add(one)
     void this.#tellChanged()
@@ -297,12 +289,6 @@ export class Watcher {
 export function callsForTurn(view: ReplicaView, now: number, settings: PlanSettings): boolean {
   if (view.phase === 'deleting' && view.seen?.state === 'exited') return true
   return advance(view, now, settings).patch !== null
-}
-
-/** A turn would write down how far its start is, and nothing else. */
-function isOnlyNotable(view: ReplicaView, now: number, settings: PlanSettings): boolean {
-  const { patch } = advance(view, now, settings)
-  return patch !== null && Object.keys(patch).every((field) => field === 'startPhases' || field === 'progress')
 }
 
 /** Also when the clock was set back. */
