@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { edited, findModel, findUsage } from './answer-edit.ts'
-import { EventStream, EventTooLarge, type StreamView } from './event-stream.ts'
+import { EventTooLarge } from './event-cutter.ts'
+import { EventStream, type StreamView } from './event-stream.ts'
 
 const view = (over: Partial<StreamView> = {}): StreamView => ({
   model: null,

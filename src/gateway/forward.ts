@@ -14,7 +14,7 @@ import type { Ask } from './parse.ts'
 import { routeWords } from './route-words.ts'
 import { Sending } from './sending.ts'
 import { begin } from './settle.ts'
-import { leaveReplica, type Tried, takeReplica } from './take.ts'
+import { leaveReplica, takeReplica } from './take.ts'
 import { upstreamBody } from './upstream-body.ts'
 
 /**
@@ -41,12 +41,12 @@ export async function forward(
   const { meant } = exchange
   const { fields } = ask
   let told: Told | null = null
-  let tried: Tried | null = null
+  let avoided: Set<string> | null = null
   let lastFault: Fault | null = null
   let needsSince = parts.clock.monotonicMs()
   parts.retries.earn(deploymentId, needsSince)
   for (;;) {
-    const taken = takeReplica(parts, exchange, ask, deploymentId, tried)
+    const taken = takeReplica(parts, exchange, ask, deploymentId, avoided)
     // Whoever could answer has had it already.
     if (taken === null) throw lastFault
     if (taken.link === null) {
@@ -71,11 +71,12 @@ export async function forward(
       }
       if (again.busy) parts.replicas.turnedAway(link, again.why)
       else parts.replicas.eject(link, again.why)
-      tried ??= { avoided: new Set(), seen: new Set() }
-      tried.avoided.add(link.id)
+      avoided = (avoided ?? new Set()).add(link.id)
       lastFault = again.fault
-      exchange.seenBy = tried.seen
-      if (again.seen) needsSince = resend(parts, deploymentId, tried.seen.add(link.id), again.fault)
+      if (again.seen) {
+        exchange.seenBy = (exchange.seenBy ?? new Set()).add(link.id)
+        needsSince = resend(parts, deploymentId, exchange.seenBy, again.fault)
+      }
     } finally {
       leaveReplica(parts, exchange, link)
     }

@@ -5,7 +5,7 @@
  */
 import { edited, findUsage } from './answer-edit.ts'
 import type { AnswerStream } from './answer-stream.ts'
-import { EventTooLarge, eventEnd } from './event-stream.ts'
+import { EventCutter } from './event-cutter.ts'
 import { type Member, members } from './json-members.ts'
 
 export interface NamedView {
@@ -48,12 +48,9 @@ interface Parsed {
   payload: string
 }
 
-export class NamedStream implements AnswerStream {
+export class NamedStream extends EventCutter implements AnswerStream {
   readonly #route: NamedRoute
   readonly #view: NamedView
-  #carry = ''
-  /** Where in `#carry` the search for an event's end goes on. */
-  #searched = 0
   /** The event that ends the answer, as the client gets it. */
   #held = ''
   /** Texts of usage objects: of the first event, and of the last that had one. */
@@ -67,35 +64,17 @@ export class NamedStream implements AnswerStream {
   events = 0
 
   constructor(route: NamedRoute, view: NamedView) {
+    super(view.maxEventBytes)
     this.#route = route
     this.#view = view
   }
 
-  push(chunk: Buffer): Buffer | string {
-    const fresh = this.#carry === ''
-    const text = fresh ? chunk.toString('latin1') : this.#carry + chunk.toString('latin1')
-    let start = 0
-    let out = ''
-    let changed = !fresh
-    let end = eventEnd(text, this.#searched)
-    for (; end !== -1 && !this.done; end = eventEnd(text, end)) {
-      const event = this.#event(text.slice(start, end))
-      out += event ?? text.slice(start, end)
-      if (event !== null) changed = true
-      start = end
-    }
-    this.#keep(this.done ? '' : text.slice(start))
-    return !changed && start === text.length ? chunk : out
+  protected override get over(): boolean {
+    return this.done
   }
 
   end(): string {
-    let out = ''
-    if (this.#carry.trim() !== '' && !this.done) {
-      const text = `${this.#carry}\n\n`
-      out = this.#event(text) ?? text
-    }
-    this.#carry = ''
-    return out + this.#held
+    return this.lastEvent() + this.#held
   }
 
   /** Later events count the answer, the first one the question; each says what it knows. */
@@ -109,15 +88,8 @@ export class NamedStream implements AnswerStream {
     return this.#lastUsage === null ? this.events : 0
   }
 
-  #keep(rest: string): void {
-    if (rest.length > this.#view.maxEventBytes)
-      throw new EventTooLarge(`an event of more than ${this.#view.maxEventBytes} bytes`)
-    this.#carry = rest
-    this.#searched = Math.max(0, rest.length - 3)
-  }
-
-  /** The event as the client gets it; null = unchanged. */
-  #event(text: string): string | null {
+  protected event(cutFrom: string, start: number, end: number): string | null {
+    const text = cutFrom.slice(start, end)
     const event = parsed(text)
     if (event === null) return null
     if (event.payload === '[DONE]') return ''

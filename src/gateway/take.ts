@@ -8,14 +8,6 @@ import { outlook } from './pick.ts'
 import type { Link } from './replicas.ts'
 import { answerTokens, type Prompt, promptTokens, readPrompt } from './routing/prompt.ts'
 
-/** The replicas that a request was sent to and not answered by. */
-export interface Tried {
-  /** All of them: asked again only when no other can be. */
-  avoided: Set<string>
-  /** Those that may have seen it: not asked again. */
-  seen: Set<string>
-}
-
 /** `link` null = none is ready; it is to be held. */
 export interface Taken {
   route: Route
@@ -24,7 +16,7 @@ export interface Taken {
 
 /**
  * Picks a replica and counts the request in, in one go: a table that drains the replica must find the request counted
- * or the replica not picked. null = all that there are have had it already. Throws the Fault of a deployment
+ * or the replica not picked. `avoided` have not answered it: they come last, those that may have seen it not at all. null = all that there are have had it already. Throws the Fault of a deployment
  * that will not answer.
  */
 export function takeReplica(
@@ -32,14 +24,14 @@ export function takeReplica(
   exchange: Exchange,
   ask: Ask,
   deploymentId: string,
-  tried: Tried | null,
+  avoided: ReadonlySet<string> | null,
 ): Taken | null {
   const { routes, replicas } = parts
   const route = routes.byId(deploymentId)
   const state = outlook(route, replicas.stateOf, exchange.seenBy)
   if (state instanceof Fault) throw state
   if (state === 'hold') return { route: route!, link: null }
-  const replica = choose(parts, exchange, ask, route!, tried)
+  const replica = choose(parts, exchange, ask, route!, avoided)
   if (replica === null) return null
   exchange.link = replicas.enter(route!, replica, exchange.unreadTokens + exchange.answerTokens)
   exchange.replicaId = replica.id
@@ -57,17 +49,18 @@ function choose(
   exchange: Exchange,
   ask: Ask,
   route: Route,
-  tried: Tried | null,
+  avoided: ReadonlySet<string> | null,
 ): RouteReplica | null {
+  const { seenBy } = exchange
   if (route.replicas.length === 1) {
     const [only] = route.replicas
     exchange.unreadTokens = promptTokens(ask, route.contextTokens)
     exchange.answerTokens = answerTokens(ask, route.contextTokens, lengths.usual(route.deploymentId))
-    return tried?.seen.has(only!.id) ? null : only!
+    return seenBy?.has(only!.id) ? null : only!
   }
   const prompt = (exchange.prompt ??= promptOf(exchange, ask, route, lengths.usual(route.deploymentId)))
-  let replica = router.pick(route, replicas.stateOf, tried?.avoided ?? null, prompt)
-  if (replica === null && tried !== null) replica = router.pick(route, replicas.stateOf, tried.seen, prompt)
+  let replica = router.pick(route, replicas.stateOf, avoided, prompt)
+  if (replica === null && avoided !== null) replica = router.pick(route, replicas.stateOf, seenBy, prompt)
   exchange.unreadTokens = prompt.unread
   exchange.answerTokens = prompt.answerTokens
   return replica

@@ -114,6 +114,28 @@ const writers: Record<keyof Facts, readonly Writer[]> = {
 
 export const leaseMs = 90_000
 
+/** A replica that is planned and nothing more. */
+export function plannedRow(
+  facts: Pick<Row, 'id' | 'deploymentId' | 'revisionId' | 'placement' | 'after' | 'createdAt'>,
+): Row {
+  return {
+    ...facts,
+    phase: 'planned',
+    startedAt: null,
+    readyAt: null,
+    drainAt: null,
+    drainVersion: null,
+    endedAt: null,
+    goneAt: null,
+    unhealthySince: null,
+    startPhases: {},
+    exit: null,
+    drainedAway: false,
+    endCounted: false,
+    clockMoved: false,
+  }
+}
+
 export class Tables {
   readonly deployments: Deployment[] = []
   /** All that are not gone, by id. */
@@ -176,27 +198,15 @@ export class Tables {
   }
 
   insertReplica(deployment: Deployment, revisionId: string, placement: Placement, after: string | null, at: number) {
-    const row: Row = {
+    const row = plannedRow({
       id: this.id('rep'),
       deploymentId: deployment.id,
       revisionId,
-      phase: 'planned',
       placement,
       after,
       createdAt: at,
-      startedAt: null,
-      readyAt: null,
-      drainAt: null,
-      drainVersion: null,
-      endedAt: null,
-      goneAt: null,
-      unhealthySince: null,
-      startPhases: { hardware: at },
-      exit: null,
-      drainedAway: false,
-      endCounted: false,
-      clockMoved: false,
-    }
+    })
+    row.startPhases = { hardware: at }
     this.live.set(row.id, row)
     deployment.rows.push(row)
     return row
