@@ -23,6 +23,8 @@ type Report = (measured: Measured) => void
 type Ends = (() => Promise<void>)[]
 
 const plain: Asked = { connections: 16, requests: 3_000, stream: null }
+/** Enough for two: requests that come at the same moment share the cost of a turn of the event loop. */
+const crowd: Asked = { ...plain, connections: 64 }
 const streamed: Asked = { connections: 200, requests: 200, stream: { events: 100, paceMs: 20 } }
 /** Until the compiler of the gateway's process has nothing left to do. */
 const warmUp: Asked = { ...plain, requests: 24_000 }
@@ -33,6 +35,8 @@ const gigabyte = 1024 ** 3
 interface World {
   fronts: Map<string, Front>
   own: Front
+  /** The same as two workers. */
+  two: Front
   engine: Helper
   enginePort: number
   load: Helper
@@ -56,7 +60,7 @@ export const bench: Bench = {
     const ends: Ends = []
     try {
       const world = await startWorld(program, ends, { report, quick })
-      for (const section of [costs, latencies, frontiers, memory, hangUps, disturbances, manyStreams])
+      for (const section of [costs, workers, latencies, frontiers, memory, hangUps, disturbances, manyStreams])
         await section(world)
       show(comparison(world.rows, [...world.fronts.keys()]))
     } finally {
@@ -85,6 +89,8 @@ async function startWorld(
   const setup = { upstreamPort: engine.port, journal: temporaryFolder(ends), control: sink.path }
   const { helper, port } = await start('./front.ts', setup)
   const own: Front = { pid: helper.pid, port }
+  const both = await start('./front-workers.ts', { ...setup, journal: temporaryFolder(ends), workers: 2 })
+  const two: Front = { pid: both.helper.pid, port: both.port }
   const fronts = new Map<string, Front>([
     ['nginx', nginx],
     ['Paddock', own],
@@ -93,7 +99,7 @@ async function startWorld(
   if (typeof portkey === 'string') report({ name: 'Portkey', value: null, unit: '', why: portkey })
   else fronts.set('Portkey', portkey)
   for (const front of fronts.values()) await cost(load, front, quick ? plain : warmUp)
-  return { fronts, own, engine: engine.helper, enginePort: engine.port, load, secondLoad, report, rows: [], quick }
+  return { fronts, own, two, engine: engine.helper, enginePort: engine.port, load, secondLoad, report, rows: [], quick }
 }
 
 async function costs(world: World): Promise<void> {
@@ -116,6 +122,16 @@ async function costs(world: World): Promise<void> {
       report({ name: `${front}: CPU per ${name} ÷ nginx`, value, unit: '×', ...bound })
     }
   }
+}
+
+async function workers({ own, two, load, report, quick }: World): Promise<void> {
+  const ratios: number[] = []
+  await cost(load, two, quick ? crowd : { ...warmUp, requests: 2 * warmUp.requests })
+  for (let round = 0; round < (quick ? 1 : 5); round++) {
+    const one = await cost(load, own, crowd)
+    ratios.push((await cost(load, two, crowd)) / one)
+  }
+  report({ name: 'CPU per plain request: two workers ÷ one', value: median(ratios), unit: '×', target: 1.15 })
 }
 
 /** What each front does; a peer that cannot do it is left out of the row, with the reason among the figures. */

@@ -108,7 +108,7 @@ function linesOf(batch: number): string[] {
       status: 200,
       code: null,
       usage: { promptTokens: 20, completionTokens: 60 },
-      timings: { auth: 0.1, queue: 0, ttft: 10, total: 200 },
+      timings: { auth: 0.1, queue: 0, ttft: 10, streaming: 0, longestPause: 0, total: 200 },
       bytes: { in: 900, out: 2_000 },
       receivedAt: Date.UTC(2026, 10, 21, 12) + batch * 500 + n,
     }),

@@ -24,6 +24,8 @@ export interface Bench {
 export interface BenchOptions {
   /** Smaller and shorter, where the bench has such a form: to see that it works. */
   quick: boolean
+  /** Folder of traces of real traffic, for the benches that can replay them; null = none was named. */
+  traces: string | null
   /** Text for people, below the figures. */
   show(text: string): void
 }

@@ -1,5 +1,5 @@
 /**
- * `npm run bench` lists the benches; `npm run bench -- <name> [--json] [--quick]` runs one. The status is 0 also when a
+ * `npm run bench` lists the benches; `npm run bench -- <name> [--json] [--quick] [--traces DIR]` runs one. The status is 0 also when a
  * target was missed: a bench measures, tests judge. 2 = there is no such bench.
  */
 import { globSync } from 'node:fs'
@@ -28,7 +28,12 @@ async function load(path: string): Promise<Bench | null> {
 export async function runBench(bench: Bench, options: Partial<BenchOptions> = {}): Promise<Figure[]> {
   const figures: Figure[] = []
   try {
-    await bench.run((measured) => figures.push(figureOf(measured)), { quick: false, show: () => {}, ...options })
+    await bench.run((measured) => figures.push(figureOf(measured)), {
+      quick: false,
+      traces: null,
+      show: () => {},
+      ...options,
+    })
     if (figures.length > 0) return figures
     return [figureOf({ name: bench.name, value: null, unit: '', why: 'the bench reported nothing' })]
   } catch (error) {
@@ -41,7 +46,7 @@ export async function main(argv: string[], folder: string, print: (text: string)
   const { values, positionals } = parseArgs({
     args: argv,
     allowPositionals: true,
-    options: { json: { type: 'boolean' }, quick: { type: 'boolean' } },
+    options: { json: { type: 'boolean' }, quick: { type: 'boolean' }, traces: { type: 'string' } },
   })
   const benches = await findBenches(folder)
   const [wanted] = positionals
@@ -56,7 +61,7 @@ export async function main(argv: string[], folder: string, print: (text: string)
   }
   let below = ''
   const show = (text: string) => (below += `\n\n${text}`)
-  const figures = await runBench(bench, { quick: values.quick ?? false, show })
+  const figures = await runBench(bench, { quick: values.quick ?? false, traces: values.traces ?? null, show })
   print(
     values.json
       ? JSON.stringify({ bench: bench.name, figures }, null, 2)
@@ -69,9 +74,10 @@ function list(benches: Bench[], json: boolean): string {
   if (json) return JSON.stringify(benches.map(({ name, about }) => ({ name, about })))
   const width = Math.max(0, ...benches.map(({ name }) => name.length))
   const lines = benches.map(({ name, about }) => `  ${name.padEnd(width)}  ${about}`)
-  return [`Benches (npm run bench -- <name> [--json] [--quick]):`, ...(lines.length > 0 ? lines : ['  none yet'])].join(
-    '\n',
-  )
+  return [
+    `Benches (npm run bench -- <name> [--json] [--quick] [--traces DIR]):`,
+    ...(lines.length > 0 ? lines : ['  none yet']),
+  ].join('\n')
 }
 
 // Set as the program by the bootstrap too, which imports this file instead of starting another process.

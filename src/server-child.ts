@@ -1,15 +1,12 @@
 /**
- * A part of the server in a process of its own: started with its setup over a pipe, restarted when it dies, told to
- * stop, and killed when it does not. The pipe is also the leash: a part whose supervisor is gone ends by itself; and the
- * pulse: a part that lives but does nothing any more is killed, and so started again.
+ * A part of the server in a process or a thread of its own: started with its setup, restarted when it dies, told to
+ * stop, and killed when it does not. What carries its messages is also the leash: a part whose parent is gone ends by
+ * itself; and the pulse: a part that lives but does nothing any more is killed, and so started again.
  */
-import { type ChildProcess, fork } from 'node:child_process'
+import { parentPort } from 'node:worker_threads'
 import { type Clock, systemClock } from './runtime/clock.ts'
-import { environment } from './runtime/environment.ts'
 import type { Log } from './runtime/log.ts'
-
-export type ToParent = { kind: 'ready'; port?: number } | { kind: 'alive' } | { kind: 'fatal'; message: string }
-export type ToChild<S> = { kind: 'start'; setup: S } | { kind: 'stop' }
+import type { Launch, Running, ToChild, ToParent } from './server-launch.ts'
 
 /** How often a part says that its event loop turns. */
 const pulseEveryMs = 5_000
@@ -23,18 +20,24 @@ const firstPauseMs = 50
 const longestPauseMs = 5_000
 /** Longest that a part takes to end when its leash is cut. */
 const endDeadlineMs = 4_000
-/** A part that lived this long starts again without a pause. */
+/** A part that lived this long starts again after the shortest pause. */
 const steadyMs = 30_000
+
+/** Of a part that died: how long until it is started again. `failures`: deaths in a row without a steady life between. */
+function pauseAfter(failures: number): number {
+  return Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(failures, 10))
+}
 
 export class Part<S> {
   readonly #name: string
-  readonly #module: string
-  readonly #cacheFolder: string
+  readonly #launch: Launch<S>
   readonly #setup: () => Promise<S>
   readonly #clock: Clock
   readonly #log: Log
   readonly #lookEveryMs: number
-  #child: ChildProcess | null = null
+  readonly #onEnd: () => void
+  #running: Running<S> | null = null
+  #gone: Promise<void> = Promise.resolve()
   #stopping = false
   #failures = 0
   #wasReady = false
@@ -46,88 +49,94 @@ export class Part<S> {
 
   constructor(options: {
     name: string
-    module: string
-    cacheFolder: string
+    launch: Launch<S>
     setup: () => Promise<S>
     clock: Clock
     log: Log
     /** Time between two looks at whether it is still alive. */
     lookEveryMs?: number
+    /** Called whenever it has ended, before it is started again. */
+    onEnd?: () => void
   }) {
     this.#name = options.name
-    this.#module = options.module
-    this.#cacheFolder = options.cacheFolder
+    this.#launch = options.launch
     this.#setup = options.setup
     this.#clock = options.clock
     this.#log = options.log
     this.#lookEveryMs = options.lookEveryMs ?? pulseEveryMs
+    this.#onEnd = options.onEnd ?? (() => {})
   }
 
   get pid(): number | null {
-    return this.#child?.pid ?? null
+    return this.#running?.pid ?? null
   }
 
   /** Resolves when the part says it is ready; rejects when it says it cannot start. */
   start(): Promise<void> {
     return new Promise((ready, failed) => {
       this.#startedAt = this.#clock.monotonicMs()
-      const child = fork(this.#module, [], {
-        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-        execArgv: process.execArgv,
-        // Compiled code is kept, beside the packages or else the data: a start that compiles nothing takes half the time.
-        env: { NODE_COMPILE_CACHE: this.#cacheFolder, ...environment() },
+      let gone = () => {}
+      this.#gone = new Promise((resolve) => {
+        gone = resolve
       })
-      this.#child = child
-      child.on('message', (message: ToParent) => {
-        this.#missedPulses = 0
-        if (message.kind === 'fatal') failed(new Error(message.message))
-        else if (message.kind === 'ready') {
+      const broke = (error: Error) => {
+        failed(error)
+        if (this.#wasReady) this.#log.error({ part: this.#name, error: error.stack ?? String(error) }, 'a part broke')
+      }
+      const over = new AbortController()
+      const running = this.#launch({
+        message: (message) => {
+          this.#missedPulses = 0
+          if (message.kind === 'fatal') return broke(new Error(message.message))
+          if (message.kind === 'alive') return
           this.port = message.port ?? this.port
           this.#wasReady = true
           ready()
-          void this.#watch(child)
-        }
+          void this.#watch(running, over.signal)
+        },
+        failed: broke,
+        ended: (code, signal) => {
+          over.abort()
+          failed(new Error(`${this.#name} ended with ${signal ?? `status ${code}`} before it was ready.`))
+          this.#onExit(code, signal)
+          gone()
+        },
       })
-      child.once('error', failed)
-      child.once('exit', (code, signal) => {
-        failed(new Error(`${this.#name} ended with ${signal ?? `status ${code}`} before it was ready.`))
-        this.#onExit(code, signal)
-      })
+      this.#running = running
       // The child loads its modules while the setup is still being made.
       this.#setup().then(
-        (setup) => child.connected && child.send({ kind: 'start', setup } satisfies ToChild<S>, () => {}),
+        (setup) => running.send({ kind: 'start', setup }),
         (error: Error) => {
           failed(error)
-          child.kill('SIGKILL')
+          running.kill()
         },
       )
     })
   }
 
   /** Kills the part when it has been silent for too long; its end is then as any other. */
-  async #watch(child: ChildProcess): Promise<void> {
-    const ended = new AbortController()
-    child.once('exit', () => ended.abort())
+  async #watch(running: Running<S>, over: AbortSignal): Promise<void> {
     for (;;) {
-      await this.#clock.sleep(this.#lookEveryMs, ended.signal)
-      if (ended.signal.aborted) return
+      await this.#clock.sleep(this.#lookEveryMs, over)
+      if (over.aborted) return
       this.#missedPulses += 1
       if (this.#missedPulses <= missedPulsesMaximum) continue
-      this.#log.error({ part: this.#name, pid: child.pid }, 'a part does nothing any more and is killed')
-      child.kill('SIGKILL')
+      this.#log.error({ part: this.#name, pid: running.pid }, 'a part does nothing any more and is killed')
+      running.kill()
       return
     }
   }
 
   #onExit(code: number | null, signal: string | null): void {
-    this.#child = null
+    this.#running = null
+    this.#onEnd()
     // The first start is its caller's business: a server that cannot start says why and ends.
     if (this.#stopping || !this.#wasReady) return
     const steady = this.#clock.monotonicMs() - this.#startedAt >= steadyMs
     this.#failures = steady ? 0 : this.#failures + 1
-    const pause = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(this.#failures, 10))
-    this.#log.warn({ part: this.#name, code, signal, pauseMs: pause }, 'a part ended and is started again')
-    void this.#clock.sleep(pause).then(() => {
+    const pauseMs = pauseAfter(this.#failures)
+    this.#log.warn({ part: this.#name, code, signal, pauseMs }, 'a part ended and is started again')
+    void this.#clock.sleep(pauseMs).then(() => {
       // A start that fails ends in an exit, which comes back here.
       if (!this.#stopping) this.start().catch(() => {})
     })
@@ -136,22 +145,24 @@ export class Part<S> {
   /** Asks it to stop, kills it after `graceMs`; resolves when it is gone. */
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true
-    const child = this.#child
-    if (!child) return
-    const gone = new Promise<void>((done) => child.once('exit', () => done()))
+    const running = this.#running
+    if (running === null) return
     const late = new AbortController()
-    if (child.connected) child.send({ kind: 'stop' } satisfies ToChild<S>, () => {})
-    void this.#clock.sleep(graceMs, late.signal).then(() => child.kill('SIGKILL'))
-    await gone
+    running.send({ kind: 'stop' })
+    void this.#clock.sleep(graceMs, late.signal).then(() => late.signal.aborted || running.kill())
+    await this.#gone
     late.abort()
   }
 }
 
-/** The child's side: calls `run` with the setup; its result stops the part. Ends the process when the leash is cut. */
+/** The child's side: calls `run` with the setup; its result stops the part. A process ends when its leash is cut. */
 export function runPart<S>(
   run: (setup: S, tell: (message: ToParent) => void) => Promise<{ stop(): Promise<void> }>,
 ): void {
-  const tell = (message: ToParent) => process.send?.(message, () => {})
+  const tell = (message: ToParent) => {
+    if (parentPort === null) process.send?.(message, () => {})
+    else parentPort.postMessage(message)
+  }
   let running: Promise<{ stop(): Promise<void> }> | null = null
   let started = false
   let ending = false
@@ -178,7 +189,9 @@ export function runPart<S>(
   process.on('SIGINT', () => {})
   process.on('SIGTERM', () => void end(0))
   process.on('disconnect', () => void end(1))
-  process.on('message', (message: ToChild<S>) => {
+  // In a thread, `process.exit` ends the thread.
+  const leash = parentPort ?? process
+  leash.on('message', (message: ToChild<S>) => {
     if (message.kind === 'stop') return void end(0)
     running = run(message.setup, tell)
     running.then(

@@ -10,7 +10,9 @@ import { type DecideSettings, defaultDecideSettings } from './autoscaling/state.
 import { CalendarLoop } from './deployments/calendar-loop.ts'
 import { Deployments } from './deployments/commands.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
+import { DeploymentLimits } from './deployments/limits.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
+import { DeploymentMetrics } from './deployments/metrics.ts'
 import { Quotas } from './deployments/quotas.ts'
 import { Schedules } from './deployments/schedules.ts'
 import { enginesOf } from './engines/registry.ts'
@@ -23,6 +25,7 @@ import { Seal } from './runtime/seal.ts'
 import { version } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import { runPart } from './server-child.ts'
+import { controlMetrics } from './server-metrics.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { journalGauges } from './usage/gauges.ts'
@@ -59,17 +62,21 @@ runPart<ControlSetup>(async (setup, tell) => {
     ...limitsOf(config),
     wake: () => loop.wake(),
   }
+  const metrics = controlMetrics(db, log)
   const app = makeApi({
     ...parts,
     access,
     deployments: new Deployments(context),
     lifecycle: new Lifecycle(context),
+    limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
     quotas: new Quotas(context),
     schedules: new Schedules(context),
+    metrics: new DeploymentMetrics(context),
     config: { publicUrl: setup.publicUrl },
     version,
     ready: () => ready(db),
+    measured: metrics.read,
     gauges: journalGauges(() => journalReports(db, clock.now())),
   })
   const server = await listen(app.fetch, setup.socketPath)
@@ -81,6 +88,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     loop.sweepForever(stopping.signal),
     autoscaler.run(stopping.signal),
     calendar.run(stopping.signal),
+    metrics.keep(stopping.signal),
     keepLedger({ db, clock, log, retentionDays: config['usage.retention_days'] }, stopping.signal),
   ]
   tell({ kind: 'ready' })
@@ -128,6 +136,7 @@ function planSettings(config: Config) {
       warmup: config['start.warmup_deadline_seconds'] * 1000,
     },
     coldStartTargetSeconds: config['start.cold_start_target_seconds'],
+    stableMs: config['start.stable_seconds'] * 1000,
     brakeAfter: config['start.brake_after'],
     rollbackAfter: config['start.rollback_after'],
     backoffMs: config['start.backoff_seconds'] * 1000,

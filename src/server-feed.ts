@@ -41,6 +41,8 @@ export interface FeedParts {
   clock: Clock
   log: Log
   snapshotPath: string
+  /** Default true; of several that have the same path one is to. */
+  savesSnapshot?: boolean
   pollMs: number
   maxStaleSeconds: number
 }
@@ -157,7 +159,8 @@ class Feed {
    * when the database is away.
    */
   async #save(atOnce: boolean): Promise<void> {
-    const { clock, log, snapshotPath, tables } = this.#parts
+    const { clock, log, snapshotPath, savesSnapshot, tables } = this.#parts
+    if (savesSnapshot === false) return
     const now = clock.now()
     const pause = this.#unsaved ? Math.min(saveEveryMs, savePauses * this.#saveTookMs) : saveEveryMs
     if (!atOnce && Math.abs(now - this.#savedAt) < pause) return

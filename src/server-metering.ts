@@ -24,8 +24,10 @@ export async function startMetering(options: {
   folder: string
   db: Database
   log: Log
+  /** Of those who share the folder; the first tells what it holds. */
+  worker: number
 }): Promise<Metering> {
-  const { config, folder: root, db, log } = options
+  const { config, folder: root, db, log, worker } = options
   const journal = await Journal.open({
     root,
     syncMs: config['journal.sync_milliseconds'],
@@ -38,6 +40,7 @@ export async function startMetering(options: {
   })
   const shipper = new Shipper({
     root,
+    own: () => journal.folder,
     ledger: { record: (lines) => recordLines(db, lines), refuses: isRefused },
     horizon: () => takenFrom(clock.now(), config['usage.retention_days']),
     clock,
@@ -47,7 +50,7 @@ export async function startMetering(options: {
   const shipping = shipper.run(stopping.signal)
   return {
     journal,
-    report: () => ({ ...journal.state(), ...shipper.state() }),
+    report: () => ({ ...journal.state(), ...shipper.state(), ...(worker > 0 ? { bytes: 0 } : {}) }),
     stop: async () => {
       await journal.close()
       stopping.abort()

@@ -25,16 +25,6 @@ export interface ControlSetup {
   publicUrl: string
 }
 
-export interface GatewaySetup {
-  config: Config
-  connection: Connection
-  id: string
-  port: number
-  controlSocketPath: string
-  snapshotPath: string
-  journalFolder: string
-}
-
 /** What the simulated fleet's process is made of. */
 export type SimulatedSetup = Omit<SimulationOptions, 'clock'> & { folder: string }
 

@@ -1,8 +1,10 @@
 /** What `serve` settles before anything runs: configuration, data folder, lock, port, keys. */
 import { accessSync, constants, existsSync, realpathSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { readScript, type Script } from './compute/simulated/script.ts'
+import { decideWorkers } from './gateway/workers.ts'
 import { ConfigError, readConfig } from './runtime/config.ts'
 import { makeFolder, readIfThere, writeFileAtomic } from './runtime/files.ts'
 import { randomToken } from './runtime/ids.ts'
@@ -26,6 +28,10 @@ export interface Setup {
   secretKey: string
   /** Of the simulated fleet. */
   script: Script
+  /** Of the gateway. */
+  workers: number
+  /** Why there are fewer than wanted; null when there are not. */
+  workersNotice: string | null
 }
 
 export function readSettings(flags: ServeFlags, env: NodeJS.ProcessEnv): Config {
@@ -46,6 +52,7 @@ export async function prepare(config: Config): Promise<Setup> {
   checkKeys(config)
   const script = scriptOf(config)
   await checkPort(config.host, config.port)
+  const { workers, notice } = await workersOf(config)
   const dataFolder = openDataFolder(config.data)
   checkFleet(config.fleet, dataFolder)
   const lock = takeLock(join(dataFolder, 'serve.lock'))
@@ -62,6 +69,8 @@ export async function prepare(config: Config): Promise<Setup> {
       operatorKey: keptKey(config.operator_key, join(dataFolder, 'operator-key'), 'sk_'),
       secretKey: keptKey(config.secret_key, join(dataFolder, 'secret-key'), '').secret,
       script,
+      workers,
+      workersNotice: notice,
     }
   } catch (error) {
     lock.release()
@@ -109,6 +118,20 @@ export async function checkPort(host: string, port: number): Promise<void> {
   await new Promise<void>((done, fail) => {
     probe.once('error', (error: NodeJS.ErrnoException) => fail(new StartRefused(portRefusal(host, port, error))))
     probe.listen({ host, port, exclusive: true }, () => probe.close(() => done()))
+  })
+}
+
+async function workersOf(config: Config): Promise<ReturnType<typeof decideWorkers>> {
+  const [asked, cores] = [config['gateway.workers'], availableParallelism()]
+  return decideWorkers({ asked, cores, canSharePort: await canSharePort(config.host) })
+}
+
+/** Asks the system itself: where sockets cannot share a port, listening this way fails. */
+function canSharePort(host: string): Promise<boolean> {
+  const probe = createServer()
+  return new Promise((done) => {
+    probe.once('error', () => done(false))
+    probe.listen({ host, port: 0, reusePort: true }, () => probe.close(() => done(true)))
   })
 }
 

@@ -12,10 +12,11 @@ import { type Log, makeLog } from './runtime/log.ts'
 import { modulePath } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import { Part } from './server-child.ts'
+import { type GatewaySetup, gatewayProgram, workerConnections } from './server-gateway-setup.ts'
+import { inProcess } from './server-launch.ts'
 import {
   type ControlSetup,
   controlSocketPath,
-  type GatewaySetup,
   ownCompute,
   removeControlSocket,
   type SimulatedSetup,
@@ -68,26 +69,28 @@ class Supervisor {
     this.#config = setup.config
     this.#port = setup.config.port
     this.#log = makeLog(setup.config['log.level'], 'supervisor')
+    if (setup.workersNotice !== null) this.#log.warn({}, setup.workersNotice)
     this.#controlSocket = controlSocketPath(setup.dataFolder, setup.instanceId)
     this.#postgres = this.#startPostgres()
     this.#postgres.catch(() => {})
-    const part = { clock, log: this.#log, cacheFolder: join(setup.dataFolder, 'compile-cache') }
+    const part = { clock, log: this.#log }
+    const cacheFolder = join(setup.dataFolder, 'compile-cache')
     this.#control = new Part({
       ...part,
       name: 'control',
-      module: modulePath('server-control'),
+      launch: inProcess({ cacheFolder, module: modulePath('server-control') }),
       setup: () => this.#controlSetup(),
     })
     this.#gateway = new Part({
       ...part,
       name: 'gateway',
-      module: modulePath('server-gateway'),
+      launch: inProcess({ cacheFolder, ...gatewayProgram(this.#config, setup.workers) }),
       setup: () => this.#gatewaySetup(),
     })
     this.#simulated = new Part({
       ...part,
       name: 'simulated',
-      module: modulePath('server-simulated'),
+      launch: inProcess({ cacheFolder, module: modulePath('server-simulated') }),
       setup: async () => this.#simulatedSetup(),
     })
   }
@@ -122,6 +125,7 @@ class Supervisor {
       dataFolder: this.#setup.dataFolder,
       systemFolder: this.#config.system_folder,
       uidBase: this.#config['isolation.uid_base'],
+      moreConnections: (this.#setup.workers - 1) * workerConnections,
       clock,
       log: (line) => this.#log.info({}, line),
     })
@@ -191,6 +195,8 @@ class Supervisor {
       controlSocketPath: this.#controlSocket,
       snapshotPath: join(dataFolder, 'gateway-snapshot.json'),
       journalFolder: join(dataFolder, 'journal'),
+      workers: this.#setup.workers,
+      worker: 0,
     }
   }
 

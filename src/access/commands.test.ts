@@ -6,7 +6,7 @@ import { systemClock } from '../runtime/clock.ts'
 import { Seal } from '../runtime/seal.ts'
 import { testDatabase } from '../store/testing.ts'
 import { Access } from './commands.ts'
-import { isDrained, propagated, registered, report, unregister } from './gateways.ts'
+import { isDrained, propagated, registered, report, unregister, unregisterFormer } from './gateways.ts'
 import { keyringSince } from './store.ts'
 
 const db = await testDatabase()
@@ -99,4 +99,21 @@ test('an answer waits for the gateways that live; the drain waits for all that a
   assert.equal((await registered(db)).length, 1, 'a successor that has reported since stays')
   await unregister(db, 'gw_a', Date.now())
   assert.equal(isDrained(await registered(db), 'rep_1', 9, now), true)
+})
+
+test('workers that there are no more of leave the register when they have long been silent, and nobody else does', async () => {
+  const now = Date.now()
+  const say = (id: string, at: number) =>
+    report(db, { id, keyringVersion: 1, routesVersion: 1, inFlight: {}, demand: {} }, at)
+  const old = now - 60_000
+  for (const id of ['gw_c', 'gw_c_1', 'gw_c_2', 'gw_c_11', 'gw_c1_7', 'gw_c_2_9', 'gw_c_x', 'gw_d_7'])
+    await say(id, old)
+  await say('gw_c_3', now)
+  await unregisterFormer(db, 'gw_c', 2, now - 10_000)
+  const left = await db.query<{ id: string }>(`select id from gateways where id like 'gw\\_%' order by id collate "C"`)
+  assert.deepEqual(
+    left.map(({ id }) => id),
+    ['gw_c', 'gw_c1_7', 'gw_c_1', 'gw_c_2_9', 'gw_c_3', 'gw_c_x', 'gw_d_7'],
+  )
+  await db.run('delete from gateways')
 })

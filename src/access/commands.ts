@@ -7,6 +7,7 @@ import type { Seal } from '../runtime/seal.ts'
 import type { Database } from '../store/database.ts'
 import { propagated } from './gateways.ts'
 import { bearer, defaultOrgId, hashKey, Keyring } from './keyring.ts'
+import { allLimits, type Limits, type LimitsChange, noLimits, withLimits } from './limits.ts'
 import { type Once, runOnce } from './once.ts'
 import { can, mayHandOut, type Principal, type Right, type Role } from './permissions.ts'
 import * as store from './store.ts'
@@ -22,7 +23,20 @@ export interface KeyView {
   expiresAt: Date | null
   lastUsedAt: Date | null
   revokedAt: Date | null
+  limits: Limits
+  /** The highest that its requests may have. */
+  priority: number
 }
+
+export interface KeyWish {
+  name: string
+  role?: Role
+  expiresAt?: Date
+  limits?: LimitsChange
+  priority?: number
+}
+/** Absent = as before. */
+export type KeyChange = Partial<Pick<KeyWish, 'name' | 'limits' | 'priority'>>
 
 export interface OrgView {
   id: string
@@ -91,7 +105,7 @@ export class Access {
   /** The secret is in the answer and nowhere else: only its hash is stored. */
   async createKey(
     principal: Principal,
-    wish: { name: string; role?: Role; expiresAt?: Date },
+    wish: KeyWish,
     once: Once | null,
   ): Promise<{ key: KeyView; secret: string; propagated: boolean }> {
     need(principal, 'key:write')
@@ -109,6 +123,8 @@ export class Access {
         name: wish.name,
         role,
         expires_at: wish.expiresAt ?? null,
+        limits: withLimits(noLimits, wish.limits ?? {}).limits,
+        priority: wish.priority ?? 0,
       }
       const version = await store.insertKey(tx, row)
       const data = { key_id: row.id, name: row.name, by: principal.keyId }
@@ -135,6 +151,39 @@ export class Access {
     }
   }
 
+  /** Revoked ones too. */
+  async getKey(principal: Principal, keyId: string): Promise<KeyView> {
+    need(principal, 'key:read')
+    const row = await store.keyOf(this.#db, principal.orgId, keyId)
+    if (row === null) throw noKey(keyId)
+    return toView(row)
+  }
+
+  /** Answers when every live gateway knows (`propagated`), or after a second. */
+  async changeKey(
+    principal: Principal,
+    keyId: string,
+    change: KeyChange,
+    once: Once | null = null,
+  ): Promise<{ key: KeyView; propagated: boolean }> {
+    need(principal, 'key:write')
+    const at = new Date(this.#clock.now())
+    const { result } = await runOnce(this.#db, this.#seal, this.#clock, principal.orgId, once, async (tx) => {
+      const row = await store.lockKey(tx, principal.orgId, keyId)
+      if (row === null) throw noKey(keyId)
+      const { limits, changed } = withLimits(allLimits(row.limits), change.limits ?? {})
+      const { name = row.name, priority = row.priority } = change
+      const others = [...(name === row.name ? [] : ['name']), ...(priority === row.priority ? [] : ['priority'])]
+      if (changed.length + others.length === 0) return { version: Number(row.version) }
+      const version = await store.saveKey(tx, { id: row.id, name, limits, priority })
+      const data = { key_id: row.id, by: principal.keyId, changed: [...others, ...changed] }
+      await record(tx, { orgId: principal.orgId, deploymentId: null, type: 'key.changed', data, at })
+      return { version }
+    })
+    const known = await propagated(this.#db, this.#clock, 'keyring', result.version)
+    return { key: await this.getKey(principal, keyId), propagated: known }
+  }
+
   async listKeys(principal: Principal, page: Page): Promise<{ items: KeyView[]; nextCursor: string | null }> {
     need(principal, 'key:read')
     const rows = await store.keysOf(this.#db, principal.orgId, page.cursor ?? null, page.limit + 1)
@@ -158,7 +207,7 @@ export class Access {
         })
       return revoked
     })
-    if (version === null) throw new Fault('not_found', `There is no API key "${keyId}" in this organisation.`)
+    if (version === null) throw noKey(keyId)
     return { propagated: await propagated(this.#db, this.#clock, 'keyring', version) }
   }
 
@@ -186,6 +235,10 @@ function need(principal: Principal, right: Right): void {
   if (!can(principal, right)) throw new Fault('forbidden', `This API key does not have the right ${right}.`)
 }
 
+function noKey(keyId: string): Fault {
+  return new Fault('not_found', `There is no API key "${keyId}" in this organisation.`)
+}
+
 function newKeyRow(secret: string, at: Date) {
   return {
     operator: false,
@@ -194,6 +247,8 @@ function newKeyRow(secret: string, at: Date) {
     hint: secret.slice(-4),
     created_at: at,
     expires_at: null as Date | null,
+    limits: {},
+    priority: 0,
   }
 }
 
@@ -208,5 +263,7 @@ function toView(row: store.KeyRow): KeyView {
     expiresAt: row.expires_at,
     lastUsedAt: row.last_used_at,
     revokedAt: row.revoked_at,
+    limits: allLimits(row.limits),
+    priority: row.priority,
   }
 }

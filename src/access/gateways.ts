@@ -16,16 +16,20 @@ export interface GatewayReport {
   inFlight: Record<string, number>
   /** Deployment id → what is asked of it; its shape is that of usage/demand.ts. */
   demand: Record<string, unknown>
+  /** Deployment id → requests that wait for their turn under its limits. */
+  queued?: Record<string, number>
   /** How its journal is. */
   journal?: object
+  /** How its process is; its shape is that of runtime/process-health.ts. */
+  process?: object
 }
 
 export async function report(db: Database, gateway: GatewayReport, now: number): Promise<void> {
   await db.query(
-    `insert into gateways (id, started_at, seen_at, keyring_version, routes_version, in_flight, demand, journal)
-     values ($1, $2, $2, $3, $4, $5, $6, $7)
+    `insert into gateways (id, started_at, seen_at, keyring_version, routes_version, in_flight, demand, journal, process, queued)
+     values ($1, $2, $2, $3, $4, $5, $6, $7, $8, $9)
      on conflict (id) do update set
-       seen_at = $2, keyring_version = $3, routes_version = $4, in_flight = $5, demand = $6, journal = $7`,
+       seen_at = $2, keyring_version = $3, routes_version = $4, in_flight = $5, demand = $6, journal = $7, process = $8, queued = $9`,
     [
       gateway.id,
       new Date(now),
@@ -34,6 +38,8 @@ export async function report(db: Database, gateway: GatewayReport, now: number):
       JSON.stringify(gateway.inFlight),
       JSON.stringify(gateway.demand),
       JSON.stringify(gateway.journal ?? {}),
+      JSON.stringify(gateway.process ?? {}),
+      JSON.stringify(gateway.queued ?? {}),
     ],
   )
 }
@@ -44,6 +50,18 @@ export async function report(db: Database, gateway: GatewayReport, now: number):
  */
 export async function unregister(db: Database, id: string, lastReportAt: number): Promise<void> {
   await db.query('delete from gateways where id = $1 and seen_at <= $2', [id, new Date(lastReportAt)])
+}
+
+/**
+ * Takes workers off the register that are numbered `workers` or higher and were not seen since `before` (ms since epoch):
+ * after a start with fewer of them nobody reports for those. `first`: id of the first, which the others' ids begin with.
+ */
+export async function unregisterFormer(db: Database, first: string, workers: number, before: number): Promise<void> {
+  await db.query(
+    `delete from gateways where seen_at < $3 and id ~ ('^' || $1 || '_[0-9]{1,9}$')
+       and case when id ~ '_[0-9]{1,9}$' then substring(id from '[0-9]+$')::int >= $2 end`,
+    [first, workers, new Date(before)],
+  )
 }
 
 /** Waits until every live gateway has applied `version`; false when one has not within `deadlineMs`. */
@@ -132,4 +150,45 @@ export async function journalReports(
   now: number,
 ): Promise<{ id: string; journal: Record<string, unknown> }[]> {
   return db.query('select id, journal from gateways where seen_at > $1 order by id', [new Date(now - silentAfterMs)])
+}
+
+/** How the processes of the gateways that are heard of are, and who waits there under limits. */
+export async function processReports(
+  db: Database,
+  now: number,
+): Promise<{ id: string; process: Record<string, unknown>; queued: Record<string, number> }[]> {
+  return db.query('select id, process, queued from gateways where seen_at > $1 order by id', [
+    new Date(now - silentAfterMs),
+  ])
+}
+
+/** Requests of one deployment that are with these replicas now, and that wait for one. */
+export interface AskedNow {
+  /** Gateways that have reported of late, and those that have not. */
+  heard: number
+  silent: number
+  /** As far as is heard. */
+  inFlight: number
+  held: number
+  queued: number
+}
+
+export async function askedNow(
+  db: Database,
+  deploymentId: string,
+  replicaIds: readonly string[],
+  now: number,
+): Promise<AskedNow> {
+  const [row] = await db.query<AskedNow>(
+    `select count(*) filter (where fresh) as heard, count(*) filter (where not fresh) as silent,
+       coalesce(sum(own.requests) filter (where fresh), 0)::integer as "inFlight",
+       coalesce(sum((demand -> $1 ->> 'held')::integer) filter (where fresh), 0)::integer as held,
+       coalesce(sum((queued ->> $1)::integer) filter (where fresh), 0)::integer as queued
+     from (select *, seen_at > $3 as fresh from gateways) as gateways
+     cross join lateral (
+       select sum(value::integer) as requests from jsonb_each_text(in_flight) where key = any($2)
+     ) as own`,
+    [deploymentId, replicaIds, new Date(now - silentAfterMs)],
+  )
+  return row!
 }

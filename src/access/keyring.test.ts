@@ -39,6 +39,8 @@ test('a known key gives its principal', () => {
     role: 'developer',
     grants: { dep_1: 'inference' },
     operator: false,
+    limits: null,
+    priority: 0,
   })
 })
 

@@ -4,6 +4,7 @@
  */
 import { hash } from 'node:crypto'
 import { Fault } from '../kernel/fault.ts'
+import type { Limits } from './limits.ts'
 import type { GrantRole, Principal, Role } from './permissions.ts'
 
 /** One row of the delta. `removed` is a tombstone. */
@@ -17,6 +18,10 @@ export interface KeyringEntry {
   operator: boolean
   /** ms since epoch; null = never. */
   expiresAt: number | null
+  /** null, absent = none is set. */
+  limits?: Limits | null
+  /** The highest that its requests may have; absent = 0. */
+  priority?: number
   removed: boolean
   version: number
 }
@@ -65,7 +70,8 @@ export class Keyring {
     if (entry.removed) throw new Fault('invalid_key', 'This API key was revoked.')
     if (entry.expiresAt !== null && entry.expiresAt <= now) throw new Fault('invalid_key', 'This API key has expired.')
     const orgId = entry.operator ? (actAs ?? defaultOrgId) : entry.orgId
-    return { keyId: entry.keyId, orgId, role: entry.role, grants: entry.grants, operator: entry.operator }
+    const { keyId, role, grants, operator, limits = null, priority = 0 } = entry
+    return { keyId, orgId, role, grants, operator, limits, priority }
   }
 }
 

@@ -1,4 +1,6 @@
 /** Who may do what. The one list of rights, roles and what each role holds; the gateway and the API read it alike. */
+import type { Limits } from './limits.ts'
+
 export const rights = [
   'deployment:read',
   'deployment:write',
@@ -52,6 +54,10 @@ export interface Principal {
   grants: Readonly<Record<string, GrantRole>>
   /** The operator's key: may act in any org. */
   operator: boolean
+  /** null, absent = none is set. */
+  limits?: Limits | null
+  /** The highest that its requests may have; absent = 0. */
+  priority?: number
 }
 
 export function can(principal: Principal, right: Right, deploymentId?: string): boolean {

@@ -1,6 +1,7 @@
 import type { Database, Tx } from '../store/database.ts'
 import { nextVersion, notify } from '../store/tables.ts'
 import type { KeyringEntry } from './keyring.ts'
+import { type LimitsChange, setLimits } from './limits.ts'
 import type { GrantRole, Role } from './permissions.ts'
 
 export interface KeyRow {
@@ -16,6 +17,8 @@ export interface KeyRow {
   expires_at: Date | null
   revoked_at: Date | null
   last_used_at: Date | null
+  limits: LimitsChange
+  priority: number
   version: string | number
 }
 
@@ -26,7 +29,7 @@ export interface OrgRow {
 }
 
 const keyColumns =
-  'id, org_id, name, role, operator, grants, hash, hint, created_at, expires_at, revoked_at, last_used_at, version'
+  'id, org_id, name, role, operator, grants, hash, hint, created_at, expires_at, revoked_at, last_used_at, limits, priority, version'
 
 export function toEntry(row: KeyRow): KeyringEntry {
   return {
@@ -37,6 +40,8 @@ export function toEntry(row: KeyRow): KeyringEntry {
     grants: row.grants,
     operator: row.operator,
     expiresAt: row.expires_at?.getTime() ?? null,
+    limits: setLimits(row.limits),
+    priority: row.priority,
     removed: row.revoked_at !== null,
     version: Number(row.version),
   }
@@ -46,8 +51,8 @@ export function toEntry(row: KeyRow): KeyringEntry {
 export async function insertKey(tx: Tx, row: Omit<KeyRow, 'version' | 'last_used_at' | 'revoked_at'>): Promise<number> {
   const version = await nextVersion(tx, 'keyring')
   await tx.query(
-    `insert into api_keys (id, org_id, name, role, operator, grants, hash, hint, created_at, expires_at, version)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    `insert into api_keys (id, org_id, name, role, operator, grants, hash, hint, created_at, expires_at, limits, priority, version)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
     [
       row.id,
       row.org_id,
@@ -59,6 +64,8 @@ export async function insertKey(tx: Tx, row: Omit<KeyRow, 'version' | 'last_used
       row.hint,
       row.created_at,
       row.expires_at,
+      JSON.stringify(row.limits),
+      row.priority,
       version,
     ],
   )
@@ -79,6 +86,39 @@ export async function revokeKey(tx: Tx, orgId: string, id: string, at: Date): Pr
   await tx.query('update api_keys set revoked_at = $2, version = $3 where id = $1', [id, at, version])
   await notify(tx)
   return version
+}
+
+/** A live key of an org, locked; null when there is none. The operator's is not there. */
+export async function lockKey(tx: Tx, orgId: string, id: string): Promise<KeyRow | null> {
+  const rows = await tx.query<KeyRow>(
+    `select ${keyColumns} from api_keys
+     where org_id = $1 and id = $2 and revoked_at is null and not operator for update`,
+    [orgId, id],
+  )
+  return rows[0] ?? null
+}
+
+/** Name, limits and priority, published; returns the keyring version that carries them. */
+export async function saveKey(tx: Tx, row: Pick<KeyRow, 'id' | 'name' | 'limits' | 'priority'>): Promise<number> {
+  const version = await nextVersion(tx, 'keyring')
+  await tx.query('update api_keys set name = $2, limits = $3, priority = $4, version = $5 where id = $1', [
+    row.id,
+    row.name,
+    JSON.stringify(row.limits),
+    row.priority,
+    version,
+  ])
+  await notify(tx)
+  return version
+}
+
+/** A key of an org, revoked ones too. */
+export async function keyOf(db: Database, orgId: string, id: string): Promise<KeyRow | null> {
+  const rows = await db.query<KeyRow>(
+    `select ${keyColumns} from api_keys where org_id = $1 and id = $2 and not operator`,
+    [orgId, id],
+  )
+  return rows[0] ?? null
 }
 
 export async function keyByHash(db: Database, hash: string): Promise<KeyRow | null> {

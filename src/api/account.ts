@@ -2,6 +2,8 @@
 import { z } from 'zod'
 import {
   apiKey,
+  changedKey,
+  changeKey,
   changeQuota,
   createdKey,
   createKey,
@@ -28,8 +30,8 @@ export const accountEndpoints = [
     body: createKey,
     answer: createdKey,
     run: async ({ principal, body, once, parts }) => {
-      const { name, role, expires_at } = body
-      const wish = { name, role, ...(expires_at === undefined ? {} : { expiresAt: new Date(expires_at) }) }
+      const { expires_at, ...same } = body
+      const wish = { ...same, ...(expires_at === undefined ? {} : { expiresAt: new Date(expires_at) }) }
       const { key, secret, propagated } = await parts.access.createKey(principal, wish, once)
       return { ...renderKey(key), secret, propagated }
     },
@@ -43,6 +45,30 @@ export const accountEndpoints = [
     query: z.strictObject(pageQuery),
     answer: listOf(apiKey),
     run: async ({ principal, query, parts }) => paged(await parts.access.listKeys(principal, query), renderKey),
+  }),
+  endpoint({
+    id: 'getApiKey',
+    method: 'get',
+    path: '/api-keys/{id}',
+    tag: 'API keys',
+    summary: 'Get an API key',
+    description: 'Revoked ones too.',
+    answer: apiKey,
+    run: async ({ principal, param, parts }) => renderKey(await parts.access.getKey(principal, param('id'))),
+  }),
+  endpoint({
+    id: 'changeApiKey',
+    method: 'patch',
+    path: '/api-keys/{id}',
+    tag: 'API keys',
+    summary: 'Change the name, limits or priority of an API key',
+    description: 'What is absent stays as it is; a limit that is null is taken away.',
+    body: changeKey,
+    answer: changedKey,
+    run: async ({ principal, param, body, once, parts }) => {
+      const { key, propagated } = await parts.access.changeKey(principal, param('id'), body, once)
+      return { ...renderKey(key), propagated }
+    },
   }),
   endpoint({
     id: 'revokeApiKey',

@@ -6,6 +6,7 @@ import { Hono } from 'hono'
 import { Fault, toFault } from '../kernel/fault.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import type { Points } from '../usage/metrics/families.ts'
 import { renderError } from '../wire/native/error.ts'
 import { inferenceRoutes } from '../wire/openai/reference.ts'
 import { sealCursor } from './cursor.ts'
@@ -24,6 +25,8 @@ export interface ApiOptions extends ApiParts {
   log: Log
   version: string
   gauges?: readonly GaugeSource[]
+  /** What the gateways have measured, for /metrics. */
+  measured?: () => Promise<Points>
   /** Default: every route there is. */
   routes?: readonly Endpoint[]
 }
@@ -36,7 +39,7 @@ const retryAfterSecondsDefault = 5
 export function makeApi(options: ApiOptions): ApiApp {
   const app: ApiApp = new Hono()
   const routes = options.routes ?? endpoints
-  const metrics = makeMetrics(options.version, options.gauges ?? [])
+  const metrics = makeMetrics(options.version, options.gauges ?? [], options.measured ?? null)
   app.use('*', (c, next) => around(c, next, options, metrics))
   app.use(`${basePath}/*`, async (c, next) => {
     c.set('principal', await options.access.authenticate(c.req.header('authorization'), c.req.header('x-paddock-org')))

@@ -9,6 +9,8 @@ import type { Principal } from '../access/permissions.ts'
 import type { Scaling } from '../autoscaling/commands.ts'
 import type { Deployments } from '../deployments/commands.ts'
 import type { Lifecycle } from '../deployments/lifecycle.ts'
+import type { DeploymentLimits } from '../deployments/limits.ts'
+import type { DeploymentMetrics } from '../deployments/metrics.ts'
 import type { Quotas } from '../deployments/quotas.ts'
 import type { Schedules } from '../deployments/schedules.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
@@ -23,9 +25,11 @@ export interface ApiParts {
   access: Access
   deployments: Deployments
   lifecycle: Lifecycle
+  limits: DeploymentLimits
   scaling: Scaling
   quotas: Quotas
   schedules: Schedules
+  metrics: DeploymentMetrics
   models: ModelCatalogue
   hardware: HardwareCatalogue
   /** Engines that can run here. */

@@ -1,5 +1,6 @@
 /** Metrics of control, in Prometheus' text format. */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, type Metric, Registry } from 'prom-client'
+import { type Family, type FamilyName, families, type Points } from '../usage/metrics/families.ts'
 
 /** A number that somebody else knows, read when it is asked for. */
 export interface GaugeSource {
@@ -17,7 +18,10 @@ export interface ApiMetrics {
 
 const secondsBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-export function makeMetrics(version: string, sources: readonly GaugeSource[]): ApiMetrics {
+/** Reads what the gateways have measured; null: this app has none. */
+export type ReadPoints = (() => Promise<Points>) | null
+
+export function makeMetrics(version: string, sources: readonly GaugeSource[], read: ReadPoints): ApiMetrics {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
@@ -33,6 +37,7 @@ export function makeMetrics(version: string, sources: readonly GaugeSource[]): A
   const build = new Gauge({ name: 'paddock_build_info', help: 'Always 1.', labelNames: ['version'], registers })
   build.set({ version }, 1)
   for (const source of sources) addGauge(source, registers)
+  if (read !== null) addFamilies(registry, read)
   return {
     contentType: registry.contentType,
     observe(operation, status, took) {
@@ -55,4 +60,29 @@ function addGauge(source: GaugeSource, registers: Registry[]): void {
       for (const { labels, value } of samples) this.set(labels, value)
     },
   })
+}
+
+/** Families whose values are not ours: all of them are read once for every time that somebody asks. */
+function addFamilies(registry: Registry, read: () => Promise<Points>): void {
+  let reading: Promise<Points> | null = null
+  const points = () => {
+    // While the database cannot answer there are no values.
+    reading ??= read()
+      .catch(() => ({}))
+      .finally(() => {
+        reading = null
+      })
+    return reading
+  }
+  for (const name of Object.keys(families) as FamilyName[]) {
+    const { help, type }: Family = families[name]
+    const get = async () => {
+      const values = ((await points())[name] ?? []).map(({ suffix = '', labels, value }) => {
+        return { metricName: name + suffix, labels, value }
+      })
+      return { name, help, type, values, aggregator: 'sum' }
+    }
+    // What prom-client asks of a metric; its own kinds count for themselves and take no finished buckets.
+    registry.registerMetric({ name, help, get, reset() {} } as unknown as Metric)
+  }
 }

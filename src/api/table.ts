@@ -1,9 +1,11 @@
 /** The one list of routes that control serves under the base path. A new noun adds its line here. */
 import { accountEndpoints } from './account.ts'
 import { catalogueEndpoints } from './catalogue.ts'
+import { deploymentMetricsEndpoints } from './deployment-metrics.ts'
 import { deploymentEndpoints } from './deployments.ts'
 import type { Endpoint } from './endpoint.ts'
 import { lifecycleEndpoints } from './lifecycle.ts'
+import { limitEndpoints } from './limits.ts'
 import { presetEndpoints } from './presets.ts'
 import { scalingEndpoints } from './scaling.ts'
 import { scheduleEndpoints } from './schedules.ts'
@@ -12,6 +14,8 @@ export const endpoints: readonly Endpoint[] = [
   ...deploymentEndpoints,
   ...lifecycleEndpoints,
   ...scalingEndpoints,
+  ...limitEndpoints,
+  ...deploymentMetricsEndpoints,
   ...scheduleEndpoints,
   ...presetEndpoints,
   ...catalogueEndpoints,

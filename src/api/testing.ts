@@ -12,6 +12,8 @@ import type { ComputeDriver } from '../compute/contract.ts'
 import { Deployments } from '../deployments/commands.ts'
 import type { DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle } from '../deployments/lifecycle.ts'
+import { DeploymentLimits } from '../deployments/limits.ts'
+import { DeploymentMetrics } from '../deployments/metrics.ts'
 import { Quotas } from '../deployments/quotas.ts'
 import { Schedules } from '../deployments/schedules.ts'
 import { testLimits } from '../deployments/testing/limits.ts'
@@ -89,9 +91,11 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     access,
     deployments: new Deployments(context),
     lifecycle: new Lifecycle(context),
+    limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
     quotas: new Quotas(context),
     schedules: new Schedules(context),
+    metrics: new DeploymentMetrics(context),
     config: { publicUrl: 'http://paddock.test' },
     ready: async () => ({ ok: true, problems: [] }),
     log: loud,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { type Clock, systemClock } from '../runtime/clock.ts'
+import { withoutAction } from '../wire/native/client.ts'
 import { readAnswer } from './answer-stream.ts'
 import { statsText } from './chat.ts'
 import { Failure } from './failure.ts'
@@ -64,6 +65,16 @@ test('an error in the stream and a stream that is cut off are failures', async (
       readAnswer(response([Buffer.from(text)]), systemClock, 0, () => {}),
       (thrown: unknown) => thrown instanceof Failure && thrown.code === code,
     )
+})
+
+test('what to do is said once, although the message of an inference route says it too', async () => {
+  const error = { error: { code: 'engine_failed', message: 'It died. Ask again.', action: 'Ask again.' } }
+  await assert.rejects(
+    readAnswer(response([Buffer.from(`event: error\ndata: ${JSON.stringify(error)}\n\n`)]), systemClock, 0, () => {}),
+    (thrown: unknown) => thrown instanceof Failure && thrown.message === 'It died.' && thrown.action === 'Ask again.',
+  )
+  assert.equal(withoutAction('It died.', ''), 'It died.')
+  assert.equal(withoutAction('Ask again. It died.', 'Ask again.'), 'Ask again. It died.')
 })
 
 test('thoughts are told apart from the answer', async () => {

@@ -3,6 +3,7 @@
  * OpenAI's dialect uses them (data, an `error` event, comments while a request is held, `[DONE]`).
  */
 import type { Clock } from '../runtime/clock.ts'
+import { withoutAction } from '../wire/native/client.ts'
 import { exitStatus, Failure } from './failure.ts'
 
 export interface StreamedAnswer {
@@ -84,7 +85,7 @@ function parseChunk(data: string): Chunk {
     throw new Failure(
       exitStatus.failed,
       chunk.error.code ?? 'engine_failed',
-      chunk.error.message ?? 'The answer ended with an error.',
+      withoutAction(chunk.error.message ?? 'The answer ended with an error.', chunk.error.action ?? ''),
       chunk.error.action ?? '',
     )
   return chunk

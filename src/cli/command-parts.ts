@@ -7,6 +7,14 @@ export type Talk = <A extends unknown[]>(
   work: (session: Session, ...args: A) => Promise<void>,
 ) => (...args: A) => Promise<void>
 
+/** The options that `limitsBody` reads. */
+export function addLimitOptions(command: Command): Command {
+  return command
+    .option('--rpm <n>', 'requests in any 60 seconds, or "none"')
+    .option('--tpm <n>', 'tokens in any 60 seconds, or "none"')
+    .option('--concurrency <n>', 'requests at once, or "none"')
+}
+
 /** Example lines below a command's help. */
 export function examples(command: Command, list: [line: string, about: string][]): void {
   const widest = Math.max(...list.map(([line]) => line.length))

@@ -1,11 +1,14 @@
 /** The list of commands with their options and examples. Adding one = a file for what it does and an entry here. */
 import { Argument, type Command, Option } from 'commander'
 import type { ChatOptions } from './chat.ts'
-import { examples, type Talk } from './command-parts.ts'
+import { addLimitOptions, examples, type Talk } from './command-parts.ts'
 import type { DeployOptions } from './deploy.ts'
 import type { Doors, GlobalOptions } from './doors.ts'
 import { addLifecycle } from './lifecycle-commands.ts'
+import { addKeyChanges, addLimits, highestPriority } from './limit-commands.ts'
+import type { LimitOptions } from './limits.ts'
 import type { Screen } from './screen.ts'
+import type { TopOptions } from './top.ts'
 
 const engines = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang', 'simulated']
 const presets = ['speed', 'latency', 'cost', 'balanced']
@@ -30,6 +33,7 @@ export function addCommands(program: Command, screen: Screen, doors: Doors, setS
   addLooks(program, talk)
   addChat(program, talk)
   addLifecycle(program, talk)
+  addLimits(program, talk)
   addRm(program, talk)
   addAccess(program, talk)
   addCatalogue(program, talk)
@@ -155,6 +159,7 @@ function addLooks(program: Command, talk: Talk): void {
     ['paddock get starter', ''],
     ['paddock get starter --json', 'every field'],
   ])
+  addTop(program, talk)
   const explain = program
     .command('explain <name>')
     .description('why a deployment is as it is: reasons, replicas, starts, events')
@@ -173,6 +178,24 @@ function addLooks(program: Command, talk: Talk): void {
   examples(logs, [
     ['paddock logs starter -n 20', ''],
     ['paddock logs starter --follow', ''],
+  ])
+}
+
+function addTop(program: Command, talk: Talk): void {
+  const top = program
+    .command('top [name]')
+    .description('what deployments do right now: requests, first tokens, speed, errors')
+    .addOption(new Option('--window <time>', 'how far back').choices(['60s', '5m', '1h']).default('60s'))
+    .option('--once', 'look once; so it is as well when the output is no terminal')
+    .action(
+      talk(async (session, name: string | undefined, own: TopOptions) =>
+        (await import('./top.ts')).top(session, name, own),
+      ),
+    )
+  examples(top, [
+    ['paddock top', 'until Ctrl-C'],
+    ['paddock top starter --window 1h --once', ''],
+    ['paddock top --json', 'for programs'],
   ])
 }
 
@@ -213,15 +236,15 @@ function addRm(program: Command, talk: Talk): void {
 }
 
 function addAccess(program: Command, talk: Talk): void {
-  const keys = program.command('keys').description('API keys: create, ls, revoke')
-  const create = keys
-    .command('create')
+  const keys = program.command('keys').description('API keys: create, ls, get, set, revoke')
+  const create = addLimitOptions(keys.command('create'))
     .description('make a key; it is printed once')
     .requiredOption('--name <name>', 'for you to recognise it')
     .addOption(new Option('--role <role>', 'what it may do; default developer').choices(roles))
     .option('--expires-in <time>', 'how long it is valid: 90s, 10m, 12h, 30d; default: for ever')
+    .option('--priority <n>', highestPriority)
     .action(
-      talk(async (session, own: { name: string; role?: string; expiresIn?: string }) =>
+      talk(async (session, own: LimitOptions & { name: string }) =>
         (await import('./keys.ts')).createKey(session, own),
       ),
     )
@@ -235,6 +258,7 @@ function addAccess(program: Command, talk: Talk): void {
     .description('list keys')
     .action(talk(async (session) => (await import('./keys.ts')).listKeys(session)))
   examples(list, [['paddock keys ls', '']])
+  addKeyChanges(keys, talk)
   const revoke = keys
     .command('revoke <id>')
     .description('refuse a key from now on')

@@ -32,9 +32,11 @@ test('help: every command has a description and examples, the exit statuses are 
     'sleep',
     'scale',
     'rollback',
+    'limits',
     'keys',
     'presets',
     'logs',
+    'top',
     'Exit status:',
   ])
     assert.ok(stdout.includes(word), word)
@@ -60,8 +62,12 @@ test('wrong usage ends with 2 and one sentence that names what is wrong', () => 
     [['scale', 'x', '--cooldown', 'soon', '--key', 'k'], /--cooldown must be a time/],
     [['scale', 'x', '--expires', 'soon', '--key', 'k'], /--expires must be a time such as 8h/],
     [['scale', 'x', '--schedule', '/nowhere.json', '--key', 'k'], /\/nowhere\.json cannot be read/],
+    [['limits', 'x', '--rpm', '0', '--key', 'k'], /--rpm must be a whole number from 1; seen: "0"/],
+    [['keys', 'set', 'key_x', '--key', 'k'], /Say what to change/],
+    [['keys', 'create', '--name', 'x', '--priority', '9', '--key', 'k'], /--priority must be 0, 1, 2, 3 or 4/],
     [['presets', 'apply', 'x', 'fast'], /speed, latency, cost, balanced/],
     [['stop', 'x', '--wait', '--timeout', '-1', '--key', 'k'], /--timeout/],
+    [['top', '--window', '2h'], /60s, 5m, 1h/],
     [['rollback', 'x', '--to', '0', '--key', 'k'], /--to must be a whole number from 1/],
   ]
   for (const [args, said] of cases) {

@@ -214,6 +214,7 @@ const deployment: Explanation['deployment'] = {
   expires_at: null,
   schedule: null,
   preset: null,
+  limits: { rpm: null, tpm: null, concurrency: null },
   created_at: replica.created_at,
   updated_at: replica.created_at,
   deleted_at: null,

@@ -5,12 +5,14 @@ import { Fault } from '../kernel/fault.ts'
 import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
 import type { Tx } from '../store/database.ts'
 import { type Lease, release, withLease } from '../store/leases.ts'
-import { engineKey, placementOf } from './observe.ts'
+import { lookAfterActingAt } from './look-again.ts'
+import { engineKey, placementOf, viewOf } from './observe.ts'
 import type { Action } from './plan.ts'
-import { noteRefusal } from './queue-store.ts'
-import type { Snapshot } from './snapshot.ts'
+import { returnClaim } from './queue-store.ts'
+import { engineOf, type Snapshot } from './snapshot.ts'
 import * as store from './store.ts'
 import type { TurnWorld } from './turn.ts'
+import type { Followed } from './watch.ts'
 
 /** Longest a provider call may take before the turn goes on without it. */
 const actDeadlineMs = 60_000
@@ -18,7 +20,8 @@ const actDeadlineMs = 60_000
 const defaultRefusedMs = 30_000
 
 export type Outcome =
-  | { replicaId: string; result: 'started' }
+  | { replicaId: string; result: 'started'; row: store.ReplicaRow }
+  | { replicaId: string; result: 'unanswered' }
   | { replicaId: string; result: 'refused'; row: store.ReplicaRow; short: boolean; why: string }
 
 /** Calls the providers, all at once, each with a deadline. */
@@ -41,11 +44,11 @@ async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): 
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
     await within(world, driver.create(makeOrder(world, snapshot, row)))
-    return { replicaId, result: 'started' }
+    return { replicaId, result: 'started', row }
   } catch (error) {
     if (error instanceof ComputeError && (error.meaning === 'unavailable' || error.meaning === 'not_ready')) {
       world.log.warn({ replicaId, error: error.message }, 'the provider could not be asked to create a replica')
-      return null
+      return { replicaId, result: 'unanswered' }
     }
     const meant = error instanceof ComputeError || error instanceof Fault
     if (!meant) world.log.error({ replicaId, error: String(error) }, 'creating a replica failed')
@@ -109,24 +112,41 @@ async function within<T>(world: TurnWorld, work: Promise<T>): Promise<T> {
   }
 }
 
+/** Writes what came of it; `nextAt` is when to look again by itself. Gives those that were started, for the watcher. */
 export async function applyOutcomes(
   world: TurnWorld,
   lease: Lease,
   snapshot: Snapshot,
-  outcomes: Outcome[],
-): Promise<void> {
+  { outcomes, nextAt }: { outcomes: Outcome[]; nextAt: number | null },
+): Promise<Followed[]> {
   const at = new Date(world.clock.now())
-  await world.db.tx(async (tx) => {
+  const asked = new Date(snapshot.input.now)
+  const started = outcomes.filter((outcome) => outcome.result === 'started')
+  const refused = outcomes.filter((outcome) => outcome.result === 'refused')
+  const unanswered = outcomes.length - started.length - refused.length
+  const counts = { started: started.length, refused: refused.length, unanswered }
+  const again = lookAfterActingAt({ nextAt, ...counts, now: at.getTime() })
+  const isHeld = await world.db.tx(async (tx) => {
     const held = await withLease(tx, lease, async () => {
-      for (const outcome of outcomes) {
-        if (outcome.result === 'started')
-          await store.markStarted(tx, outcome.replicaId, at, new Date(snapshot.input.now))
-        else await applyRefusal(tx, world, snapshot, { ...outcome, at })
-      }
+      for (const { replicaId } of started) await store.markStarted(tx, replicaId, at, asked)
+      for (const outcome of refused) await applyRefusal(tx, world, snapshot, { ...outcome, at })
     })
-    // What was started or refused is looked at again at once; a removal at the time that the plan set.
-    if (held) await release(tx, lease, outcomes.length > 0 ? at.getTime() : null)
+    if (held) await release(tx, lease, again)
+    return held
   })
+  world.due(again)
+  return isHeld ? started.map(({ row }) => startedNow(row, snapshot, at, asked)) : []
+}
+
+/** As `markStarted` leaves the row. */
+function startedNow(row: store.ReplicaRow, snapshot: Snapshot, at: Date, asked: Date): Followed {
+  const phases = row.after_replica === null ? row.start_phases : { ...row.start_phases, hardware: asked.getTime() }
+  const now = { ...row, phase: 'starting' as const, started_at: at, start_phases: phases }
+  return {
+    view: viewOf(now, [], at.getTime()),
+    provider: row.provider,
+    engine: engineOf(snapshot, row.revision_id),
+  }
 }
 
 /** Nothing was started. Short of hardware is waiting; anything else counts as a failed start. */
@@ -148,5 +168,6 @@ async function applyRefusal(
   if (!outcome.short) return store.countFailedStart(tx, deployment.id, { revisionId: row.revision_id, at: ms, why })
   // The provider had offered it: until it is asked again, another choice or another place comes first.
   const until = ms + (settings.refusedMs ?? defaultRefusedMs)
-  await noteRefusal(tx, deployment, { provider: row.provider, gpuType: row.gpu_type, region: row.region, until }, ms)
+  const refused = [{ provider: row.provider, gpuType: row.gpu_type, region: row.region, until }]
+  await returnClaim(tx, deployment, row.claim, refused, ms)
 }

@@ -98,7 +98,9 @@ function ended(still: Advance, exit: Exit): Advance {
 
 /** The provider knows nothing of it although it was created. The last sign of life is what can be vouched for. */
 function lost(replica: ReplicaView, now: number): Exit {
-  const at = replica.unhealthySince ?? now
+  const { readyAt, seenAt = null, unhealthySince } = replica
+  const lastSeen = readyAt === null ? now : Math.max(readyAt, seenAt ?? readyAt)
+  const at = Math.min(now, unhealthySince ?? lastSeen)
   return { at, code: null, signal: null, lastLines: [], why: 'The provider no longer knows it.' }
 }
 

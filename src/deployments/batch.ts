@@ -36,5 +36,6 @@ export async function lookAtMany(world: TurnWorld, leases: readonly Lease[]): Pr
     quiet.push({ lease, nextAt: decided.result.wakeAt })
   }
   if (quiet.length > 0) await world.db.tx((tx) => releaseMany(tx, quiet))
+  for (const { nextAt } of quiet) world.due(nextAt)
   return busy
 }

@@ -1,5 +1,7 @@
 /** Use cases of deployments: authorise → decide → write in one transaction. The reconciler does the rest. */
+
 import { propagated } from '../access/gateways.ts'
+import { noLimits, withLimits } from '../access/limits.ts'
 import { type Once, runOnce } from '../access/once.ts'
 import { can, type Principal } from '../access/permissions.ts'
 import type { Offer } from '../compute/contract.ts'
@@ -65,7 +67,8 @@ export class Deployments {
       await store.lockOrg(tx, principal.orgId)
       await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
       if (wish.failFast) checkRoom({ id: null, orgId: principal.orgId, spec, replicas }, market, this.#context)
-      const made = { spec, scaling, model, emulated, schedule, expires_at: expiresAt, preset }
+      const { limits } = withLimits(noLimits, wish.limits ?? {})
+      const made = { spec, scaling, model, emulated, schedule, expires_at: expiresAt, preset, limits }
       return this.#insert(tx, principal, wish.name, made)
     })
     this.#context.wake()
@@ -79,7 +82,7 @@ export class Deployments {
     tx: Tx,
     principal: Principal,
     name: string,
-    made: Pick<store.DeploymentRow, 'spec' | 'emulated' | 'schedule' | 'expires_at' | 'preset'> & {
+    made: Pick<store.DeploymentRow, 'spec' | 'emulated' | 'schedule' | 'expires_at' | 'preset' | 'limits'> & {
       scaling: ScalingPolicy
       model: ResolvedModel
     },
@@ -114,6 +117,7 @@ export class Deployments {
         servedBy: this.#context.models.standIn(spec.modelId),
         createdAt: at,
         desired: 'running',
+        limits: row.limits,
       },
       engine: spec.engine.type,
       contextTokens: spec.engine.maxModelLen ?? model.files.contextSize,

@@ -2,6 +2,7 @@
 import { usdText } from '../kernel/money.ts'
 import { type Phase, type Reason, type ReasonCode, reasonOf } from '../kernel/phase.ts'
 import { spread } from '../kernel/spread.ts'
+import { startingLookMs } from './look-again.ts'
 import { isAnswering, isLost, isStaying, type ReplicaPatch, type ReplicaView } from './replica.ts'
 import type { PlanInput, PlanSettings, Situation } from './situation.ts'
 import { stoppedBecause, stoppingBecause } from './stopped.ts'
@@ -23,7 +24,7 @@ interface Verdict {
 const look = {
   planned: 50,
   plannedSlow: 1_000,
-  starting: 10_000,
+  starting: startingLookMs,
   ready: 60_000,
   unhealthy: 1_000,
   draining: 250,
@@ -151,7 +152,7 @@ function sentence(phase: Phase, input: PlanInput): string {
   return phase === 'serving' ? `All ${input.deployment.desiredReplicas} wanted replicas are ready.` : `It is ${phase}.`
 }
 
-function wakeAt({ input, replicas, retryAt, braked }: Situation, next: Next): number | null {
+function wakeAt({ input, replicas, retryAt, forgivenAt, braked }: Situation, next: Next): number | null {
   const { now, settings } = input
   const at: number[] = []
   for (const replica of replicas) {
@@ -165,6 +166,7 @@ function wakeAt({ input, replicas, retryAt, braked }: Situation, next: Next): nu
   }
   if (next.lack === 'hardware' || next.lack === 'spare') at.push(now + shortPauseMs(next.waiting))
   if (!braked && input.deployment.desired === 'running' && retryAt > now) at.push(retryAt)
+  if (forgivenAt !== null) at.push(Math.max(now, forgivenAt))
   return at.length === 0 ? null : Math.min(...at)
 }
 

@@ -27,7 +27,7 @@ import * as store from './store.ts'
 export type SpecChange = Partial<
   Omit<
     DeploymentWish,
-    'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast' | 'preset' | keyof CalendarWish
+    'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast' | 'preset' | 'limits' | keyof CalendarWish
   >
 >
 

@@ -48,10 +48,13 @@ function affordableReplicas(spec: Priced, scaling: ScalingPolicy, catalogue: Har
   return ceiling === null || cheapest === null || cheapest === 0n ? Number.MAX_SAFE_INTEGER : Number(ceiling / cheapest)
 }
 
+export function gpusText(gpus: number): string {
+  return gpus === 1 ? '1 GPU' : `${gpus} GPUs`
+}
+
 /** Says nothing of how many are wanted: that changes with every look, and what is told should not. */
 function tooMany(each: number, { used, limit }: { used: number; limit: number }): Limited {
-  const gpus = each === 1 ? '1 GPU' : `${each} GPUs`
-  const message = `The organisation's quota leaves no room for it: its other deployments hold ${used} of ${limit} GPUs, and a replica takes ${gpus}.`
+  const message = `The organisation's quota leaves no room for it: its other deployments hold ${used} of ${limit} GPUs, and a replica takes ${gpusText(each)}.`
   return { code: 'quota_short', message }
 }
 

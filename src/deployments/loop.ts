@@ -1,16 +1,17 @@
 /**
  * The reconciler: claims deployments that are due, looks at many together and takes a turn for each that needs one,
- * several at a time. Wake-ups carry no data: they only shorten the wait. Beside it the watcher, which asks for a turn when a replica is not as its row says, and
- * the sweep that removes what no row owns.
+ * several at a time. Wake-ups carry no data: they only shorten the wait. Beside it the watcher, which asks for a turn when
+ * a replica is not as its row says, and the sweep that removes what no row owns.
  */
 
 import { defaultOrgId } from '../access/keyring.ts'
 import { record } from '../events/store.ts'
 import { Slots } from '../runtime/slots.ts'
-import { claim, type Lease, release, releaseMany, wakeMany } from '../store/leases.ts'
+import { claimDue, type Lease, release, releaseMany, wakeMany } from '../store/leases.ts'
 import { type Busy, lookAtMany } from './batch.ts'
 import { stall } from './queue-store.ts'
 import { orphansAmong } from './replica.ts'
+import { noteSightings } from './sightings.ts'
 import * as store from './store.ts'
 import { type Decided, type TurnWorld, takeTurn, turn } from './turn.ts'
 import { Watcher } from './watch.ts'
@@ -22,6 +23,7 @@ const batchSize = 128
 const looksAtOnce = 3
 const decisionFreshMs = 250
 const idleMs = 1_000
+const leastPauseMs = 5
 const sweepEveryMs = 30_000
 const errorPauseMs = 500
 
@@ -36,32 +38,52 @@ export class DeploymentLoop {
   #turns = 0
   #wake: () => void = () => {}
   #woken = false
+  #wakes = 0
+  /** Something may be due, and all hands are full. */
+  #full = false
+  /** When the next look is due as far as is known, ms since epoch. */
+  #dueAt = Number.POSITIVE_INFINITY
+  #sleepsUntil = Number.NEGATIVE_INFINITY
   #tookOver = false
 
-  constructor(world: Omit<TurnWorld, 'recall' | 'follow'>, owner: string) {
+  constructor(world: Omit<TurnWorld, 'recall' | 'lastSeen' | 'follow' | 'due'>, owner: string) {
     this.#watcher = new Watcher(world, async (ids) => {
-      await world.db.tx((tx) => wakeMany(tx, 'deployments', ids, world.clock.now()))
+      // One statement; when others are in its way the watcher asks again.
+      await wakeMany(world.db, 'deployments', ids, world.clock.now())
       this.wake()
     })
     const watcher = this.#watcher
     this.#world = {
       ...world,
       recall: (id) => watcher.recall(id),
+      lastSeen: (id) => watcher.lastSeen(id),
       follow: (id, replicas) => watcher.follow(id, replicas),
+      due: (at) => this.#noteDue(at),
     }
     this.#owner = owner
   }
 
   /** Something may have changed: look now. */
   wake(): void {
+    this.#wakes += 1
     this.#woken = true
     this.#wake()
+  }
+
+  #noteDue(at: number | null): void {
+    if (at === null) return
+    // Perhaps of one that is being looked at.
+    if (at <= this.#world.clock.now()) this.#wakes += 1
+    if (at >= this.#dueAt) return
+    this.#dueAt = at
+    if (at < this.#sleepsUntil) this.#wake()
   }
 
   /** Runs until the signal aborts; then waits for the turns under way. */
   async run(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.wake(), { once: true })
     const watching = this.#watcher.run(signal)
+    const noting = noteSightings(this.#world, this.#watcher, signal)
     while (!signal.aborted) {
       this.#woken = false
       await this.#tolerant('claim', async () => {
@@ -70,7 +92,7 @@ export class DeploymentLoop {
       })
       await this.#wait(signal)
     }
-    await watching
+    await Promise.all([watching, noting])
     // A look that ends may leave turns behind.
     while (this.#running.size > 0) await Promise.all(this.#running)
   }
@@ -101,20 +123,26 @@ export class DeploymentLoop {
 
   async #claimAndStart(): Promise<void> {
     const { db, clock } = this.#world
-    if (this.#isFull()) return
-    const leases = await claim(db, {
+    this.#full = this.#isFull()
+    if (this.#full) return
+    const wakes = this.#wakes
+    // What is released meanwhile says so itself.
+    this.#dueAt = Number.POSITIVE_INFINITY
+    const { leases, nextAt } = await claimDue(db, {
       table: 'deployments',
       owner: this.#owner,
       now: clock.now(),
       leaseMs,
       limit: batchSize,
     })
+    this.#noteDue(nextAt)
     if (leases.length === 0) return
     this.#looks += 1
     this.#track(
-      this.#tolerant(`look at ${leases.length}`, () => this.#look(leases)).finally(() => {
+      this.#tolerant(`look at ${leases.length}`, () => this.#look(leases, wakes)).finally(() => {
         this.#looks -= 1
       }),
+      wakes,
     )
   }
 
@@ -123,19 +151,20 @@ export class DeploymentLoop {
   }
 
   /** What fails is tried again soon, not when its claim runs out. */
-  async #look(leases: Lease[]): Promise<void> {
+  async #look(leases: Lease[], wakes: number): Promise<void> {
     try {
       const decidedAt = this.#world.clock.monotonicMs()
-      for (const one of await lookAtMany(this.#world, leases)) this.#take(one, decidedAt)
+      for (const one of await lookAtMany(this.#world, leases)) this.#take(one, decidedAt, wakes)
     } catch (error) {
       const nextAt = this.#world.clock.now() + errorPauseMs
       const ends = leases.map((lease) => ({ lease, nextAt }))
       await this.#world.db.tx((tx) => releaseMany(tx, ends)).catch(() => {})
+      this.#noteDue(nextAt)
       throw error
     }
   }
 
-  #take({ lease, decided }: Busy, decidedAt: number): void {
+  #take({ lease, decided }: Busy, decidedAt: number, wakes: number): void {
     this.#turns += 1
     const work = new Promise<void>((done) =>
       this.#slots.add(async () => {
@@ -146,7 +175,7 @@ export class DeploymentLoop {
         done()
       }),
     )
-    this.#track(work)
+    this.#track(work, wakes)
   }
 
   async #turn(lease: Lease, decided: Decided | null): Promise<void> {
@@ -156,29 +185,34 @@ export class DeploymentLoop {
     } catch (error) {
       // Hardware that it waits for is not kept for one that cannot take it.
       await stall(this.#world.db, lease.id).catch(() => {})
-      await release(this.#world.db, lease, this.#world.clock.now() + errorPauseMs).catch(() => {})
+      const nextAt = this.#world.clock.now() + errorPauseMs
+      await release(this.#world.db, lease, nextAt).catch(() => {})
+      this.#noteDue(nextAt)
       throw error
     }
   }
 
-  #track(work: Promise<void>): void {
+  /** `wakes`: how many there had been when its rows were claimed. */
+  #track(work: Promise<void>, wakes: number): void {
     this.#running.add(work)
     void work.finally(() => {
       this.#running.delete(work)
-      this.wake()
+      // What was woken while it was being looked at is due again.
+      if (this.#full || this.#wakes !== wakes) this.wake()
     })
   }
 
   async #wait(signal: AbortSignal): Promise<void> {
     if (this.#woken || signal.aborted) return
-    const { clock, db } = this.#world
-    const next = await store.nextLookAt(db).catch(() => null)
-    const ms = next === null ? idleMs : Math.min(idleMs, Math.max(5, next.getTime() - clock.now()))
-    if (this.#woken) return
+    const { clock } = this.#world
+    const now = clock.now()
+    // Due, but somebody holds its row: look again shortly, not in a spin.
+    const ms = this.#full ? idleMs : Math.min(idleMs, Math.max(leastPauseMs, this.#dueAt - now))
     const stop = new AbortController()
     this.#wake = () => stop.abort()
-    // Due, but all at once are busy or leased: look again shortly, not in a spin.
-    await clock.sleep(this.#isFull() ? idleMs : ms, stop.signal)
+    this.#sleepsUntil = now + ms
+    await clock.sleep(ms, stop.signal)
+    this.#sleepsUntil = Number.NEGATIVE_INFINITY
   }
 
   /** Every provider's list against our rows: what nobody owns is removed and reported. */

@@ -46,6 +46,7 @@ export function viewOf(row: ReplicaRow, gateways: readonly DrainRow[], now: numb
     drainAt: row.drain_at?.getTime() ?? null,
     endedAt: row.ended_at?.getTime() ?? null,
     unhealthySince: row.unhealthy_since?.getTime() ?? null,
+    seenAt: row.seen_at?.getTime() ?? null,
     startPhases: row.start_phases,
     progress: row.start_progress,
     exit: row.exit,

@@ -61,10 +61,14 @@ export function queueFor(
 }
 
 /** Wakes those who may take what is free now; everybody else goes on waiting. */
-export async function wakeNext(world: Sources & { clock: Clock; settings: PlanSettings }): Promise<void> {
+export async function wakeNext(
+  world: Sources & { clock: Clock; settings: PlanSettings; due(at: number): void },
+): Promise<void> {
   if ((await claims(world.db)).length === 0) return
   const market = await readMarket(world)
   const time = { now: world.clock.now(), reserveAfterMs: world.settings.reserveAfterMs ?? defaultReserveAfterMs }
   const { given } = divide(market.claims, market.offers, market.held, time)
-  if (given.size > 0) await world.db.tx((tx) => wakeMany(tx, 'deployments', [...given.keys()], time.now))
+  if (given.size === 0) return
+  await world.db.tx((tx) => wakeMany(tx, 'deployments', [...given.keys()], time.now))
+  world.due(time.now)
 }

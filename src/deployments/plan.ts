@@ -7,14 +7,16 @@ import type { Placement } from '../compute/contract.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import { type Advance, advance } from './advance.ts'
 import { judge } from './judge.ts'
+import type { Claim } from './queue.ts'
 import { isLost, type ReplicaPatch } from './replica.ts'
 import { arrive, leave } from './roll.ts'
-import { noStarts, type PlanInput, type PlanSettings, type Situation, type Starts } from './situation.ts'
+import { noStarts, type PlanInput, type Situation, type Starts } from './situation.ts'
+import { countStarts, forgivenAt, retryAt } from './starts.ts'
 import type { Waiting } from './waiting.ts'
 
 export type Action =
-  /** `after`: the replica whose hardware it takes over; null = free hardware. */
-  | { do: 'plan_replica'; revisionId: string; placement: Placement; after: string | null }
+  /** `after`: the replica whose hardware it takes over; null = free hardware. `claim`: what it had waited with for it. */
+  | { do: 'plan_replica'; revisionId: string; placement: Placement; after: string | null; claim: Claim | null }
   | { do: 'fail_revision'; revisionId: string; why: string }
   | { do: 'create'; replicaId: string }
   | { do: 'update'; replicaId: string; patch: ReplicaPatch }
@@ -43,19 +45,22 @@ export function plan(input: PlanInput): Plan {
   const why = advances.flatMap((a) => (a.why === null ? [] : [a.why]))
   const replicas = advances.map((a) => a.replica).filter((r) => r.phase !== 'gone')
   const serves = replicas.some((r) => r.phase === 'ready' && !isLost(r, now, settings))
-  const counted = countStarts(input, advances, serves)
-  const rollback = findRollback(input, counted)
+  const counted = countStarts(input, advances, serves, targetRevision(input)?.id)
+  const rollback = findRollback(input, counted, advances)
   why.push(...rollback.map((action) => action.why))
   // The revision before it starts with a clean slate.
   const starts = rollback.length > 0 ? noStarts : counted
+  const target = targetRevision(input, rollback)
+  const own = replicas.filter((replica) => replica.revisionId === target?.id)
   const situation: Situation = {
     input,
-    target: targetRevision(input, rollback),
+    target,
     replicas,
     starts,
     died: advances.filter((a, at) => input.replicas[at]!.phase === 'ready' && a.patch?.exit !== undefined).length,
     braked: deployment.desired === 'running' && !serves && starts.failed >= settings.brakeAfter,
-    retryAt: starts.failed === 0 ? 0 : starts.lastAt + backoffMs(starts.failed, settings),
+    retryAt: retryAt(starts, own, settings),
+    forgivenAt: forgivenAt(starts, own, settings),
   }
   const leaving = leave(situation, why)
   const arriving = arrive(situation, leaving, why)
@@ -88,13 +93,14 @@ function targetRevision(input: PlanInput, failing: readonly FailRevision[] = [])
  * A revision that does not start gives way to the newest before it that did. Those between were superseded before they
  * started. One that has been ready is never given up: then it is not the revision that is wrong.
  */
-function findRollback(input: PlanInput, starts: Starts): FailRevision[] {
+function findRollback(input: PlanInput, starts: Starts, advances: readonly Advance[]): FailRevision[] {
   const left = input.revisions.filter((revision) => !revision.failed)
   const [target, ...others] = left
   const before = others.find((revision) => revision.proven)
   if (!target || !before || target.proven || starts.failed < input.settings.rollbackAfter) return []
-  // Given up already: it stays down until somebody starts it.
-  if (input.deployment.phase === 'failed') return []
+  if (advances.some(({ becameReady, replica }) => becameReady && replica.revisionId === target.id)) return []
+  // Given up already, and changed since: that revision was not tried, and stays as it is until somebody starts it.
+  if (input.deployment.phase === 'failed' || input.deployment.desired !== 'running') return []
   return left.slice(0, left.indexOf(before)).map(({ id, number }): FailRevision => {
     const why =
       id === target.id
@@ -102,34 +108,6 @@ function findRollback(input: PlanInput, starts: Starts): FailRevision[] {
         : `Revision ${number} was superseded before it started.`
     return { do: 'fail_revision', revisionId: id, why }
   })
-}
-
-/**
- * Failures of the revision that should run, since its last start that worked: a replica that became ready forgives all
- * before it. Where the last one that served is gone, another start is due before it counts as failed.
- */
-function countStarts(input: PlanInput, advances: Advance[], serves: boolean): Starts {
-  const { deployment, replicas, settings } = input
-  const target = targetRevision(input)
-  const own = advances.filter((a) => a.replica.revisionId === target?.id)
-  const served = !serves && replicas.some((replica) => replica.phase === 'ready')
-  const before = served ? Math.min(deployment.starts.failed, settings.brakeAfter - 1) : deployment.starts.failed
-  let starts = own.some((a) => a.becameReady) ? noStarts : { ...deployment.starts, failed: before }
-  for (const { failedStart } of own) {
-    if (failedStart === null) continue
-    starts = {
-      failed: starts.failed + 1,
-      lastAt: Math.max(starts.lastAt, failedStart.at),
-      why: failedStart.why,
-      lastLines: failedStart.lastLines,
-    }
-  }
-  return starts
-}
-
-/** Exponential: base, 2 × base, 4 × base … up to the maximum. */
-export function backoffMs(failed: number, settings: Pick<PlanSettings, 'backoffMs' | 'backoffMaximumMs'>): number {
-  return Math.min(settings.backoffMaximumMs, settings.backoffMs * 2 ** Math.min(failed - 1, 30))
 }
 
 function mergePatches(advances: Advance[], leaving: Map<string, ReplicaPatch>): Map<string, ReplicaPatch> {

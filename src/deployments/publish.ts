@@ -1,4 +1,5 @@
 /** What the gateway is told of a deployment. Pure. */
+import { type LimitsChange, setLimits } from '../access/limits.ts'
 import type { Offer } from '../compute/contract.ts'
 import { canonical } from '../kernel/canonical.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
@@ -17,6 +18,8 @@ export interface RouteSource {
     servedBy: string | null
     createdAt: Date
     desired: string
+    /** Absent = none is set. */
+    limits?: LimitsChange
   }
   engine: Route['engine']
   contextTokens: number
@@ -59,6 +62,7 @@ export function emulatedNow(now: {
 /** The route as it should be; `version` is the caller's to set. Replicas in a fixed order, so that equal means equal. */
 export function makeRoute(source: RouteSource): Route {
   const { deployment } = source
+  const limits = setLimits(deployment.limits ?? {})
   const replicas = source.replicas.flatMap((r): RouteReplica[] => {
     if ((r.phase !== 'ready' && r.phase !== 'draining') || r.address === null || r.port === null) return []
     const state = r.silent ? 'draining' : r.phase
@@ -79,6 +83,7 @@ export function makeRoute(source: RouteSource): Route {
     replicas: replicas.sort((a, b) => (a.id < b.id ? -1 : 1)),
     contextTokens: source.contextTokens,
     emulated: deployment.emulated,
+    ...(limits === null ? {} : { limits }),
     servedBy: deployment.servedBy,
     created: Math.floor(deployment.createdAt.getTime() / 1000),
     removed: deployment.desired === 'deleted',

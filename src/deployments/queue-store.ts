@@ -1,6 +1,6 @@
 /** The SQL of the queue for hardware: one function per statement. */
 import type { Database, Tx } from '../store/database.ts'
-import type { Claim, Held } from './queue.ts'
+import { type Claim, givenBack, type Held } from './queue.ts'
 import type { Waiting } from './waiting.ts'
 
 type Db = Database | Tx
@@ -32,20 +32,34 @@ export async function heldByOrgs(db: Db, gpusPerUnit: Readonly<Record<string, nu
   return held
 }
 
-/** Its provider said that there is nothing at a place that it had offered. */
-export async function noteRefusal(
+/**
+ * The place that a replica was to have is not there: its deployment waits again with what it had waited with (`claim`; null
+ * = it had not). `refused`: its provider said so, although it had offered it. Callers hold the row.
+ */
+export async function returnClaim(
   tx: Tx,
-  deployment: { id: string; org_id: string },
-  refused: Claim['refused'][number],
+  { id, org_id }: { id: string; org_id: string },
+  claim: Claim | null,
+  refused: Claim['refused'],
   now: number,
 ): Promise<void> {
-  const { id, org_id } = deployment
-  const none = { id, orgId: org_id, hardware: [], missing: 0, has: 0, lost: 0, since: now, refused: [] }
-  await tx.query(
-    `update deployments set waiting = jsonb_set(coalesce(waiting, $2::jsonb), '{refused}',
-       coalesce(waiting->'refused', '[]') || $3::jsonb) where id = $1`,
-    [id, JSON.stringify({ ...none, position: 0, of: 0, instead: [], hopeless: false }), JSON.stringify([refused])],
-  )
+  const [row] = await tx.query<{ waiting: Waiting | null }>('select waiting from deployments where id = $1', [id])
+  const nothing: Claim = {
+    id,
+    orgId: org_id,
+    hardware: [],
+    missing: 0,
+    has: claim?.has ?? 0,
+    lost: 0,
+    since: now,
+    refused: [],
+  }
+  const before: Waiting = row?.waiting ?? { ...nothing, position: 0, of: 0, instead: [], hopeless: false }
+  const after: Waiting = { ...before, ...(claim === null ? before : givenBack(before, claim)) }
+  await tx.query('update deployments set waiting = $2 where id = $1', [
+    id,
+    JSON.stringify({ ...after, refused: [...before.refused, ...refused] }),
+  ])
 }
 
 /** Its turns fail: nothing is kept for it until one succeeds. */

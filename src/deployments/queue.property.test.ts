@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Offer } from '../compute/contract.ts'
-import { type Claim, divide, type Held, standing, suits } from './queue.ts'
+import { type Claim, divide, givenBack, type Held, oneOf, served, standing, suits } from './queue.ts'
 
 const seed = Number(process.env.SEED ?? 7)
 const numRuns = Number(process.env.RUNS ?? 400)
@@ -138,6 +138,20 @@ test('everybody works out the same division, in whatever order they read it', ()
         plain(divide([...waiting].reverse(), free, held, time)),
         plain(divide(waiting, free, held, time)),
       )
+    }),
+    { numRuns, seed },
+  )
+})
+
+test('what was given and was not there is given back: in line as before, whatever of it failed', () => {
+  fc.assert(
+    fc.property(claims, fc.integer({ min: 1, max: 4 }), (waiting, most) => {
+      for (const claim of waiting) {
+        const steps: Claim[] = [claim]
+        while (steps.at(-1)!.missing > 0 && steps.length <= most) steps.push(served(steps.at(-1)!, now))
+        const taken = steps.slice(0, -1).map(oneOf)
+        assert.deepEqual(taken.reduce(givenBack, steps.at(-1)!), claim)
+      }
     }),
     { numRuns, seed },
   )

@@ -103,6 +103,49 @@ test('whoever lost a replica that served gets the place before those who wait lo
   assert.ok(!events.items.some(({ type }) => type === 'replica.planned'))
 })
 
+test('refused after it lost a replica, or too late for the place: it is first in line as before, and as old', async () => {
+  nyc.units = 1
+  const holder = await make(a, 'holder')
+  await workshop.untilSo(holder, serves)
+  const waiting = await make(b, 'waiting')
+  await workshop.untilSo(waiting, ({ row }) => row.phase === 'queued')
+  await settle(2)
+  const since = (await rowOf(waiting)).waiting!.since
+  const look = (id: string) => db.run(`update deployments set next_at = $2 where id = $1`, [id, new Date(clock.now())])
+  const [replica] = (await workshop.look(holder)).replicas
+  machines.kill(replica!.id, 'gone')
+  Object.assign(nyc, { lies: true })
+  await look(holder)
+  const refused = await workshop.untilSo(holder, ({ row }) => row.waiting !== null && row.waiting.refused.length > 0)
+  assert.deepEqual([refused.row.waiting!.lost, refused.row.waiting!.missing], [1, 1], 'it goes on having lost one')
+  const lostAt = refused.row.waiting!.since
+  await settle(3)
+  const other = await rowOf(waiting)
+  assert.deepEqual([other.waiting?.refused.length, other.waiting?.since], [1, since], 'a refusal makes nobody younger')
+  assert.deepEqual([(await rowOf(holder)).waiting?.position, other.waiting?.position], [1, 2])
+  // Nobody is barred from the place any more, and both look.
+  clock.pass(40_000)
+  await db.run(`update deployments set next_at = $2 where id = $1`, [waiting, new Date(clock.now() + 60_000)])
+  // The first time somebody has it just before.
+  machines.meanwhile.set('record', async () => {
+    const taken = `insert into replicas (id, deployment_id, revision_id, org_id, phase, provider, gpu_type, gpu_count, region,
+        price_micro_usd_per_unit_hour, created_at)
+      select 'rep_other', deployment_id, revision_id, org_id, 'deleting', provider, gpu_type, 1, region, 0, now()
+      from replicas where id = $1`
+    await db.run(taken, [replica!.id])
+  })
+  await look(holder)
+  await workshop.takeTurns()
+  const late = await rowOf(holder)
+  assert.deepEqual([late.waiting?.lost, late.waiting?.missing, late.waiting?.since], [1, 1, lostAt])
+  await db.run(`delete from replicas where id = 'rep_other'`)
+  delete (nyc as { lies?: boolean }).lies
+  await look(waiting)
+  await look(holder)
+  await workshop.untilSo(holder, serves)
+  assert.equal((await rowOf(waiting)).phase, 'queued')
+})
+
 test('what becomes free goes to who waits at once, also when nobody looks; a stop or a delete makes room in the queue', async () => {
   nyc.units = 1
   const holder = await make(a, 'holder')

@@ -97,6 +97,23 @@ export function served(claim: Claim, now: number): Claim {
   }
 }
 
+/** The part of the claim that its next replica takes with it. */
+export function oneOf(claim: Claim): Claim {
+  return { ...claim, missing: 1, lost: Math.min(1, claim.lost), refused: [] }
+}
+
+/** The claim with a replica less, because the place that it was given is not there: in line as it was. */
+export function givenBack(claim: Claim, taken: Claim): Claim {
+  return {
+    ...claim,
+    hardware: taken.hardware,
+    missing: claim.missing + 1,
+    has: Math.min(claim.has, taken.has),
+    lost: claim.lost + taken.lost,
+    since: Math.min(claim.since, taken.since),
+  }
+}
+
 function first(claims: Iterable<Claim>, holds: ReadonlyMap<string, Held>, time: QueueTime): Claim {
   let best: Claim | undefined
   for (const claim of claims) if (best === undefined || compare(claim, best, holds, time) < 0) best = claim

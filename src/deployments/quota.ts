@@ -2,7 +2,7 @@
 import { Fault } from '../kernel/fault.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { Database, Tx } from '../store/database.ts'
-import { type Growth, growthWithin } from './limited.ts'
+import { type Growth, gpusText, growthWithin } from './limited.ts'
 import { choicesOf } from './prices.ts'
 import { liveSpecsOf, quotasOf } from './quota-store.ts'
 import { floorOf, policyOf, type ScalingPolicy } from './scaling.ts'
@@ -76,7 +76,7 @@ export async function checkQuota(tx: Tx, orgId: string, asked: Holding, context:
   if (gpus === 0) return
   const { used, limit } = await othersIn(tx, orgId, asked.id, context)
   if (used + gpus > limit)
-    throw new Fault('quota_exceeded', `This needs ${gpus} GPUs; the organisation holds ${used} of ${limit}.`, {
+    throw new Fault('quota_exceeded', `This needs ${gpusText(gpus)}; the organisation holds ${used} of ${limit}.`, {
       detail: { used, asked: gpus, limit },
     })
 }

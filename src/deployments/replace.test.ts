@@ -168,3 +168,44 @@ test('a replica beside others that does not start takes none of them down, nor t
   await workshop.untilSo(id, (now) => isServing(now) && now.row.ready_replicas === 2, 10)
   await remove(id)
 })
+
+test('it becomes ready and soon dies, again and again: pauses, given up, nothing billed after; one that stays forgives', async () => {
+  const settings = Object.assign(workshop.world.settings, { stableMs: 60_000 })
+  try {
+    const begun = machines.created
+    const id = await workshop.make('brief')
+    for (let death = 1; death <= 4; death += 1) {
+      const serving = await workshop.untilSo(id, isServing, 60)
+      clock.pass(3_000)
+      machines.kill(routed(serving)[0]!, 'segmentation fault')
+      await notice(id)
+      const { row } = await workshop.untilSo(id, ({ row }) => row.starts.failed === death, 1)
+      assert.deepEqual(
+        [row.phase, row.reason?.code],
+        death < 4 ? ['starting', 'start_failed'] : ['failed', 'crash_loop'],
+      )
+    }
+    const failed = await pass(id, 3_600)
+    assert.deepEqual([failed.row.phase, machines.created - begun, machines.all.size], ['failed', 4, 0])
+    assert.match(failed.row.reason!.message, /4 starts in a row failed; last: It was ready for 3 s\. /)
+    const { cost } = await deployments.get(operator, id)
+    assert.equal((await pass(id, 3_600)).row.phase, 'failed')
+    assert.equal((await deployments.get(operator, id)).cost, cost)
+
+    // Changed and stopped while it is given up: the new settings were never tried, and are not given up for that.
+    await lifecycle.change(operator, id, { engine: { maxNumSeqs: 2 } })
+    await lifecycle.stop(operator, id)
+    const stopped = await workshop.untilSo(id, ({ row }) => row.phase === 'stopped', 5)
+    assert.equal(stopped.row.revision, 2)
+    await lifecycle.start(operator, id)
+    const [brief] = routed(await workshop.untilSo(id, isServing, 10))
+    machines.kill(brief!, 'segmentation fault')
+    await notice(id)
+    await workshop.untilSo(id, (seen) => isServing(seen) && seen.row.starts.failed === 1, 10)
+    assert.equal((await pass(id, 50)).row.starts.failed, 1)
+    assert.equal((await workshop.untilSo(id, ({ row }) => row.starts.failed === 0, 20)).row.phase, 'serving')
+    await remove(id)
+  } finally {
+    settings.stableMs = 0
+  }
+})

@@ -3,6 +3,7 @@ import type { Exit, Placement } from '../compute/contract.ts'
 import type { StartMoments } from '../engines/contract.ts'
 import type { Database, Tx } from '../store/database.ts'
 import type { HeldUnits } from './place.ts'
+import type { Claim } from './queue.ts'
 import type { ReplicaPatch, ReplicaPhase } from './replica.ts'
 
 export interface ReplicaRow {
@@ -29,22 +30,35 @@ export interface ReplicaRow {
   ended_at: Date | null
   gone_at: Date | null
   unhealthy_since: Date | null
+  seen_at: Date | null
   after_replica: string | null
+  claim: Claim | null
   exit: Exit | null
 }
 
 type Db = Database | Tx
 
-/** Units held by replicas that are not gone, by hardware. */
+/** Units held by replicas that are not gone, by hardware: a sum that is kept (0013_held.sql). */
 export async function heldUnits(db: Db): Promise<HeldUnits[]> {
-  const rows = await db.query<Omit<HeldUnits, 'units'> & { units: string }>(
-    `select provider, gpu_type as "gpuType", region, sum(gpu_count) as units from replicas where phase <> 'gone'
-       -- a successor and the one whose place it waits for hold it once
-       and (after_replica is null or not exists
-         (select 1 from replicas as before where before.id = replicas.after_replica and before.phase <> 'gone'))
-     group by 1, 2, 3`,
+  return db.query<HeldUnits>('select provider, gpu_type as "gpuType", region, units from hardware_held')
+}
+
+/**
+ * The same for these places, under their locks until the transaction ends: nobody else takes or frees any of it. Locked
+ * in one order, whoever asks.
+ */
+export async function lockHeld(
+  tx: Tx,
+  places: readonly Pick<Placement, 'provider' | 'gpuType' | 'region'>[],
+): Promise<HeldUnits[]> {
+  return tx.query<HeldUnits>(
+    `insert into hardware_held as held (provider, gpu_type, region, units)
+     select distinct provider, gpu_type, region, 0 from unnest($1::text[], $2::text[], $3::text[])
+       as place (provider, gpu_type, region) order by 1, 2, 3
+     on conflict (provider, gpu_type, region) do update set units = held.units
+     returning provider, gpu_type as "gpuType", region, units`,
+    [places.map((p) => p.provider), places.map((p) => p.gpuType), places.map((p) => p.region)],
   )
-  return rows.map((row) => ({ ...row, units: Number(row.units) }))
 }
 
 /** Billing ends when removal is asked: open intervals of all replicas close here. */
@@ -54,7 +68,7 @@ export async function endReplicas(tx: Tx, deploymentId: string, at: Date): Promi
 
 const replicaColumns = `id, deployment_id, revision_id, org_id, phase, provider, gpu_type, gpu_count, region, emulated,
   price_micro_usd_per_unit_hour, address, port, start_phases, start_progress, created_at, started_at, ready_at, drain_at, drain_version,
-  ended_at, gone_at, unhealthy_since, after_replica, exit`
+  ended_at, gone_at, unhealthy_since, seen_at, after_replica, claim, exit`
 
 export async function liveReplicasOf(db: Db, deploymentId: string): Promise<ReplicaRow[]> {
   const rows = await db.query<ReplicaRow>(
@@ -125,15 +139,15 @@ export async function stayingReplicas(db: Db, deploymentIds: readonly string[]):
 
 export async function insertReplica(
   tx: Tx,
-  row: Pick<ReplicaRow, 'id' | 'deployment_id' | 'revision_id' | 'org_id' | 'after_replica'>,
+  row: Pick<ReplicaRow, 'id' | 'deployment_id' | 'revision_id' | 'org_id' | 'after_replica' | 'claim'>,
   placement: Placement,
   price: bigint,
   at: Date,
 ): Promise<void> {
   await tx.query(
     `insert into replicas (id, deployment_id, revision_id, org_id, phase, provider, gpu_type, gpu_count, region, emulated,
-                           price_micro_usd_per_unit_hour, start_phases, created_at, after_replica)
-     values ($1, $2, $3, $4, 'planned', $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+                           price_micro_usd_per_unit_hour, start_phases, created_at, after_replica, claim)
+     values ($1, $2, $3, $4, 'planned', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
     [
       row.id,
       row.deployment_id,
@@ -148,6 +162,7 @@ export async function insertReplica(
       json({ hardware: at.getTime() }),
       at,
       row.after_replica,
+      row.claim === null ? null : json(row.claim),
     ],
   )
 }
@@ -216,10 +231,20 @@ export async function adoptReplicas(tx: Tx, ids: readonly string[], revisionId: 
 /** The provider acknowledged the create. The start of one that waited for its place began when it was `asked`. */
 export async function markStarted(tx: Tx, id: string, at: Date, asked: Date): Promise<void> {
   await tx.query(
-    `update replicas set phase = 'starting', started_at = $2, start_phases = case when after_replica is null
+    `update replicas set phase = 'starting', started_at = $2, claim = null, start_phases = case when after_replica is null
        then start_phases else start_phases || jsonb_build_object('hardware', $3::bigint) end
      where id = $1 and phase = 'planned'`,
     [id, at, asked.getTime()],
+  )
+}
+
+/** When these were last seen to run. Whoever holds a row is not waited for: there is a next time. */
+export async function saveSightings(db: Db, sightings: readonly { id: string; at: number }[]): Promise<void> {
+  await db.run(
+    `update replicas set seen_at = said.at from unnest($1::text[], $2::timestamptz[]) as said (id, at)
+     where replicas.id = said.id and replicas.id in
+       (select id from replicas where id = any($1) and phase in ('ready', 'draining') for update skip locked)`,
+    [sightings.map(({ id }) => id), sightings.map(({ at }) => new Date(at))],
   )
 }
 

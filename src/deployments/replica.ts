@@ -35,6 +35,8 @@ export interface ReplicaView {
   endedAt: number | null
   /** First probe that went unanswered since the last answered one. */
   unhealthySince: number | null
+  /** When its provider was last seen to run it; absent, null = not since it was ready. */
+  seenAt?: number | null
   /** Where the start stands: when each part began, and when it was ready. */
   startPhases: StartMoments
   /** The last change in what is told of its files, and when it was seen; absent, null = nothing was told yet. */

@@ -6,6 +6,7 @@
  */
 import type { Placement } from '../compute/contract.ts'
 import type { Action } from './plan.ts'
+import type { Claim } from './queue.ts'
 import { isAnswering, isLost, isStaying, type ReplicaPatch, type ReplicaView } from './replica.ts'
 import type { Situation } from './situation.ts'
 import { type Taking, take } from './take.ts'
@@ -129,11 +130,11 @@ export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>,
   const spent = counted.reduce((sum, { price = 0n }) => sum + price, 0n)
   const surplus = rolling && good.length >= wantedReplicas(situation) && typeof victimOf(situation, good) !== 'string'
   const taken = take(situation, { count, has: good.length, silent: lost.length, spent, surplus })
-  const { placements, nudge } = taken
+  const { placements, claims, nudge } = taken
   if (taken.lack === 'ceiling') return { ...given, lack: 'ceiling' }
   for (const { gpuCount, gpuType, region } of placements)
     why.push(`A replica is missing: starting one on ${gpuCount} × ${gpuType} in ${region}.`)
-  const actions = [...inherited, ...placements.map((placement) => planned(situation, placement, null))]
+  const actions = [...inherited, ...placements.map((placement, at) => planned(situation, placement, null, claims[at]))]
   const short = taken.sought - placements.length
   const replaced = replaceInPlace(situation, leaving, lost.slice(0, short), why)
   if (placements.length === 0 && replaced.length === 0 && rolling) {
@@ -147,8 +148,13 @@ export function arrive(situation: Situation, leaving: Map<string, ReplicaPatch>,
   return { ...given, actions: [...actions, ...replaced], lack, waiting, nudge, asked: true }
 }
 
-function planned({ target }: Situation, placement: Placement, after: string | null): Action {
-  return { do: 'plan_replica', revisionId: target!.id, placement, after }
+function planned(
+  { target }: Situation,
+  placement: Placement,
+  after: string | null,
+  claim: Claim | null = null,
+): Action {
+  return { do: 'plan_replica', revisionId: target!.id, placement, after, claim }
 }
 
 function canServeAgain({ target }: Situation, replica: ReplicaView): boolean {

@@ -2,6 +2,7 @@
  * The route table: what the gateway knows of every deployment, in memory. Written by the reconciler as versioned
  * documents, filled by deltas and from the snapshot on disk.
  */
+import type { Limits } from '../access/limits.ts'
 import type { EngineType } from '../engines/contract.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 
@@ -34,6 +35,8 @@ export interface Route {
   /** Tokens per sequence; 0 = unknown. */
   contextTokens: number
   emulated: boolean
+  /** Absent = none is set. */
+  limits?: Limits
   /** Model that really answers when it is another than asked for (emulated fleets). */
   servedBy?: string | null
   /** Epoch seconds, for /v1/models. */

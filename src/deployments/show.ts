@@ -1,4 +1,5 @@
 /** Reads what others see of deployments: their rows with prices, cost so far, and the hardware that they really have. */
+import { allLimits } from '../access/limits.ts'
 import { costSoFar } from '../usage/serving.ts'
 import type { DeploymentContext } from './context.ts'
 import { ceilingOf, choicesOf, hourlyMost, hourlyNow } from './prices.ts'
@@ -42,7 +43,7 @@ function show(
     spec: { ...row.spec, replicas: floor },
     choices,
     runsOn: runsOn(running),
-    waiting: row.desired === 'running' && row.waiting !== null && row.waiting.missing > 0 ? row.waiting : null,
+    waiting: row.desired === 'running' && row.waiting !== null && row.waiting.position > 0 ? row.waiting : null,
     desired: row.desired,
     phase: row.phase,
     reason: row.reason,
@@ -57,6 +58,7 @@ function show(
     expiresAt: row.expires_at,
     schedule: scheduleShown(row),
     preset: row.preset,
+    limits: allLimits(row.limits),
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     deletedAt: row.deleted_at,

@@ -1,6 +1,8 @@
 /** The data that the decisions of this folder share. */
+import type { LimitsChange } from '../access/limits.ts'
 import type { Offer } from '../compute/contract.ts'
 import type { StartPhase } from '../engines/contract.ts'
+import { canonical } from '../kernel/canonical.ts'
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import type { Limited } from './limited.ts'
@@ -16,6 +18,8 @@ export interface PlanSettings {
   phaseDeadlineMs?: Partial<Record<StartPhase, number>>
   /** Of deployments that have no target of their own; absent, 0 = none. */
   coldStartTargetSeconds?: number
+  /** A start has worked when its replica has been ready this long; absent, 0 = at once. */
+  stableMs?: number
   brakeAfter: number
   /** Failed starts after which a new revision gives way to the one before it. */
   rollbackAfter: number
@@ -103,6 +107,8 @@ export interface Situation {
   braked: boolean
   /** No new start before this moment, ms since epoch. */
   retryAt: number
+  /** When the start that came up since the last failure turns out to have worked, ms since epoch; null = there is none. */
+  forgivenAt: number | null
 }
 
 /** What a plan stands on and others write while it is made: the people and the autoscaler, who take no turn. */
@@ -114,6 +120,8 @@ export interface Wish {
   stoppedBy: StopCause | null
   /** People reset them. */
   starts: Pick<Starts, 'failed' | 'lastAt'>
+  /** For the route. */
+  limits?: LimitsChange
 }
 
 /** True when a plan made for `planned` is right for `now` as well. */
@@ -124,6 +132,7 @@ export function sameWish(planned: Wish, now: Wish): boolean {
     planned.stoppedBy === now.stoppedBy &&
     planned.revision === now.revision &&
     planned.starts.failed === now.starts.failed &&
-    planned.starts.lastAt === now.starts.lastAt
+    planned.starts.lastAt === now.starts.lastAt &&
+    canonical(planned.limits) === canonical(now.limits)
   )
 }

@@ -18,10 +18,12 @@ export interface World extends ObserveWorld {
   settings: PlanSettings
   /** What the watcher last heard from an engine that was ready; null = nothing of late. */
   recall(replicaId: string): Readiness | null
+  /** When the watcher last saw the replica run, ms since epoch; null, absent = it did not. */
+  lastSeen?(replicaId: string): number | null
 }
 
 export interface Snapshot {
-  deployment: store.DeploymentRow
+  deployment: store.ReadRow
   revisions: store.RevisionRow[]
   replicas: store.ReplicaRow[]
   /** What the gateways know of it. */
@@ -125,7 +127,9 @@ async function observe(
   const engines = new Map(revisions.map((revision) => [revision.id, revision.spec.engine.type]))
   const views = await Promise.all(
     rows.map(async (row) => {
-      const view = { ...viewOf(row), seen: seen.get(row.id) ?? null }
+      const known = viewOf(row)
+      const seenAt = world.lastSeen?.(row.id) ?? known.seenAt
+      const view = { ...known, seenAt, seen: seen.get(row.id) ?? null }
       const heard = view.readyAt === null ? null : world.recall(row.id)
       // One that is silent takes its time to say nothing, twice when two ask.
       if (heard !== null || isCalm(view)) return { ...view, probe: heard }

@@ -1,4 +1,5 @@
 /** What somebody wishes, checked and made exact: the spec that a revision freezes. Pure but for the model resolver. */
+import type { LimitsChange } from '../access/limits.ts'
 import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
@@ -26,6 +27,7 @@ export interface DeploymentWish extends CalendarWish {
   scaling?: Partial<ScalingPolicy>
   /** For what is not named otherwise. */
   preset?: PresetName
+  limits?: LimitsChange
   /** Refused, and not queued, unless all replicas wanted at first can start now. */
   failFast?: boolean
   /** Also without a policy: quiet time before it is stopped; 0 = never. */

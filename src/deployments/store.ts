@@ -1,12 +1,10 @@
-/** The SQL of deployments, revisions and routes: one function per statement. That of replicas: replica-store.ts. */
-import type { Placement } from '../compute/contract.ts'
+/** The SQL of deployments and revisions: one function per statement. That of replicas and routes: replica-store.ts, route-store.ts. */
+import type { LimitsChange } from '../access/limits.ts'
 import { type Phase, type Reason, reasonOf } from '../kernel/phase.ts'
 import type { Database, Tx } from '../store/database.ts'
-import { nextVersion, notify } from '../store/tables.ts'
 import type { Calendar } from './calendar.ts'
 import type { Limited } from './limited.ts'
 import { json } from './replica-store.ts'
-import type { Route } from './routes.ts'
 import type { ScalingPolicy } from './scaling.ts'
 import type { Schedule } from './schedule.ts'
 import { noStarts, type Starts } from './situation.ts'
@@ -15,6 +13,7 @@ import type { StopCause } from './stopped.ts'
 import type { Waiting } from './waiting.ts'
 
 export * from './replica-store.ts'
+export * from './route-store.ts'
 
 export interface DeploymentRow {
   id: string
@@ -50,6 +49,7 @@ export interface DeploymentRow {
   stopped_by: StopCause | null
   /** The preset that was applied last. */
   preset: string | null
+  limits: LimitsChange
 }
 
 export interface RevisionRow {
@@ -86,14 +86,15 @@ export async function insertDeployment(
     | 'expires_at'
     | 'schedule'
     | 'preset'
+    | 'limits'
   >,
   at: Date,
 ): Promise<boolean> {
   const rows = await tx.query(
     `insert into deployments (id, org_id, name, spec, desired, desired_replicas, revision, phase, reason, ready_replicas,
                               starts, plan_why, emulated, created_at, updated_at, next_at, scaling, expires_at, schedule,
-                              preset)
-     values ($1, $2, $3, $4, 'running', $5, 1, 'starting', $6, 0, $7, '[]', $8, $9, $9, $9, $10, $11, $12, $13)
+                              preset, limits)
+     values ($1, $2, $3, $4, 'running', $5, 1, 'starting', $6, 0, $7, '[]', $8, $9, $9, $9, $10, $11, $12, $13, $14)
      on conflict (org_id, name) where deleted_at is null do nothing returning id`,
     [
       row.id,
@@ -109,6 +110,7 @@ export async function insertDeployment(
       row.expires_at,
       row.schedule === null ? null : json(row.schedule),
       row.preset,
+      json(row.limits),
     ],
   )
   return rows.length > 0
@@ -129,7 +131,8 @@ export async function insertRevision(
 }
 
 const deploymentColumns = `id, org_id, name, spec, scaling, desired, desired_replicas, revision, phase, reason, ready_replicas, starts,
-  plan_why, emulated, waiting, limited, created_at, updated_at, deleted_at, next_at, expires_at, schedule, calendar, calendar_at, stopped_by, preset`
+  plan_why, emulated, waiting, limited, created_at, updated_at, deleted_at, next_at, expires_at, schedule, calendar, calendar_at, stopped_by, preset,
+  limits`
 
 /** By id (deleted ones too) or by name among the live ones, in one org only. */
 export async function deploymentOf(db: Db, orgId: string, idOrName: string): Promise<DeploymentRow | null> {
@@ -161,24 +164,18 @@ export async function deploymentById(db: Db, id: string): Promise<DeploymentRow 
   return rows[0] ?? null
 }
 
-export async function deploymentsById(db: Db, ids: readonly string[]): Promise<DeploymentRow[]> {
-  const rows = await db.query<DeploymentRow>(`select ${deploymentColumns} from deployments where id = any($1)`, [ids])
-  return rows
+/** With what tells whether the row was written since (see `lockLease`). */
+export type ReadRow = DeploymentRow & { written: string }
+
+export async function deploymentsById(db: Db, ids: readonly string[]): Promise<ReadRow[]> {
+  return db.query<ReadRow>(`select ${deploymentColumns}, xmin::text as written from deployments where id = any($1)`, [
+    ids,
+  ])
 }
 
 /** Serializes what counts against an org's quota. Held to the end of the transaction. */
 export async function lockOrg(tx: Tx, orgId: string): Promise<void> {
   await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 11))', [orgId])
-}
-
-/** Serializes reservations of one kind of hardware in one place. Held to the end of the transaction. */
-export async function lockHardware(
-  tx: Tx,
-  placement: Pick<Placement, 'provider' | 'gpuType' | 'region'>,
-): Promise<void> {
-  await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 13))', [
-    `${placement.provider}/${placement.gpuType}/${placement.region}`,
-  ])
 }
 
 /** Asks for removal; true when it was not asked before. Deleting frees the name at once. */
@@ -216,14 +213,9 @@ export async function revisionsOfMany(db: Db, deploymentIds: readonly string[]):
 export async function saveVerdict(
   tx: Tx,
   id: string,
-  verdict: {
-    phase: Phase
-    reason: Reason | null
+  verdict: Pick<DeploymentRow, 'phase' | 'reason' | 'starts' | 'emulated' | 'waiting'> & {
     readyReplicas: number
-    starts: Starts
     why: string[]
-    emulated: boolean
-    waiting: Waiting | null
   },
   at: Date,
 ): Promise<void> {
@@ -233,44 +225,6 @@ export async function saveVerdict(
        waiting = $8, updated_at = $9 where id = $1`,
     [id, phase, json(reason), readyReplicas, json(starts), json(why), emulated, json(waiting), at],
   )
-}
-
-export async function routeOf(db: Db, deploymentId: string): Promise<Route | null> {
-  const rows = await db.query<{ document: Route; version: string }>(
-    'select document, version from routes where deployment_id = $1',
-    [deploymentId],
-  )
-  const row = rows[0]
-  return row ? { ...row.document, version: Number(row.version) } : null
-}
-
-export async function routesOf(db: Db, deploymentIds: readonly string[]): Promise<Map<string, Route>> {
-  const rows = await db.query<{ document: Route; version: string }>(
-    'select document, version from routes where deployment_id = any($1)',
-    [deploymentIds],
-  )
-  return new Map(rows.map((row) => [row.document.deploymentId, { ...row.document, version: Number(row.version) }]))
-}
-
-/** Publishes a changed route; returns the version that carries it. */
-export async function publishRoute(tx: Tx, route: Route): Promise<number> {
-  const version = await nextVersion(tx, 'routes')
-  await tx.query(
-    `insert into routes (deployment_id, org_id, document, version) values ($1, $2, $3, $4)
-     on conflict (deployment_id) do update set document = $3, version = $4`,
-    [route.deploymentId, route.orgId, json(route), version],
-  )
-  await notify(tx)
-  return version
-}
-
-/** What a route table must learn after `version`, oldest first. */
-export async function routesSince(db: Db, version: number, limit = 5_000): Promise<Route[]> {
-  const rows = await db.query<{ document: Route; version: string }>(
-    'select document, version from routes where version > $1 order by version limit $2',
-    [version, limit],
-  )
-  return rows.map((row) => ({ ...row.document, version: Number(row.version) }))
 }
 
 /** A start that was refused before anything ran; one of another revision than the current says nothing of this. */

@@ -3,7 +3,16 @@ import type { Offer, Placement } from '../compute/contract.ts'
 import type { MicroUsd } from '../kernel/money.ts'
 import { place } from './place.ts'
 import { affordable } from './prices.ts'
-import { type Claim, defaultReserveAfterMs, divide, isRefused, type QueueTime, served, standing } from './queue.ts'
+import {
+  type Claim,
+  defaultReserveAfterMs,
+  divide,
+  isRefused,
+  oneOf,
+  type QueueTime,
+  served,
+  standing,
+} from './queue.ts'
 import type { QueueInput, Situation } from './situation.ts'
 import { insteadOf, isHopeless, type Waiting } from './waiting.ts'
 
@@ -15,6 +24,8 @@ export type Lack = 'hardware' | 'ceiling' | 'spare' | null
 
 export interface Taking {
   placements: Placement[]
+  /** Of each placement: what it waited with for it, in case that it is not there after all. */
+  claims: Claim[]
   /** How many it looked for: fewer than wanted where the ceiling is near. */
   sought: number
   lack: Lack
@@ -43,7 +54,7 @@ export function take(situation: Situation, want: Want): Taking {
   const { input, target } = situation
   const queue = input.queue ?? alone
   const { hardware, count } = affordable(target!.hardware, target!.ceiling ?? null, want.spent, want.count)
-  if (hardware.length === 0) return { placements: [], sought: 0, lack: 'ceiling', waiting: null, nudge: [] }
+  if (hardware.length === 0) return { placements: [], claims: [], sought: 0, lack: 'ceiling', waiting: null, nudge: [] }
   const time = { now: input.now, reserveAfterMs: input.settings.reserveAfterMs ?? defaultReserveAfterMs }
   const before: Claim = {
     id: input.deployment.id,
@@ -63,16 +74,22 @@ export function take(situation: Situation, want: Want): Taking {
 function inTurn(before: Claim, queue: QueueInput, offers: readonly Offer[], time: QueueTime): Taking {
   const { given } = divide([...queue.others, before], offers, queue.held, time)
   const placements = given.get(before.id) ?? []
-  const after = placements.reduce((claim) => served(claim, time.now), before)
+  const claims: Claim[] = []
+  let after = before
+  for (const _placement of placements) {
+    claims.push(oneOf(after))
+    after = served(after, time.now)
+  }
   const nudge = [...given.keys()].filter((id) => id !== before.id)
-  if (after.missing === 0) return { placements, sought: before.missing, lack: null, waiting: remember(after), nudge }
+  if (after.missing === 0)
+    return { placements, claims, sought: before.missing, lack: null, waiting: remember(after), nudge }
   const waiting: Waiting = {
     ...after,
     ...standing(after, queue.others, queue.held, time),
     instead: insteadOf(queue.comparable, offers),
     hopeless: isHopeless(after, offers),
   }
-  return { placements, sought: before.missing, lack: 'hardware', waiting, nudge }
+  return { placements, claims, sought: before.missing, lack: 'hardware', waiting, nudge }
 }
 
 function leftOver(claim: Claim, queue: QueueInput, offers: readonly Offer[], time: QueueTime): Taking {
@@ -80,7 +97,7 @@ function leftOver(claim: Claim, queue: QueueInput, offers: readonly Offer[], tim
   const usable = left.filter((offer) => !isRefused(claim, offer, time.now))
   const placements = place(claim.hardware, usable, claim.missing)
   const lack = placements.length < claim.missing ? 'hardware' : null
-  return { placements, sought: claim.missing, lack, waiting: remember({ ...claim, missing: 0 }), nudge: [] }
+  return { placements, claims: [], sought: claim.missing, lack, waiting: remember({ ...claim, missing: 0 }), nudge: [] }
 }
 
 /** It waits for nothing, but may be refused what it takes: then it must know where it was refused before. */

@@ -28,12 +28,13 @@ const seal = new Seal(new Secret('a secret of the test'))
 const free: Offer = { provider: 'test', gpuType: 'cpu', region: 'here', totalUnits: 4, freeUnits: 4, emulated: false }
 
 /** What happens between a turn's look and the record of what it decided. */
-let meanwhile: () => Promise<unknown> = async () => {}
+const nothing = async () => {}
+let meanwhile: () => Promise<unknown> = nothing
 const interrupted: Database = {
   ...db,
   tx: async (fn, options) => {
     const first = meanwhile
-    meanwhile = async () => {}
+    meanwhile = nothing
     await first()
     return db.tx(fn, options)
   },
@@ -74,6 +75,7 @@ const world: TurnWorld = {
   stopGraceSeconds: 1,
   recall: () => null,
   follow: () => {},
+  due: () => {},
 }
 const context = { ...world, ...testLimits, db, wake: () => {} }
 const [deployments, lifecycle, scaling] = [new Deployments(context), new Lifecycle(context), new Scaling(context)]
@@ -89,6 +91,10 @@ async function takeTurns(): Promise<number> {
   const due = { table: 'deployments' as const, owner: 'test', now: systemClock.now(), leaseMs: 60_000, limit: 10 }
   const leases = await claim(db, due)
   for (const lease of leases) await turn(world, lease)
+  if (meanwhile !== nothing) {
+    const rows = await db.query('select name, phase, next_at, lease_until, starts from deployments')
+    assert.fail(`no turn recorded anything at ${new Date(due.now).toISOString()}: ${JSON.stringify(rows)}`)
+  }
   return leases.length
 }
 

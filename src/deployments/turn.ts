@@ -3,27 +3,18 @@
  * between any two of these; the next turn, by whoever, continues from what is. Everything written is guarded by the
  * lease's token: a turn that lost its lease writes nothing.
  */
-import { record } from '../events/store.ts'
-import { canonical } from '../kernel/canonical.ts'
 import type { ModelCatalogue } from '../models/catalogue.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
-import { newId } from '../runtime/ids.ts'
 import type { Log } from '../runtime/log.ts'
-import type { Tx } from '../store/database.ts'
-import { type Lease, release, wake, wakeMany, withLease } from '../store/leases.ts'
+import { type Lease, release, wakeMany } from '../store/leases.ts'
 import { act, applyOutcomes } from './act.ts'
-import { lookAgainAt } from './look-again.ts'
-import { engineKey } from './observe.ts'
+import { recordIntent } from './intent.ts'
 import { type Market, queueFor, readMarket, wakeNext } from './offers.ts'
-import { hasRoom } from './place.ts'
-import { type Action, type Plan, plan } from './plan.ts'
-import { emulatedNow, makeRoute, sameRoute } from './publish.ts'
+import { type Plan, plan } from './plan.ts'
+import { sameRoute } from './publish.ts'
 import type { Claim } from './queue.ts'
-import { recordUpdate } from './replica-record.ts'
-import type { Route } from './routes.ts'
-import { sameWish, type Wish } from './situation.ts'
 import { engineOf, type Snapshot, takeSnapshots, type World } from './snapshot.ts'
-import * as store from './store.ts'
+import { emulatedOf, routeFor, sameVerdict } from './verdict.ts'
 import type { Followed } from './watch.ts'
 
 export interface TurnWorld extends World {
@@ -33,6 +24,8 @@ export interface TurnWorld extends World {
   log: Log
   /** Tells the watcher how the deployment's replicas are now. */
   follow(deploymentId: string, replicas: Followed[]): void
+  /** Tells the loop when one that was released is looked at next, ms since epoch; null = only when woken. */
+  due(at: number | null): void
 }
 
 /** A deployment with what was decided for it. */
@@ -48,8 +41,8 @@ export async function turn(world: TurnWorld, lease: Lease): Promise<void> {
 }
 
 /**
- * Asks what hardware is free, and who waits for it, only where that matters (to start something, or to say what will be started), because the
- * answer counts all replicas.
+ * Asks what hardware is free, and who waits for it, only where that matters: to start something, or to say what will be
+ * started.
  */
 export async function decide(
   { hardware }: Pick<World, 'hardware'>,
@@ -68,14 +61,17 @@ export async function decide(
 
 /** From the decision on: record the intent → act → apply. */
 export async function takeTurn(world: TurnWorld, lease: Lease, { snapshot, result }: Decided): Promise<void> {
-  const created = await recordIntent(world, lease, snapshot, result)
-  if (created === null) return
-  world.follow(lease.id, followed({ snapshot, result }))
+  const recorded = await recordIntent(world, lease, snapshot, result)
+  if (recorded === null) return world.due(snapshot.input.now)
+  const watched = followed({ snapshot, result })
+  world.follow(lease.id, watched)
   await wakeOthers(world, snapshot, result)
-  const calls = [...created, ...result.actions.filter((action) => action.do === 'create' || action.do === 'delete')]
-  if (calls.length === 0) return
+  const asked = result.actions.filter((action) => action.do === 'create' || action.do === 'delete')
+  const calls = [...recorded.created, ...asked]
+  if (calls.length === 0) return world.due(recorded.nextAt)
   const outcomes = await act(world, snapshot, calls)
-  await applyOutcomes(world, lease, snapshot, outcomes)
+  const started = await applyOutcomes(world, lease, snapshot, { outcomes, nextAt: recorded.nextAt })
+  if (started.length > 0) world.follow(lease.id, [...watched, ...started])
   if (outcomes.some(({ result }) => result === 'refused')) await wakeNext(world)
 }
 
@@ -84,7 +80,10 @@ async function wakeOthers(world: TurnWorld, { deployment, input }: Snapshot, res
   const freed = result.actions.some((action) => action.do === 'update' && action.patch.phase === 'gone')
   const wants = (claim: Claim | null) => claim?.missing ?? 0
   if (freed || wants(result.waiting) < wants(deployment.waiting)) await wakeNext(world)
-  else if (result.nudge.length > 0) await world.db.tx((tx) => wakeMany(tx, 'deployments', result.nudge, input.now))
+  else if (result.nudge.length > 0) {
+    await world.db.tx((tx) => wakeMany(tx, 'deployments', result.nudge, input.now))
+    world.due(input.now)
+  }
 }
 
 /** True when a turn would write nothing and call nobody. */
@@ -96,7 +95,7 @@ export function isQuiet(world: TurnWorld, { snapshot, result }: Decided): boolea
   return sameRoute(route, routeFor(world, snapshot, verdict, replicas))
 }
 
-/** The replicas as the plan leaves them. New ones are followed from the turn that finds them started. */
+/** The replicas as the plan leaves them; new ones are followed once they are started. */
 export function followed({ snapshot, result }: Decided): Followed[] {
   const patches = new Map(result.actions.flatMap((a) => (a.do === 'update' ? [[a.replicaId, a.patch] as const] : [])))
   return snapshot.input.replicas.map((view, at) => ({
@@ -104,215 +103,4 @@ export function followed({ snapshot, result }: Decided): Followed[] {
     provider: snapshot.replicas[at]!.provider,
     engine: engineOf(snapshot, view.revisionId),
   }))
-}
-
-type Created = Extract<Action, { do: 'create' }>
-
-/**
- * Writes what the plan decided; null when the lease was lost or the wish has changed. Returns the creates that its new
- * rows call for.
- */
-async function recordIntent(
-  world: TurnWorld,
-  lease: Lease,
-  snapshot: Snapshot,
-  result: Plan,
-): Promise<Created[] | null> {
-  const at = new Date(snapshot.input.now)
-  const asks = result.actions.some((action) => action.do === 'create' || action.do === 'delete')
-  const places = result.actions.some((action) => action.do === 'plan_replica')
-  return world.db.tx(async (tx) => {
-    const created: Created[] = []
-    let outdated = false
-    const held = await withLease(tx, lease, async () => {
-      // Somebody stopped, deleted, scaled or started it while we looked: what was decided without that is void.
-      outdated = !sameWish(wishOf(snapshot.deployment), wishOf((await store.deploymentById(tx, lease.id))!))
-      if (outdated) return
-      for (const action of result.actions) {
-        if (action.do === 'update') await recordUpdate(world.settings, tx, snapshot, action, at)
-        if (action.do === 'fail_revision') await recordRollback(tx, snapshot, action, at)
-        if (action.do === 'plan_replica') created.push(...(await reserve(world, tx, snapshot, action, at)))
-      }
-      const replicas = await store.liveReplicasOf(tx, snapshot.deployment.id)
-      const emulated = emulatedOf(world, snapshot, replicas)
-      await recordVerdict(tx, snapshot, { ...result, emulated }, at)
-      await recordRoute(world, tx, snapshot, { ...result, emulated, replicas })
-    })
-    if (!held) return null
-    if (outdated) {
-      await release(tx, lease, snapshot.input.now)
-      return null
-    }
-    // With provider calls ahead the claim is kept until their outcome is applied, which may never come.
-    const { wakeAt } = result
-    const nextAt = lookAgainAt({ wakeAt, wanted: places, created: created.length, now: snapshot.input.now })
-    if (!asks && created.length === 0) await release(tx, lease, nextAt)
-    else if (nextAt !== null) await wake(tx, lease.table, lease.id, nextAt)
-    return created
-  })
-}
-
-function wishOf(row: store.DeploymentRow): Wish {
-  return {
-    desired: row.desired,
-    desiredReplicas: row.desired_replicas,
-    revision: row.revision,
-    stoppedBy: row.stopped_by,
-    starts: row.starts,
-  }
-}
-
-async function recordRollback(
-  tx: Tx,
-  { deployment, revisions }: Snapshot,
-  action: Extract<Action, { do: 'fail_revision' }>,
-  at: Date,
-): Promise<void> {
-  await store.failRevision(tx, deployment.id, action.revisionId, action.why)
-  const number = revisions.find((r) => r.id === action.revisionId)?.number ?? 0
-  const data = { revision: number, why: action.why }
-  await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'revision.failed', data, at })
-}
-
-/** Inserts the row that holds the hardware, unless somebody was faster: then nothing, and the next turn sees it. */
-async function reserve(
-  world: TurnWorld,
-  tx: Tx,
-  snapshot: Snapshot,
-  action: Extract<Action, { do: 'plan_replica' }>,
-  at: Date,
-): Promise<Created[]> {
-  const { placement } = action
-  await store.lockHardware(tx, placement)
-  // One that takes over a place has it already.
-  if (action.after === null && !hasRoom(placement, snapshot.input.offers, await store.heldUnits(tx))) return []
-  const { deployment } = snapshot
-  const id = newId('rep', world.clock)
-  const price = world.hardware.get(placement.gpuType)?.price ?? 0n
-  const row = {
-    id,
-    deployment_id: deployment.id,
-    revision_id: action.revisionId,
-    org_id: deployment.org_id,
-    after_replica: action.after,
-  }
-  await store.insertReplica(tx, row, placement, price, at)
-  const data = { replica_id: id, gpu_type: placement.gpuType, gpu_count: placement.gpuCount, region: placement.region }
-  await record(tx, { orgId: deployment.org_id, deploymentId: deployment.id, type: 'replica.planned', data, at })
-  return action.after === null ? [{ do: 'create', replicaId: id }] : []
-}
-
-function emulatedOf(
-  world: TurnWorld,
-  { deployment, revisions, input }: Snapshot,
-  rows: readonly store.ReplicaRow[],
-): boolean {
-  const serving = rows.filter((row) => row.phase === 'ready' || row.phase === 'draining')
-  return emulatedNow({
-    serving: serving.map(({ emulated, revision_id }) => {
-      const { spec } = revisions.find((revision) => revision.id === revision_id) ?? deployment
-      return { emulated, modelId: spec.modelId }
-    }),
-    target: deployment.spec,
-    offers: input.offers,
-    standIn: (modelId) => world.models.standIn(modelId),
-    before: deployment.emulated,
-  })
-}
-
-type Verdict = Plan & { emulated: boolean }
-
-function sameVerdict({ deployment }: Snapshot, result: Verdict): boolean {
-  return (
-    deployment.emulated === result.emulated &&
-    canonical(deployment.waiting) === canonical(result.waiting) &&
-    deployment.phase === result.phase &&
-    deployment.ready_replicas === result.readyReplicas &&
-    JSON.stringify(deployment.plan_why) === JSON.stringify(result.why) &&
-    deployment.starts.failed === result.starts.failed &&
-    deployment.reason?.code === result.reason?.code &&
-    deployment.reason?.message === result.reason?.message
-  )
-}
-
-async function recordVerdict(tx: Tx, snapshot: Snapshot, result: Verdict, at: Date): Promise<void> {
-  const { deployment } = snapshot
-  if (sameVerdict(snapshot, result)) return
-  await store.saveVerdict(tx, deployment.id, result, at)
-  if (deployment.phase === result.phase) return
-  const base = { orgId: deployment.org_id, deploymentId: deployment.id, at }
-  const { code, message } = result.reason ?? {}
-  await record(tx, {
-    ...base,
-    type: 'deployment.phase',
-    data: { from: deployment.phase, to: result.phase, code, message },
-  })
-  if (result.phase === 'failed')
-    await record(tx, {
-      ...base,
-      type: 'deployment.failed',
-      data: { code: code ?? '', message: message ?? '', last_lines: result.starts.lastLines },
-    })
-}
-
-async function recordRoute(
-  world: TurnWorld,
-  tx: Tx,
-  snapshot: Snapshot,
-  result: Verdict & { replicas: store.ReplicaRow[] },
-): Promise<void> {
-  const { deployment } = snapshot
-  const { replicas } = result
-  const route = routeFor(world, snapshot, result, replicas)
-  const before = await store.routeOf(tx, deployment.id)
-  const version = sameRoute(before, route) ? before!.version : await store.publishRoute(tx, route)
-  for (const replica of replicas)
-    if (replica.phase === 'draining' && replica.drain_version === null)
-      await store.markDrainVersion(tx, replica.id, version)
-}
-
-function routeFor(
-  world: TurnWorld,
-  snapshot: Snapshot,
-  { phase, reason, emulated }: Pick<Verdict, 'phase' | 'reason' | 'emulated'>,
-  replicas: readonly store.ReplicaRow[],
-): Route {
-  const { deployment } = snapshot
-  const engine = world.engines.get(deployment.spec.engine.type)
-  return makeRoute({
-    deployment: {
-      id: deployment.id,
-      orgId: deployment.org_id,
-      name: deployment.name,
-      modelId: deployment.spec.modelId,
-      emulated,
-      servedBy: world.models.standIn(deployment.spec.modelId),
-      createdAt: deployment.created_at,
-      desired: deployment.desired,
-    },
-    engine: deployment.spec.engine.type,
-    contextTokens: engine ? contextTokens(world, snapshot) : 0,
-    phase,
-    reason,
-    replicas: replicas.map((r) => {
-      const revision = snapshot.revisions.find(({ id }) => id === r.revision_id)
-      const { modelId, engine } = (revision ?? deployment).spec
-      return {
-        id: r.id,
-        phase: r.phase,
-        silent: r.unhealthy_since !== null,
-        address: r.address,
-        port: r.port,
-        key: engineKey(world.seal, r.id),
-        weight: revision?.weight ?? 100,
-        modelId,
-        engine: engine.type,
-      }
-    }),
-  })
-}
-
-function contextTokens(world: TurnWorld, { deployment }: Snapshot): number {
-  const { engine } = deployment.spec
-  return engine.maxModelLen ?? world.models.all().find((m) => m.id === deployment.spec.modelId)?.contextSize ?? 0
 }

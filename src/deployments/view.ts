@@ -1,5 +1,6 @@
 /** What others see of a deployment; each dialect renders it in its own words. */
 
+import type { Limits } from '../access/limits.ts'
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import type { ColdStart } from './cold-start.ts'
@@ -57,6 +58,7 @@ export interface DeploymentView {
   /** null = it has none. */
   schedule: { windows: number; active: ActiveWindow | null; nextChangeAt: Date | null } | null
   preset: string | null
+  limits: Limits
   updatedAt: Date
   deletedAt: Date | null
 }

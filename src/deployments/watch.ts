@@ -32,6 +32,8 @@ interface Watched extends Followed {
   /** On its way: when it is looked at next; else when its engine is probed next. ms since epoch. */
   dueAt: number
   probedAt: number
+  /** When its provider last said that it runs; null = not while it was watched. */
+  seenAt: number | null
   /** A look or a probe is under way, or in line. */
   busy: boolean
   /** A turn was asked for. */
@@ -96,6 +98,16 @@ export class Watcher {
     return one.view.probe
   }
 
+  /** When the provider last said that it runs, ms since epoch; null = not while it was watched. */
+  lastSeen(replicaId: string): number | null {
+    return (this.#calm.get(replicaId) ?? this.#hot.get(replicaId))?.seenAt ?? null
+  }
+
+  /** Of all that serve: when each was last seen to run. */
+  sighted(): { id: string; at: number }[] {
+    return [...this.#calm.values()].flatMap(({ view: { id }, seenAt }) => (seenAt === null ? [] : [{ id, at: seenAt }]))
+  }
+
   /** One look at all that is due, to its end: for whoever moves the clock by hand, instead of `run`. */
   async look(): Promise<void> {
     const now = this.#world.clock.now()
@@ -131,7 +143,9 @@ export class Watcher {
     const pause = isCalm(followed.view) ? this.#probeEveryMs() * spread(followed.view.id) : pauseMs(followed.view, now)
     const dueAt = now + pause
     const view = { ...followed.view, probe: null }
-    return { ...followed, view, deploymentId, dueAt, probedAt: Number.NEGATIVE_INFINITY, busy: false, told: false }
+    const seenAt = known?.seenAt ?? null
+    const fresh = { probedAt: Number.NEGATIVE_INFINITY, seenAt, busy: false, told: false }
+    return { ...followed, ...fresh, view, deploymentId, dueAt }
   }
 
   async #watchHot(signal: AbortSignal): Promise<void> {
@@ -191,11 +205,13 @@ export class Watcher {
   /** One that is on its way, or does not answer: its provider, then its engine. */
   async #lookClosely(one: Watched): Promise<void> {
     const { id, phase } = one.view
+    const asked = this.#world.clock.now()
     const seen = (await observeMany(this.#world, one.provider, [id])).get(id) ?? null
     const probe = phase === 'deleting' ? null : await askEngine(this.#world, id, seen, this.#engineOf(one))
     const now = this.#world.clock.now()
     one.dueAt = now + pauseMs(one.view, now)
     one.probedAt = now
+    if (seen?.state === 'running') one.seenAt = asked
     one.view = { ...one.view, seen, probe }
     this.#judge(one, now)
   }
@@ -205,6 +221,7 @@ export class Watcher {
     if (this.#asked.has(provider)) return
     this.#asked.add(provider)
     const ids = list.map(({ view }) => view.id)
+    const asked = this.#world.clock.now()
     const seen = await observeMany(this.#world, provider, ids)
     this.#asked.delete(provider)
     const now = this.#world.clock.now()
@@ -212,6 +229,7 @@ export class Watcher {
       one.view.seen = seen.get(one.view.id) ?? null
       // Nothing follows from running on.
       if (one.view.seen?.state !== 'running') this.#judge(one, now)
+      else one.seenAt = asked
     }
   }
 

@@ -91,6 +91,8 @@ export interface UsageDialect {
   streamOptions: Record<string, unknown>
   /** Merged into the body of every stream. */
   extraBody: Record<string, unknown>
+  /** Chunks then carry llama.cpp's `timings`, the running count of engines without cumulative usage. */
+  timings?: boolean
 }
 
 export interface EngineDriver {

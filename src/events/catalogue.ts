@@ -52,6 +52,7 @@ export const eventCatalogue = {
     cause: text,
     why: text,
   }),
+  'deployment.limits_changed': event('Its limits were changed.', { by, changed: names }),
   'deployment.schedule_changed': event('It was given another schedule, or none.', { by, windows: count }),
   'deployment.schedule_turned': event('A window of its schedule began or ended; `says` is what holds from now on.', {
     says: z.enum(['scale', 'sleep', 'stop', 'nothing']),
@@ -112,6 +113,11 @@ export const eventCatalogue = {
   'replica.refused': event('The provider refused to create a replica.', { ...replica, why: text }),
   'replica.orphan_removed': event('A machine of ours that no replica owned was removed.', replica),
   'key.created': event('An API key was created.', { key_id: text, name: text, by }),
+  'key.changed': event('The name, limits or priority of an API key were changed.', {
+    key_id: text,
+    by,
+    changed: names,
+  }),
   'key.revoked': event('An API key was revoked.', { key_id: text, by }),
   'org.created': event('An organisation was created.', { name: text }),
   'org.quota_changed': event('The operator set how many GPUs an organisation may hold.', {

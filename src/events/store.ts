@@ -18,17 +18,31 @@ export function checkEventsAtWrite(): void {
 }
 
 /** Appends one event in the caller's transaction: it exists exactly when what it tells exists. */
-export async function record<T extends EventType>(tx: Tx, event: NewEvent<T>): Promise<void> {
-  const wrong = checked ? problemsOf(event.type, JSON.parse(JSON.stringify(event.data))) : ''
-  if (wrong !== '') throw new Error(`The event ${event.type} is not as the catalogue says: ${wrong}`)
-  await tx.query('insert into events (id, org_id, deployment_id, type, data, at) values ($1, $2, $3, $4, $5, $6)', [
-    newId('evt'),
-    event.orgId,
-    event.deploymentId,
-    event.type,
-    JSON.stringify(event.data),
-    event.at,
-  ])
+export function record<T extends EventType>(tx: Tx, event: NewEvent<T>): Promise<void> {
+  return recordMany(tx, [event as NewEvent])
+}
+
+/** The same for several, in this order. */
+export async function recordMany(tx: Tx, events: readonly NewEvent[]): Promise<void> {
+  if (events.length === 0) return
+  for (const { type, data } of events) {
+    const wrong = checked ? problemsOf(type, JSON.parse(JSON.stringify(data))) : ''
+    if (wrong !== '') throw new Error(`The event ${type} is not as the catalogue says: ${wrong}`)
+  }
+  await tx.query(
+    `insert into events (id, org_id, deployment_id, type, data, at)
+     select id, org_id, deployment_id, type, data::jsonb, at
+     from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[]) with ordinality
+       as told (id, org_id, deployment_id, type, data, at, place) order by place`,
+    [
+      events.map(() => newId('evt')),
+      events.map(({ orgId }) => orgId),
+      events.map(({ deploymentId }) => deploymentId),
+      events.map(({ type }) => type),
+      events.map(({ data }) => JSON.stringify(data)),
+      events.map(({ at }) => at),
+    ],
+  )
 }
 
 export interface EventFilter {

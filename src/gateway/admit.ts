@@ -2,6 +2,7 @@
 import type { Route } from '../deployments/routes.ts'
 import type { EngineDriver, EngineType, InferenceRoute } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
+import { lastingField } from './route-words.ts'
 
 /** What the gateway needs of an engine driver. */
 export type EngineDialect = Pick<EngineDriver, 'routes' | 'usage' | 'refusedField' | 'healthPath' | 'readiness'>
@@ -23,7 +24,7 @@ export function admit(
       `The engine ${deployment.engine} does not serve ${route}; it serves ${served}.`,
     )
   }
-  const refused = engine.refusedField(route, fields)
+  const refused = lastingField(route, fields) ?? engine.refusedField(route, fields)
   if (refused !== null)
     throw new Fault('engine_parameter_refused', `The field "${refused}" is not passed to ${deployment.engine}.`, {
       detail: { param: refused },

@@ -19,6 +19,7 @@ export type UsageFate = 'keep' | 'null' | 'remove'
 const maxDepth = 128
 const usageKey = '"usage":'
 const modelKey = '"model":'
+const choicesKey = '"choices":'
 
 /** The outermost `usage` member; null when there is none. */
 export function findUsage(text: string): Span | null {
@@ -80,7 +81,16 @@ function withComma(text: string, span: Span): Span {
 
 /** True when the outermost `choices` is an empty list: the chunk that carries nothing but usage. */
 export function hasNoChoices(text: string): boolean {
-  if (!text.includes('"choices":[]') && !text.includes('"choices": []')) return false
+  if (!mayHaveNoChoices(text)) return false
   const choices = members(text, maxDepth)?.findLast((member) => member.key === 'choices')
   return choices !== undefined && /^\[\s*\]$/.test(text.slice(choices.valueStart, choices.valueEnd))
+}
+
+/** Chunks that carry nothing but usage are one in hundreds; all others are to be known by a look. */
+function mayHaveNoChoices(text: string): boolean {
+  for (let at = text.indexOf(choicesKey); at !== -1; at = text.indexOf(choicesKey, at + 1)) {
+    const open = skipSpace(text, at + choicesKey.length)
+    if (text.charCodeAt(open) === 0x5b && text.charCodeAt(skipSpace(text, open + 1)) === 0x5d) return true
+  }
+  return false
 }

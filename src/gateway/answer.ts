@@ -6,8 +6,7 @@ import { answerEarly, hasUnreadBody } from './body.ts'
 import type { Exchange } from './exchange.ts'
 import { errorEvent, faultBody, faultHeaders } from './fault-body.ts'
 import { byteText } from './json-members.ts'
-
-export const streamEnd = 'data: [DONE]\n\n'
+import { routeWords } from './route-words.ts'
 
 /**
  * What stands where the engine wrote its model's name: the name the client used, and that another model answers where
@@ -47,14 +46,17 @@ export function sendPlain(exchange: Exchange, contentType: string, content: stri
 /** The refusal, wherever the answer stands: a status, or the last event of a stream that has begun. */
 export function refuse(exchange: Exchange, fault: Fault, deadlines: Deadlines): void {
   const { response, request, shownId } = exchange
+  const { errors, streamEnd } = routeWords[exchange.meant.route]
   if (exchange.gone) return
   if (exchange.streaming) {
-    response.end(errorEvent(fault, shownId) + streamEnd)
+    response.end(errorEvent(errors, fault, shownId) + streamEnd)
     return
   }
-  const body = faultBody('openai', fault, shownId)
+  const body = faultBody(errors, fault, shownId)
   const headers = [...faultHeaders(fault, shownId), 'content-length', String(Buffer.byteLength(body))]
+  headers.push('server-timing', timingOf(exchange))
   if (exchange.replicaId !== null) headers.push('x-paddock-replica', exchange.replicaId)
+  if (exchange.rateHeaders !== null) headers.push(...exchange.rateHeaders)
   if (hasUnreadBody(request)) {
     answerEarly(request, response, deadlines, () => response.writeHead(fault.status, headers).write(body))
   } else {
@@ -63,12 +65,16 @@ export function refuse(exchange: Exchange, fault: Fault, deadlines: Deadlines): 
 }
 
 function addCommon(headers: string[], exchange: Exchange, now: number): void {
-  const timing =
-    `auth;dur=${ms(exchange.authMs)}, queue;dur=${ms(exchange.heldMs)}, route;dur=${ms(exchange.routeMs)}` +
-    // A stream that is kept alive while it waits has no first byte yet.
-    (exchange.replicaId === null ? '' : `, ttft;dur=${ms(now - exchange.startedAt)}`)
+  let timing = timingOf(exchange)
+  // A stream that is kept alive while it waits has no first byte yet.
+  if (exchange.replicaId !== null) timing += `, ttft;dur=${ms(now - exchange.startedAt)}`
   headers.push('x-request-id', exchange.shownId, 'server-timing', timing)
+  if (exchange.rateHeaders !== null) headers.push(...exchange.rateHeaders)
   if (exchange.replicaId !== null) headers.push('x-paddock-replica', exchange.replicaId)
+}
+
+function timingOf({ authMs, heldMs, routeMs }: Exchange): string {
+  return `auth;dur=${ms(authMs)}, queue;dur=${ms(heldMs)}, route;dur=${ms(routeMs)}`
 }
 
 /** With hundredths of a millisecond; whole numbers throughout, which is what makes it cheap. */

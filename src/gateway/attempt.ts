@@ -2,21 +2,23 @@
  * One attempt at one replica: sends the body, watches the clock, and either collects a plain answer or relays a stream
  * as it comes. It never throws and reports exactly one outcome; what that means for the client is decided elsewhere.
  */
-import type { IncomingHttpHeaders } from 'node:http'
-import type { Dispatcher } from 'undici'
 import type { InferenceRoute } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Deadline, Deadlines } from '../runtime/deadlines.ts'
-import type { EventStream } from './event-stream.ts'
+import type { AnswerStream } from './answer-stream.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 import type { Link } from './replicas.ts'
+import type { Call, Caller } from './upstream/connections.ts'
+import type { Answer } from './upstream/response-reader.ts'
 
 export interface AttemptLimits {
   firstByteMs: number
   /** For plain answers, which come at once when all of it is generated. */
   answerMs: number
   chunkMs: number
+  /** A begun stream that is silent gets a comment this often. */
+  commentMs: number
   maxAnswerBytes: number
   /** A stream whose client has left is read to its end, as a plain answer is. */
   drainStreams: boolean
@@ -35,7 +37,7 @@ export type Outcome =
 
 /** Whoever takes the engine's event stream when it begins. */
 export interface StreamBegin {
-  begin(): EventStream
+  begin(): AnswerStream
 }
 
 export interface AttemptParts {
@@ -63,30 +65,28 @@ export function attempt(
 ): Promise<Outcome> {
   return new Promise((resolve) => {
     const relay = new Relay(parts, exchange, stream, resolve)
-    const headers = ['content-type', 'application/json', 'authorization', link.authorization]
-    headers.push('x-request-id', exchange.requestId)
-    try {
-      link.pool.dispatch({ path: paths[exchange.meant.route], method: 'POST', headers, body }, relay)
-    } catch (error) {
-      // A closed pool: the replica has just left.
-      relay.unsent(error as Error)
-    }
+    const head =
+      `${link.head('POST', paths[exchange.meant.route])}content-type: application/json\r\n` +
+      `x-request-id: ${exchange.requestId}\r\ncontent-length: ${body.length}\r\n\r\n`
+    link.connections.send(head, body, relay)
   })
 }
 
-class Relay implements Dispatcher.DispatchHandler {
+class Relay implements Caller {
   readonly #limits: AttemptLimits
   readonly #clock: Clock
   readonly #deadlines: Deadlines
   readonly #exchange: Exchange
   readonly #begin: StreamBegin | null
   readonly #resolve: (outcome: Outcome) => void
-  readonly #watchdog: Deadline
-  #controller: Dispatcher.DispatchController | null = null
+  #watchdog: Deadline
+  /** Monotonic ms: of the last sign of life. */
+  #quietSince: number
+  #call: Call | null = null
   #over = false
   #status = 0
   #contentType = ''
-  #stream: EventStream | null = null
+  #stream: AnswerStream | null = null
   #chunks: Buffer[] = []
   #size = 0
   #paused = false
@@ -98,7 +98,8 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#exchange = exchange
     this.#begin = begin
     this.#resolve = resolve
-    this.#watchdog = parts.deadlines.add(this.#firstByteMs, this.#late)
+    this.#watchdog = parts.deadlines.add(this.#nextLookMs(this.#firstByteMs), this.#late)
+    this.#quietSince = parts.deadlines.now
     exchange.interrupted = this.#interrupted
   }
 
@@ -106,27 +107,45 @@ class Relay implements Dispatcher.DispatchHandler {
     return this.#begin === null ? this.#limits.answerMs : this.#limits.firstByteMs
   }
 
-  unsent(error: Error): void {
-    this.#end({ kind: 'unsent', why: describe(error) })
+  /** Nothing of the answer is there yet: some engines send the head of a stream at once, and think then. */
+  get #isThinking(): boolean {
+    return this.#status === 0 || this.#stream?.contentSeen === false
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller
-    if (this.#over) controller.abort(abandoned)
+  get #patienceMs(): number {
+    return this.#isThinking ? this.#firstByteMs : this.#limits.chunkMs
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
-    if (status < 200 || this.#over) return
+  /** The client of a begun stream hears in between that the connection is alive. */
+  #nextLookMs(leftMs: number): number {
+    return this.#exchange.streaming ? Math.min(leftMs, this.#limits.commentMs) : leftMs
+  }
+
+  #alive(): void {
+    const { now } = this.#deadlines
+    this.#quietSince = now
+    this.#watchdog.at = now + Math.min(this.#limits.chunkMs, this.#limits.commentMs)
+  }
+
+  sends(call: Call): boolean {
+    this.#call = call
+    // Nobody waits for it any more.
+    if (this.#over) this.#deadlines.cancel(this.#watchdog)
+    return !this.#over
+  }
+
+  began({ status, contentType }: Answer): void {
+    if (this.#over) return
     this.#status = status
-    this.#contentType = headers['content-type'] ?? ''
+    this.#contentType = contentType
     const begin = this.#begin
     if (begin === null || status !== 200 || !this.#contentType.startsWith('text/event-stream')) return
     this.#stream = begin.begin()
     this.#exchange.response.on('drain', this.#drained)
-    this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
+    this.#alive()
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  data(chunk: Buffer): void {
     if (this.#over) return
     const stream = this.#stream
     if (stream === null) {
@@ -140,14 +159,16 @@ class Relay implements Dispatcher.DispatchHandler {
       this.#fail(new Fault('engine_failed', 'The engine sent an event that is too large.', { cause: error }))
       return
     }
-    if (stream.contentSeen && this.#exchange.ttftMs === null) this.#exchange.contentCame(this.#clock.monotonicMs())
+    if (stream.contentSeen) this.#exchange.contentCame(this.#clock.monotonicMs())
     if (out.length > 0) this.#write(out)
     if (stream.done) this.#end({ kind: 'streamed' })
-    else if (!this.#paused) this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
+    else if (!this.#paused) this.#alive()
   }
 
-  onResponseEnd(): void {
+  ended(): void {
     this.#deadlines.cancel(this.#watchdog)
+    // The connection belongs to others from here on.
+    this.#call = null
     if (this.#over) return
     if (this.#stream !== null) {
       this.#end({ kind: 'streamed' })
@@ -157,11 +178,13 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#end({ kind: 'whole', status: this.#status, contentType: this.#contentType, body })
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+  failed(error: Error): void {
     this.#deadlines.cancel(this.#watchdog)
+    const sent = this.#call !== null
+    this.#call = null
     if (this.#over) return
     const why = describe(error)
-    if (this.#controller === null) this.#end({ kind: 'unsent', why })
+    if (!sent) this.#end({ kind: 'unsent', why })
     else if (this.#status === 0) this.#end({ kind: 'lost', why })
     else this.#end({ kind: 'failed', fault: broken(why) })
   }
@@ -172,7 +195,7 @@ class Relay implements Dispatcher.DispatchHandler {
       this.#fail(new Fault('engine_failed', 'The answer is larger than this server takes.'))
       return
     }
-    this.#chunks.push(chunk)
+    this.#chunks.push(Buffer.from(chunk))
     this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
   }
 
@@ -180,10 +203,11 @@ class Relay implements Dispatcher.DispatchHandler {
     const exchange = this.#exchange
     if (exchange.gone) return
     exchange.bytesOut += out.length
-    const flows = typeof out === 'string' ? exchange.response.write(out, 'latin1') : exchange.response.write(out)
+    const flows =
+      typeof out === 'string' ? exchange.response.write(out, 'latin1') : exchange.response.write(Buffer.from(out))
     if (flows || this.#paused) return
     this.#paused = true
-    this.#controller?.pause()
+    this.#call?.pause()
     // From here on the watchdog watches the client, which must take what it asked for.
     this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
   }
@@ -191,25 +215,39 @@ class Relay implements Dispatcher.DispatchHandler {
   readonly #drained = (): void => {
     if (!this.#paused) return
     this.#paused = false
-    this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
-    this.#controller?.resume()
+    this.#alive()
+    this.#call?.resume()
   }
 
   readonly #late = (): void => {
     if (this.#over) {
-      this.#controller?.abort(abandoned)
+      this.#call?.abort(abandoned)
       return
     }
     if (this.#paused) {
       this.#exchange.response.destroy()
       return
     }
-    if (this.#status === 0) {
+    const leftMs = this.#quietSince + this.#patienceMs - this.#deadlines.now
+    if (leftMs > 0) {
+      this.#comment()
+      this.#watchdog = this.#deadlines.add(this.#nextLookMs(leftMs), this.#late)
+      return
+    }
+    if (this.#isThinking) {
       const seconds = this.#firstByteMs / 1000
       this.#fail(new Fault('upstream_timeout', `The engine did not begin to answer within ${seconds} s.`))
       return
     }
     this.#fail(broken(`silent for ${this.#limits.chunkMs / 1000} s`))
+  }
+
+  /** Between events: what goes out ends with one. */
+  #comment(): void {
+    const exchange = this.#exchange
+    if (!exchange.streaming || exchange.gone) return
+    exchange.bytesOut += silence.length
+    exchange.response.write(silence)
   }
 
   /** A plain answer is paid for in full whoever leaves, so it is waited for; a stream ends here and now, or drains. */
@@ -219,18 +257,18 @@ class Relay implements Dispatcher.DispatchHandler {
       return
     }
     const runsOn = this.#begin === null || this.#limits.drainStreams
-    if (runsOn && this.#controller !== null) {
+    if (runsOn && this.#call !== null) {
       this.#exchange.interrupted = this.#interrupted
       this.#drained()
       return
     }
     this.#end({ kind: 'gone' })
-    this.#controller?.abort(abandoned)
+    this.#call?.abort(abandoned)
   }
 
   #fail(fault: Fault): void {
     this.#end({ kind: 'failed', fault })
-    this.#controller?.abort(abandoned)
+    this.#call?.abort(abandoned)
   }
 
   #end(outcome: Outcome): void {
@@ -238,12 +276,13 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#over = true
     this.#exchange.interrupted = null
     this.#exchange.response.off('drain', this.#drained)
-    if (this.#paused) this.#controller?.resume()
+    if (this.#paused) this.#call?.resume()
     if (outcome.kind === 'unsent' || outcome.kind === 'lost') this.#deadlines.cancel(this.#watchdog)
     this.#resolve(outcome)
   }
 }
 
+const silence = ': the engine is at work\n\n'
 const abandoned = new Error('the answer is not needed any more')
 
 function broken(why: string): Fault {

@@ -2,9 +2,9 @@
  * Reads request bodies within bounds, and gets rid of bodies nobody will read: the answer goes out first, then a little
  * of what the client still sends is swallowed, because a connection that is reset while it sends hides the answer.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Fault } from '../kernel/fault.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
+import type { ClientRequest, ClientResponse } from './door/client.ts'
 import type { Exchange } from './exchange.ts'
 
 /** Most that is swallowed after an early answer. */
@@ -20,7 +20,7 @@ export interface BodyLimits {
 }
 
 /** Throws Fault `body_too_large` or `unsupported_media_type` from the headers alone. */
-export function checkBodyHeaders(request: IncomingMessage, maxBytes: number): void {
+export function checkBodyHeaders(request: ClientRequest, maxBytes: number): void {
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
   const coding = request.headers['content-encoding']
   if (coding !== undefined && coding !== 'identity')
@@ -77,7 +77,7 @@ export function readBody(
 }
 
 /** True when the rest of the body is more than node should swallow by itself. */
-export function hasUnreadBody(request: IncomingMessage): boolean {
+export function hasUnreadBody(request: ClientRequest): boolean {
   if (request.complete) return false
   if (request.headers['transfer-encoding'] !== undefined) return true
   return Number(request.headers['content-length'] ?? 0) > discardQuietlyBytes
@@ -85,15 +85,15 @@ export function hasUnreadBody(request: IncomingMessage): boolean {
 
 /** Sends an answer while the client is still sending: the answer, then a bounded rest of the body, then the end. */
 export function answerEarly(
-  request: IncomingMessage,
-  response: ServerResponse,
+  request: ClientRequest,
+  response: ClientResponse,
   deadlines: Deadlines,
-  write: (response: ServerResponse) => void,
+  write: (response: ClientResponse) => void,
 ): void {
   let swallowed = 0
   const end = (): void => {
     deadlines.cancel(limit)
-    request.removeListener('data', swallow)
+    request.off('data', swallow)
     response.end()
   }
   const swallow = (chunk: Buffer): void => {

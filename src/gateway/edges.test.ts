@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { connect } from 'node:net'
 import { after, test } from 'node:test'
 import { systemClock, until } from '../runtime/clock.ts'
 import { type Bench, MockEngine, replicaOf, routeOf, startBench } from './testing.ts'
@@ -89,24 +88,4 @@ test('tables that cannot be relied on: 503 for every key, and /readyz says so', 
   trouble.why = null
   assert.equal((await bench.chat({})).status, 200)
   assert.equal((await bench.settledUntil(3)).length, 3)
-})
-
-test('what is no HTTP gets one sentence as JSON, and no request comes of it', async () => {
-  const bench = await start()
-  const attempts = {
-    'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\n\r\n': 400,
-    'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nabcd': 400,
-    'POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding : chunked\r\n\r\n0\r\n\r\n': 400,
-    'GET / HTTP/1.1\r\nhost: x\r\nno colon\r\n\r\n': 400,
-    [`GET / HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`]: 431,
-  }
-  for (const [attempt, status] of Object.entries(attempts)) {
-    const socket = connect(bench.gateway.port, '127.0.0.1')
-    socket.on('error', () => {})
-    socket.write(attempt)
-    let text = ''
-    for await (const piece of socket.setEncoding('latin1')) text += piece
-    assert.match(text, new RegExp(`^HTTP/1\\.1 ${status} .*connection: close\\r\\n\\r\\n\\{"error":\\{"code":`, 's'))
-    assert.equal(text.match(/^HTTP\/1\.1 \d/gm)?.length, 1)
-  }
 })

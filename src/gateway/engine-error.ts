@@ -4,11 +4,17 @@ import { Fault } from '../kernel/fault.ts'
 const messageMaximumCharacters = 2_000
 const busyRetryAfterSeconds = 2
 
-/** The Fault for an answer that is not 200. `text` is the body. */
-export function engineFault(status: number, text: string): Fault {
+/** The Fault for an answer that is not 200. `text` is the body; `asked` what was asked of whom. */
+export function engineFault(status: number, text: string, asked: { engine: string; route: string }): Fault {
   const error = errorObject(text)
   const message = typeof error.message === 'string' ? error.message.slice(0, messageMaximumCharacters) : ''
   const internal = `status ${status}: ${message.slice(0, 200)}`
+  if (lacksRoute(status, error)) {
+    const why = message === '' ? '.' : `: ${message}`
+    return new Fault('engine_unsupported', `The engine ${asked.engine} does not serve ${asked.route} here${why}`, {
+      internal,
+    })
+  }
   // 401, 403 and 404 are about the key and the name that we sent, not about the client's.
   const ours = status < 400 || status >= 500 || status === 401 || status === 403 || status === 404
   if (ours) return new Fault('engine_failed', 'The engine failed to answer.', { internal })
@@ -19,6 +25,12 @@ export function engineFault(status: number, text: string): Fault {
     detail: param === undefined ? undefined : { param },
     internal,
   })
+}
+
+/** Engines have some routes in some versions and for some models only. What is not there is not about the model's name. */
+function lacksRoute(status: number, error: Record<string, unknown>): boolean {
+  if (status === 405 || status === 501) return true
+  return status === 404 && error.param !== 'model' && error.type !== 'NotFoundError'
 }
 
 const unnamed = 'The engine refused the request.'

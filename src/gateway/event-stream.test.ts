@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { edited, findModel, findUsage } from './answer-edit.ts'
-import { EventStream, EventTooLarge, type StreamView } from './event-stream.ts'
+import { EventTooLarge } from './event-cutter.ts'
+import { EventStream, type StreamView } from './event-stream.ts'
 
 const view = (over: Partial<StreamView> = {}): StreamView => ({
   model: null,
@@ -167,6 +168,82 @@ test('any split of any stream gives the same as no split', () => {
       )
     }),
     { numRuns: 1500 },
+  )
+})
+
+/** As somebody would read it who has all of it, and time: the last usage before `[DONE]`, and whether it was complete. */
+function naive(text: string): { usage: unknown; complete: boolean } {
+  let usage: unknown = null
+  let finished: boolean[] = []
+  for (const event of text.split(/(?<=\n\r?\n)/)) {
+    const data = event.split('\n').filter((line) => line.startsWith('data:'))
+    if (data.length !== 1) continue
+    const payload = data[0]!.slice(5).replace(/^ /, '').replace(/\r$/, '')
+    if (payload === '[DONE]') finished.push(true)
+    const parsed = parsedOr(payload)
+    if (parsed === null) continue
+    if (typeof parsed.usage === 'object' && parsed.usage !== null) usage = parsed.usage
+    finished = [...finished, /"finish_reason":\s*"/.test(payload)].slice(-2)
+  }
+  return { usage, complete: finished.includes(true) }
+}
+
+function parsedOr(payload: string): Record<string, unknown> | null {
+  try {
+    return JSON.parse(payload) as Record<string, unknown>
+  } catch {
+    return null
+  }
+}
+
+const word = fc.oneof(
+  fc.string({ unit: 'grapheme', maxLength: 10 }),
+  fc.constantFrom(
+    '"usage":{"prompt_tokens":9}',
+    '\n\n',
+    '[DONE]',
+    '"finish_reason":"stop"',
+    '\u2028',
+    '🎉'.repeat(3000),
+  ),
+)
+const tokens = fc.nat({ max: 100_000 })
+const chatEvent = fc.record(
+  {
+    id: word,
+    model: word,
+    choices: fc.array(
+      fc.record({
+        delta: fc.record({ content: word }),
+        finish_reason: fc.constantFrom(null, 'stop', 'length'),
+      }),
+      { maxLength: 2 },
+    ),
+    usage: fc.oneof(fc.constant(null), fc.record({ prompt_tokens: tokens, completion_tokens: tokens, x: word })),
+  },
+  { requiredKeys: ['choices'] },
+)
+const chats = fc
+  .array(fc.tuple(chatEvent, ends, fc.constantFrom('', ': ping\n\n', 'event: chunk\n')), { maxLength: 8 })
+  .chain((all) => {
+    const text = all.map(([event, end, before]) => `${before}data: ${JSON.stringify(event)}${end}`).join('')
+    return fc.constantFrom(text, `${text}data: [DONE]\n\n`)
+  })
+
+test('what is counted, and whether it is complete, is what a patient reader finds, at any split', () => {
+  fc.assert(
+    fc.property(chats, views, fc.array(fc.nat(), { maxLength: 8 }), (text, shown, cuts) => {
+      const bytes = Buffer.from(text)
+      const at = [0, ...cuts.map((c) => c % (bytes.length + 1)).sort((a, b) => a - b), bytes.length]
+      const stream = new EventStream(shown)
+      const out = run(stream, ...at.slice(1).map((end, i) => bytes.subarray(at[i], end)))
+      const { usage: told, complete } = naive(text)
+      const read =
+        stream.usageText === null ? null : (JSON.parse(Buffer.from(stream.usageText, 'latin1').toString()) as unknown)
+      assert.deepEqual([read, stream.complete], [told, complete])
+      for (const line of out.split(/\r?\n/)) if (line.startsWith('data: {')) assert.ok(JSON.parse(line.slice(6)))
+    }),
+    { numRuns: 600 },
   )
 })
 

@@ -1,31 +1,30 @@
 /**
- * A stream of server-sent events on its way to the client. Whole events go out as soon as they are whole; a chunk in
- * which nothing changes goes out as the very Buffer that came in. Usage is asked of engines with every chunk, so the
- * last one seen is always what was used, also when the client leaves in the middle.
+ * A stream of chat or completion chunks on its way to the client. Usage is asked of engines with every chunk, so the last
+ * one seen is always what was used, also when the client leaves in the middle.
  *
  * `[DONE]` is swallowed here: whoever ends the stream writes it after the request is settled.
  */
 import { edited, findUsage, hasNoChoices } from './answer-edit.ts'
+import type { AnswerStream } from './answer-stream.ts'
+import { EventCutter } from './event-cutter.ts'
 import { members } from './json-members.ts'
 import type { UsageShown } from './parse.ts'
+import { untimed } from './timings.ts'
 
 export interface StreamView {
   /** JSON of the model's name for the client, byte form, with what follows it; null = as the engine says. */
   model: string | null
   usage: UsageShown
+  /** Chunks carry `timings`, which are read for usage and taken out. */
+  timings?: boolean
   /** Largest event; a larger one is an engine gone wrong. */
   maxEventBytes: number
 }
 
 const finishReason = /"finish_reason":\s*"/
 
-export class EventTooLarge extends Error {}
-
-export class EventStream {
+export class EventStream extends EventCutter implements AnswerStream {
   readonly #view: StreamView
-  #carry = ''
-  /** Where in `#carry` the search for an event's end goes on. */
-  #searched = 0
   #lastPayload: string | null = null
   #finalUsageShown = false
   /** Text of the last `usage` object; null = none yet. */
@@ -43,40 +42,13 @@ export class EventStream {
   #before = ''
 
   constructor(view: StreamView) {
+    super(view.maxEventBytes)
     this.#view = view
-  }
-
-  /** What goes to the client for this chunk: the chunk itself, changed text (latin1), or '' while nothing is whole. */
-  push(chunk: Buffer): Buffer | string {
-    const fresh = this.#carry === ''
-    const text = fresh ? chunk.toString('latin1') : this.#carry + chunk.toString('latin1')
-    let start = 0
-    let out = ''
-    let changed = !fresh
-    let end = eventEnd(text, this.#searched)
-    for (; end !== -1; end = eventEnd(text, end)) {
-      const event = this.#event(text, start, end)
-      if (event === null) {
-        out += start === 0 && end === text.length ? text : text.slice(start, end)
-      } else {
-        out += event
-        changed = true
-      }
-      start = end
-    }
-    this.#keep(start === 0 ? text : text.slice(start))
-    return !changed && start === text.length ? chunk : out
   }
 
   /** What is left at the engine's proper end: an event without its blank line, and the usage the client waits for. */
   end(): string {
-    let out = ''
-    if (this.#carry.trim() !== '') {
-      const text = `${this.#carry}\n\n`
-      out = this.#event(text, 0, text.length) ?? text
-    }
-    this.#carry = ''
-    return out + this.#missingUsage()
+    return this.lastEvent() + this.#missingUsage()
   }
 
   /** The engine said that the answer is complete: `[DONE]`, or a reason why it finished. */
@@ -84,23 +56,16 @@ export class EventStream {
     return this.done || finishReason.test(this.#latest) || finishReason.test(this.#before)
   }
 
-  #keep(rest: string): void {
-    if (rest.length > this.#view.maxEventBytes)
-      throw new EventTooLarge(`an event of more than ${this.#view.maxEventBytes} bytes`)
-    this.#carry = rest
-    this.#searched = Math.max(0, rest.length - 3)
-  }
-
-  /** The event `text[start, end)` as the client gets it; null = unchanged. */
-  #event(text: string, start: number, end: number): string | null {
+  protected event(text: string, start: number, end: number): string | null {
     const line = dataLine(text, start, end)
     if (line === null) return null
-    const payload = text.slice(line.start, line.end)
-    if (payload === '[DONE]') {
+    const raw = text.slice(line.start, line.end)
+    if (raw === '[DONE]') {
       this.done = true
       return ''
     }
     this.events += 1
+    const payload = this.#view.timings ? this.#untimed(raw) : raw
     this.#before = this.#latest
     this.#latest = payload
     if (payload.startsWith('{"error"')) {
@@ -114,7 +79,14 @@ export class EventStream {
     const shown = this.#shown(payload, usage, known)
     if (shown === '') return ''
     if (this.#view.usage === 'final') this.#lastPayload = shown
-    return shown === payload ? null : text.slice(start, line.start) + shown + text.slice(line.end, end)
+    return shown === raw ? null : text.slice(start, line.start) + shown + text.slice(line.end, end)
+  }
+
+  #untimed(raw: string): string {
+    const found = untimed(raw)
+    if (found === null) return raw
+    this.usageText = found.usageText
+    return found.payload
   }
 
   #shown(payload: string, usage: ReturnType<typeof findUsage>, known: boolean): string {
@@ -136,16 +108,6 @@ export class EventStream {
       .map((member) => last.slice(member.keyStart, member.valueEnd))
     return `data: {${[...kept, '"choices":[]', `"usage":${this.usageText}`].join(',')}}\n\n`
   }
-}
-
-/** Position after the blank line that ends the first event found from `from` on; -1 when none is whole. */
-function eventEnd(text: string, from: number): number {
-  for (let at = text.indexOf('\n', from); at !== -1; at = text.indexOf('\n', at + 1)) {
-    const next = text.charCodeAt(at + 1)
-    if (next === 0x0a) return at + 2
-    if (next === 0x0d && text.charCodeAt(at + 2) === 0x0a) return at + 3
-  }
-  return -1
 }
 
 /** Where the data of an event is; null for comments, empty events and data of several lines (nobody writes those). */

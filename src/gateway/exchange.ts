@@ -1,12 +1,15 @@
 /** One inference request from its first byte to its settlement: what every stage knows of it. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Principal } from '../access/permissions.ts'
 import type { Route } from '../deployments/routes.ts'
 import type { InferenceRoute } from '../engines/contract.ts'
 import type { Fault } from '../kernel/fault.ts'
 import type { Rostered } from '../kernel/roster.ts'
 import type { Opened } from '../usage/journal/journal.ts'
+import type { ClientRequest, ClientResponse } from './door/client.ts'
+import type { Admission } from './limits/admission.ts'
 import type { Ask } from './parse.ts'
+import type { Link } from './replicas.ts'
+import type { Prompt } from './routing/prompt.ts'
 
 export interface Meant {
   route: InferenceRoute
@@ -25,8 +28,8 @@ export class Exchange implements Rostered {
   slot = -1
   readonly requestId: string
   readonly clientRequestId: string | null
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
+  readonly request: ClientRequest
+  readonly response: ClientResponse
   readonly meant: Meant
   readonly receivedAt: number
   /** Monotonic ms. */
@@ -36,6 +39,15 @@ export class Exchange implements Rostered {
   ask: Ask | null = null
   deployment: Route | null = null
   replicaId: string | null = null
+  /** Replicas that may have seen it: it is not sent to them again. */
+  seenBy: Set<string> | null = null
+  /** The replica that has it now, and how many of its tokens are counted there: to be read, to be written. */
+  link: Link | null = null
+  unreadTokens = 0
+  answerTokens = 0
+  /** Of the answer, once it is settled. */
+  answeredTokens = 0
+  prompt: Prompt | null = null
 
   /** The client closed its side before we ended the answer. */
   gone = false
@@ -47,6 +59,12 @@ export class Exchange implements Rostered {
   begun = false
   opened: Opened | null = null
   settled = false
+  /** What limits count of it; null = none does. */
+  admission: Admission | null = null
+  /** `x-ratelimit-*`; null = it has no such limit. */
+  rateHeaders: string[] | null = null
+  /** 0 to 4: its share of those who wait. */
+  priority = 0
 
   /** When its client hears again that it waits, monotonic ms; null = it has not been held. */
   commentAt: number | null = null
@@ -56,13 +74,16 @@ export class Exchange implements Rostered {
   routeMs = 0
   heldMs = 0
   ttftMs: number | null = null
+  /** From the first content to the last chunk so far; the longest pause between two chunks since. */
+  streamingMs = 0
+  longestPauseMs = 0
   bytesIn = 0
   bytesOut = 0
 
   constructor(
     ids: { requestId: string; clientRequestId: string | null },
-    request: IncomingMessage,
-    response: ServerResponse,
+    request: ClientRequest,
+    response: ClientResponse,
     meant: Meant,
     times: { receivedAt: number; startedAt: number },
   ) {
@@ -80,9 +101,19 @@ export class Exchange implements Rostered {
     return this.clientRequestId ?? this.requestId
   }
 
-  /** The first thing a person would see is here. */
+  /** A part of the answer is here: the first thing that a person would see, or more since. */
   contentCame(now: number): void {
-    this.ttftMs = now - this.startedAt
+    const sinceStart = now - this.startedAt
+    if (this.ttftMs === null) {
+      this.ttftMs = sinceStart
+      this.link?.read(this.unreadTokens)
+      this.unreadTokens = 0
+      return
+    }
+    const at = sinceStart - this.ttftMs
+    const pause = at - this.streamingMs
+    if (pause > this.longestPauseMs) this.longestPauseMs = pause
+    this.streamingMs = at
   }
 
   /** The response is done, or its connection is. */

@@ -1,14 +1,24 @@
-/** Renders faults for clients: our own shape on management paths, OpenAI's error object on inference paths. */
+/**
+ * Renders faults for clients: our own shape on management paths; on inference paths OpenAI's error object, within
+ * Anthropic's where that is the language of the route.
+ */
 import type { ServerResponse } from 'node:http'
 import type { Fault } from '../kernel/fault.ts'
 
-export type Dialect = 'openai' | 'native'
+export type Dialect = 'openai' | 'responses' | 'anthropic' | 'native'
 
 /** Longest Retry-After we ever send, in seconds. */
 export const retryAfterMaximumSeconds = 60
 
 export function faultBody(dialect: Dialect, fault: Fault, requestId: string): string {
-  return JSON.stringify({ error: dialect === 'openai' ? openAi(fault, requestId) : native(fault, requestId) })
+  if (dialect === 'native') return JSON.stringify({ error: native(fault, requestId) })
+  const error = openAi(fault, requestId)
+  if (dialect !== 'anthropic') return JSON.stringify({ error })
+  return JSON.stringify({
+    type: 'error',
+    error: { ...error, type: anthropicType(fault.status) },
+    request_id: requestId,
+  })
 }
 
 /** `retry_after` and, where it matters, whether the official SDKs should try again by themselves. */
@@ -31,8 +41,11 @@ export function sendFault(response: ServerResponse, dialect: Dialect, fault: Fau
 }
 
 /** The event that ends a stream which cannot go on. */
-export function errorEvent(fault: Fault, requestId: string): string {
-  return `data: ${faultBody('openai', fault, requestId)}\n\n`
+export function errorEvent(dialect: Exclude<Dialect, 'native'>, fault: Fault, requestId: string): string {
+  if (dialect === 'openai') return `data: ${faultBody('openai', fault, requestId)}\n\n`
+  if (dialect === 'anthropic') return `event: error\ndata: ${faultBody('anthropic', fault, requestId)}\n\n`
+  const { type: kind, ...error } = openAi(fault, requestId)
+  return `event: error\ndata: ${JSON.stringify({ type: 'error', ...error, kind })}\n\n`
 }
 
 /** Stopped and failed stay so until somebody acts; everything else that is 503 passes. */
@@ -54,7 +67,7 @@ function native(fault: Fault, requestId: string): object {
   }
 }
 
-function openAi(fault: Fault, requestId: string): object {
+function openAi(fault: Fault, requestId: string) {
   const detail = fault.detail as { param?: unknown } | undefined
   return {
     // SDKs show the message alone, so it also says what to do.
@@ -75,4 +88,16 @@ function errorType(status: number): string {
   if (status === 409) return 'conflict_error'
   if (status === 429) return 'rate_limit_error'
   return status >= 500 ? 'server_error' : 'invalid_request_error'
+}
+
+/** The names that Anthropic's clients know. */
+function anthropicType(status: number): string {
+  if (status === 401) return 'authentication_error'
+  if (status === 403) return 'permission_error'
+  if (status === 404) return 'not_found_error'
+  if (status === 413) return 'request_too_large'
+  if (status === 429) return 'rate_limit_error'
+  if (status === 503) return 'overloaded_error'
+  if (status === 504) return 'timeout_error'
+  return status >= 500 ? 'api_error' : 'invalid_request_error'
 }

@@ -2,19 +2,19 @@
  * Stages 5 to 8 of a request that may be answered: wait until a replica is ready, send it there, and if that replica
  * cannot be reached or goes before it began to answer, send it elsewhere. Ends in a settled answer or a Fault.
  */
-import type { Route, RouteReplica } from '../deployments/routes.ts'
+import type { Route } from '../deployments/routes.ts'
 import type { EngineType } from '../engines/contract.ts'
-import { Fault } from '../kernel/fault.ts'
+import type { Fault } from '../kernel/fault.ts'
 import { admit, type EngineDialect } from './admit.ts'
 import { beginStream } from './answer.ts'
 import { attempt } from './attempt.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 import type { InferenceParts } from './inference.ts'
 import type { Ask } from './parse.ts'
-import { outlook, pick } from './pick.ts'
-import type { Link } from './replicas.ts'
+import { routeWords } from './route-words.ts'
 import { Sending } from './sending.ts'
 import { begin } from './settle.ts'
+import { leaveReplica, takeReplica } from './take.ts'
 import { upstreamBody } from './upstream-body.ts'
 
 /**
@@ -22,8 +22,6 @@ import { upstreamBody } from './upstream-body.ts'
  * otherwise go round until none is left; connections that were refused do not count.
  */
 const resendsMaximum = 2
-
-let turn = 0
 
 /** What an engine is told, which depends on what the chosen replica serves. */
 interface Told {
@@ -43,71 +41,58 @@ export async function forward(
   const { meant } = exchange
   const { fields } = ask
   let told: Told | null = null
-  let tried: Set<string> | null = null
-  let resends = 0
+  let avoided: Set<string> | null = null
+  let lastFault: Fault | null = null
   let needsSince = parts.clock.monotonicMs()
+  parts.retries.earn(deploymentId, needsSince)
   for (;;) {
-    const taken = takeReplica(parts, deploymentId, tried)
+    const taken = takeReplica(parts, exchange, ask, deploymentId, avoided)
+    // Whoever could answer has had it already.
+    if (taken === null) throw lastFault
     if (taken.link === null) {
       await hold(parts, exchange, taken.route, needsSince)
       continue
     }
     const { link, route } = taken
-    exchange.replicaId = link.id
     try {
       if (!isFor(told, route)) {
         // Since it arrived the deployment may have rolled to another engine, which has fields of its own to refuse.
         const { usage } = route.engine === deployment.engine ? engine : admit(parts.engines, route, meant.route, fields)
-        told = { name: route.servedName, engine: route.engine, body: upstreamBody(ask, route.servedName, usage) }
+        const body = upstreamBody(ask, route.servedName, routeWords[meant.route].tellsUsage ? usage : null)
+        told = { name: route.servedName, engine: route.engine, body }
       }
       begin(exchange, parts)
       const sending = new Sending(parts, exchange, ask, route)
       const again = sending.conclude(await attempt(parts, exchange, link, told.body, ask.stream ? sending : null))
       if (again === null) {
         parts.replicas.answered(link)
+        parts.lengths.learn(deploymentId, exchange.answeredTokens)
         return
       }
       if (again.busy) parts.replicas.turnedAway(link, again.why)
       else parts.replicas.eject(link, again.why)
-      if (again.seen && (resends += 1) > resendsMaximum) throw again.fault
-      if (again.seen) needsSince = parts.clock.monotonicMs()
+      avoided = (avoided ?? new Set()).add(link.id)
+      lastFault = again.fault
+      if (again.seen) {
+        exchange.seenBy = (exchange.seenBy ?? new Set()).add(link.id)
+        needsSince = resend(parts, deploymentId, exchange.seenBy, again.fault)
+      }
     } finally {
-      parts.replicas.leave(link)
+      leaveReplica(parts, exchange, link)
     }
     if (exchange.gone) throw new ClientGone()
-    tried = (tried ?? new Set()).add(link.id)
   }
+}
+
+/** From now on it needs another replica. Throws `fault` when it is not to be sent again. */
+function resend({ retries, clock }: InferenceParts, deploymentId: string, seen: Set<string>, fault: Fault): number {
+  const now = clock.monotonicMs()
+  if (seen.size > resendsMaximum || !retries.spend(deploymentId, now)) throw fault
+  return now
 }
 
 function isFor(told: Told | null, { servedName, engine }: Route): told is Told {
   return told !== null && told.name === servedName && told.engine === engine
-}
-
-/**
- * Picks a replica and counts the request in, in one go: a table that drains the replica must find the request counted
- * or the replica not picked. `link` null = none is ready. Throws the Fault of a deployment that will not answer.
- */
-function takeReplica(
-  parts: InferenceParts,
-  deploymentId: string,
-  tried: ReadonlySet<string> | null,
-): { route: Route; link: Link | null } {
-  const { routes, replicas } = parts
-  const route = routes.byId(deploymentId)
-  const state = outlook(route, replicas.stateOf)
-  if (state instanceof Fault) throw state
-  if (state === 'hold') return { route: route!, link: null }
-  turn = (turn + 1) % 0x3fffffff
-  const choices = route!.replicas
-  // Those that were tried and answer their probe again come last.
-  const replica = pick(choices, replicas.stateOf, tried, turn) ?? pick(choices, replicas.stateOf, null, turn)
-  return { route: as(route!, replica!), link: replicas.enter(route!, replica!) }
-}
-
-/** The route as it is for this replica: while a deployment rolls, one of another revision may serve something else. */
-function as(route: Route, { servedName, engine }: RouteReplica): Route {
-  if (servedName === undefined && engine === undefined) return route
-  return { ...route, servedName: servedName ?? route.servedName, engine: engine ?? route.engine }
 }
 
 async function hold(parts: InferenceParts, exchange: Exchange, route: Route, needsSince: number): Promise<void> {

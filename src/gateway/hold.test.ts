@@ -174,30 +174,6 @@ test('all refuse: held, and answered when one is back', async () => {
   assert.equal((await waiting).status, 200)
 })
 
-test('a connection that is lost before the answer began is tried elsewhere', async () => {
-  const bad = await engine()
-  const good = await engine()
-  bad.behave = (_asked, _response, request) => {
-    request.socket.resetAndDestroy()
-  }
-  const b = await bench([replicaOf(bad.port), replicaOf(good.port)])
-  for (let i = 0; i < 3; i++) assert.equal((await b.chat({ stream: i === 1 })).status, 200)
-  assert.equal(good.asked.length, 3)
-  assert.ok(bad.asked.length >= 1)
-})
-
-test('a request that kills every engine does not go round for ever', async () => {
-  const bad = await engine()
-  bad.behave = (_asked, _response, request) => {
-    request.socket.resetAndDestroy()
-  }
-  const b = await bench([replicaOf(bad.port)])
-  const response = await b.chat({})
-  assert.deepEqual([response.status, await codeOf(response)], [500, 'engine_failed'])
-  assert.equal(bad.asked.length, 3)
-  assert.equal(b.settled.length, 1)
-})
-
 test('an engine that is not ready after all (503) is passed over until its probe says so', async () => {
   const late = await engine()
   late.healthy = false

@@ -1,27 +1,39 @@
 /**
  * Stage 5: requests that wait for a replica. Each waits for a change of its own deployment, within bounds of time,
- * number and bytes; a stream gets comments meanwhile, so that nobody in between hangs up.
+ * number and bytes, and in fair order between keys; a stream gets comments meanwhile, so that nobody in between hangs up.
  */
 import type { Route, RouteTable } from '../deployments/routes.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
+import type { Counters } from './counters.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
+import { estimate } from './limits/estimate.ts'
+import { FairQueue, type Waiting } from './limits/fair-queue.ts'
 import { heldTooLong, outlook, type StateOf } from './pick.ts'
+import { routeWords } from './route-words.ts'
 
 export interface HoldLimits {
   maxSeconds: number
-  /** Per deployment. */
+  /** Per deployment, of all workers of this host. */
   maxRequests: number
-  /** Of bodies, per deployment. */
+  /** Of bodies, likewise. */
   maxBytes: number
   commentSeconds: number
 }
 
+interface HeldRequest extends Waiting {
+  bytes: number
+  /** Looks whether it need not wait any more; true = it does not. */
+  look(): boolean
+}
+
 interface Held {
-  /** Each looks whether it need not wait any more; true = it does not. In order of arrival. */
-  requests: Set<() => boolean>
+  requests: FairQueue<HeldRequest>
   bytes: number
   unwatch: () => void
+  /** Where all workers of this host count them, and the KiB of their bodies. */
+  requestsSlot: number
+  kibSlot: number
 }
 
 /** Seconds after which a client may try again when the hold is full. */
@@ -33,6 +45,7 @@ export class Holding {
   readonly #limits: HoldLimits
   readonly #deadlines: Deadlines
   readonly #onHold: (deploymentId: string) => void
+  readonly #counters: Counters
   readonly #held = new Map<string, Held>()
 
   constructor(parts: {
@@ -41,12 +54,14 @@ export class Holding {
     limits: HoldLimits
     deadlines: Deadlines
     onHold(deploymentId: string): void
+    counters: Counters
   }) {
     this.#routes = parts.routes
     this.#stateOf = parts.stateOf
     this.#limits = parts.limits
     this.#deadlines = parts.deadlines
     this.#onHold = parts.onHold
+    this.#counters = parts.counters
   }
 
   /** Deployment id → requests that wait for a replica of it. */
@@ -59,10 +74,11 @@ export class Holding {
    * can be taken; to wake more would only send them round.
    */
   readonly wake = (deploymentId: string, count = Number.POSITIVE_INFINITY): void => {
-    let left = count
-    for (const look of this.#held.get(deploymentId)?.requests ?? []) {
-      if (left <= 0) return
-      if (look()) left -= 1
+    const held = this.#held.get(deploymentId)
+    for (let left = count; left > 0; left--) {
+      const next = held?.requests.next() ?? null
+      // What one is told holds for all of them.
+      if (next === null || !next.look()) return
     }
   }
 
@@ -73,13 +89,16 @@ export class Holding {
   wait(exchange: Exchange, route: Route, sinceMs: number, comment: () => void): Promise<void> {
     const { deploymentId } = route
     const bytes = exchange.bytesIn
-    const held = this.#held.get(deploymentId) ?? { requests: new Set(), bytes: 0, unwatch: () => {} }
-    const full = held.requests.size >= this.#limits.maxRequests || held.bytes + bytes > this.#limits.maxBytes
     if (exchange.gone) return Promise.reject(new ClientGone())
-    if (this.#limits.maxSeconds > 0 && full) return Promise.reject(holdFull(route))
+    const held = this.#held.get(deploymentId) ?? this.#begin(deploymentId)
+    if (this.#limits.maxSeconds > 0 && this.#isFull(held, bytes)) {
+      if (held.requests.size === 0) this.#giveUp(held)
+      return Promise.reject(holdFull(route))
+    }
     return new Promise((resolve, reject) => {
       const end = (error: Error | null): void => {
-        this.#remove(deploymentId, held, look, bytes)
+        if (error === null) held.requests.serve(one)
+        this.#remove(deploymentId, held, one)
         this.#deadlines.cancel(bound)
         this.#deadlines.cancel(pulse)
         exchange.interrupted = null
@@ -87,7 +106,7 @@ export class Holding {
         else reject(error)
       }
       const look = (): boolean => {
-        const now = outlook(this.#routes.byId(deploymentId), this.#stateOf)
+        const now = outlook(this.#routes.byId(deploymentId), this.#stateOf, exchange.seenBy)
         if (now !== 'hold') end(now === 'ready' ? null : now)
         return now !== 'hold'
       }
@@ -97,7 +116,9 @@ export class Holding {
         pulse = this.#deadlines.add(commentMs, beat)
         exchange.commentAt = pulse.at
       }
-      this.#add(deploymentId, held, look, bytes)
+      const one = { ...waitingOf(exchange, route), bytes, look }
+      // Held for the second time: whoever it was sent to did not take it.
+      this.#add(deploymentId, held, one, exchange.commentAt !== null)
       exchange.interrupted = end
       const bound = this.#deadlines.add(0, () =>
         end(heldTooLong(this.#routes.byId(deploymentId) ?? route, this.#limits.maxSeconds)),
@@ -110,24 +131,64 @@ export class Holding {
     })
   }
 
-  #add(deploymentId: string, held: Held, look: () => boolean, bytes: number): void {
+  #begin(deploymentId: string): Held {
+    return {
+      requests: new FairQueue(),
+      bytes: 0,
+      unwatch: () => {},
+      requestsSlot: this.#counters.slot(`held ${deploymentId}`),
+      kibSlot: this.#counters.slot(`held KiB ${deploymentId}`),
+    }
+  }
+
+  #giveUp({ requestsSlot, kibSlot }: Held): void {
+    this.#counters.release(requestsSlot)
+    this.#counters.release(kibSlot)
+  }
+
+  #isFull(held: Held, bytes: number): boolean {
+    const { maxRequests, maxBytes } = this.#limits
+    const of = this.#counters
+    const othersBytes = (of.total(held.kibSlot) - of.own(held.kibSlot)) * 1024
+    return of.total(held.requestsSlot) >= maxRequests || held.bytes + bytes + othersBytes > maxBytes
+  }
+
+  #add(deploymentId: string, held: Held, one: HeldRequest, again: boolean): void {
     if (held.requests.size === 0) {
       this.#held.set(deploymentId, held)
       held.unwatch = this.#routes.watch(deploymentId, () => this.wake(deploymentId))
     }
-    held.requests.add(look)
+    if (again) held.requests.restore(one)
+    else held.requests.add(one)
     // The first to wait may be the one that wakes a sleeping deployment.
     if (held.requests.size === 1) this.#onHold(deploymentId)
-    held.bytes += bytes
+    held.bytes += one.bytes
+    this.#counters.add(held.requestsSlot, 1)
+    this.#counters.add(held.kibSlot, kib(one.bytes))
   }
 
-  #remove(deploymentId: string, held: Held, look: () => boolean, bytes: number): void {
-    held.requests.delete(look)
-    held.bytes -= bytes
+  #remove(deploymentId: string, held: Held, one: HeldRequest): void {
+    held.requests.drop(one)
+    held.bytes -= one.bytes
+    this.#counters.add(held.requestsSlot, -1)
+    this.#counters.add(held.kibSlot, -kib(one.bytes))
     if (held.requests.size > 0) return
     held.unwatch()
     this.#held.delete(deploymentId)
+    this.#giveUp(held)
   }
+}
+
+/** Whose turn it uses, and how much of it. */
+function waitingOf({ ask, bytesIn, meant, principal, priority }: Exchange, { contextTokens }: Route): Waiting {
+  const { generates } = routeWords[meant.route]
+  const cost = ask === null ? 1 : estimate(ask, bytesIn, contextTokens, generates).most
+  return { keyId: principal?.keyId ?? '', priority, cost }
+}
+
+/** A count goes up to 2³¹. */
+function kib(bytes: number): number {
+  return Math.ceil(bytes / 1024)
 }
 
 function holdFull(route: Route): Fault {

@@ -42,16 +42,6 @@ const head = (line: string, ...headers: string[]) =>
 const post = (...headers: string[]) => head('POST /v1/chat/completions HTTP/1.1', ...headers)
 const length = `content-length: ${body.length}`
 
-test('two requests at once on one connection, and one in chunks', async () => {
-  const raw = open()
-  raw.socket.write(post(length) + body + post(length) + body)
-  await raw.sees(/200 OK[\s\S]*200 OK/)
-  raw.socket.write(`${post('transfer-encoding: chunked')}5\r\n${body.slice(0, 5)}\r\n`)
-  raw.socket.write(`${(body.length - 5).toString(16)}\r\n${body.slice(5)}\r\n0\r\n\r\n`)
-  await raw.sees(/200 OK[\s\S]*200 OK[\s\S]*200 OK/)
-  raw.socket.destroy()
-})
-
 test('Expect: 100-continue is answered once we want the body, and not before', async () => {
   const raw = open()
   raw.socket.write(post(length, 'expect: 100-continue'))
@@ -80,20 +70,6 @@ test('a client that sends all of its 11 MB before it reads still sees the 413', 
   raw.socket.resume()
   await raw.sees(/^HTTP\/1.1 413 [\s\S]*connection: close[\s\S]*body_too_large/i)
   raw.socket.destroy()
-})
-
-test('what is no HTTP, heads that are too large, a missing Host', async () => {
-  for (const [text, status] of [
-    ['HELLO\r\n\r\n', 400],
-    [post(length, `x-large: ${'x'.repeat(20_000)}`), 431],
-    ['GET /healthz HTTP/1.1\r\n\r\n', 400],
-    [post('content-length: 5', 'transfer-encoding: chunked'), 400],
-  ] as const) {
-    const raw = open()
-    raw.socket.write(text)
-    await raw.sees(new RegExp(`^HTTP/1.1 ${status} `))
-    await until(systemClock, 'the end of the connection', 2_000, () => raw.closed())
-  }
 })
 
 test('the absolute form of a target, a query, HEAD', async () => {

@@ -11,12 +11,18 @@ import { admit, type Engines } from './admit.ts'
 import { refuse } from './answer.ts'
 import type { AttemptLimits } from './attempt.ts'
 import { type BodyLimits, checkBodyHeaders, readBody } from './body.ts'
+import { requireClearKeys } from './clear-keys.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 import { forward } from './forward.ts'
 import type { Holding } from './hold.ts'
+import { enterLimits } from './limits/enter.ts'
+import { type MediaLimits, requireAllowedMedia } from './media.ts'
 import { parseAsk } from './parse.ts'
 import type { Replicas } from './replicas.ts'
 import { authenticate, resolve } from './resolve.ts'
+import type { AnswerLengths } from './routing/answer-length.ts'
+import type { RetryBudget } from './routing/retry-budget.ts'
+import type { Router } from './routing/router.ts'
 import { type SettleParts, settle } from './settle.ts'
 
 export interface InferenceParts extends SettleParts {
@@ -24,10 +30,13 @@ export interface InferenceParts extends SettleParts {
   routes: RouteTable
   engines: Engines
   replicas: Replicas
+  router: Router
+  lengths: AnswerLengths
+  retries: RetryBudget
   /** Under way now. */
   active: Roster<Exchange>
   holding: Holding
-  limits: BodyLimits & AttemptLimits
+  limits: BodyLimits & AttemptLimits & MediaLimits
   deadlines: Deadlines
   trust: TablesTrust
 }
@@ -71,7 +80,11 @@ async function answer(parts: InferenceParts, exchange: Exchange, read: Buffer | 
     const deployment = resolve(routes, exchange.principal!, meant, ask.model)
     exchange.deployment = deployment
     const engine = admit(engines, deployment, meant.route, ask.fields)
+    requireClearKeys(ask)
+    requireAllowedMedia(ask, parts.limits.mediaDomains)
     exchange.routeMs = clock.monotonicMs() - readAt
+    const entering = enterLimits(parts.limiter, exchange, ask, deployment)
+    if (entering !== null) await entering
     await forward(parts, exchange, ask, deployment, engine)
   } catch (thrown) {
     giveUp(parts, exchange, thrown)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { isAscii } from 'node:buffer'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { byteText, members, withMembers } from './json-members.ts'
@@ -88,3 +89,32 @@ test('what is no object, not closed, or too deep gives null', () => {
   assert.equal(members(deep(10), 10), null)
   assert.equal(members(deep(2_000_000), 128), null)
 })
+
+test('any text at all: never wrong about the ASCII keys of what JSON.parse reads as an object', () => {
+  const object = fc.dictionary(fc.string({ unit: 'binary-ascii', maxLength: 6 }), fc.jsonValue({ maxDepth: 2 }))
+  const put = fc.constantFrom('', '"', '\\', '\\u0061', '{', '}', ',', ':', '[', ' ', '\u2028', 'é')
+  fc.assert(
+    fc.property(object, fc.nat(), fc.nat({ max: 2 }), put, (value, at, length, more) => {
+      const whole = JSON.stringify(value)
+      const from = at % (whole.length + 1)
+      const text = Buffer.from(whole.slice(0, from) + more + whole.slice(from + length)).toString()
+      const found = members(view(text), 1000)
+      const read = objectOr(text)
+      if (read === null) return
+      const last = new Map(found!.map((one) => [one.key, parsed(view(text).slice(one.valueStart, one.valueEnd))]))
+      for (const [key, expected] of Object.entries(read))
+        if (isAscii(Buffer.from(key))) assert.deepEqual(last.get(key), expected)
+      assert.equal(last.size, Object.keys(read).length)
+    }),
+    { numRuns: 1000 },
+  )
+})
+
+function objectOr(text: string): object | null {
+  try {
+    const read: unknown = JSON.parse(text)
+    return typeof read === 'object' && !Array.isArray(read) ? read : null
+  } catch {
+    return null
+  }
+}

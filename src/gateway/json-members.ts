@@ -125,7 +125,7 @@ function endOfScalar(text: string, at: number): number {
 }
 
 /** Position after the closing quote of the string that opens at `at`; -1 when there is none. */
-function stringEnd(text: string, at: number): number {
+export function stringEnd(text: string, at: number): number {
   let close = text.indexOf('"', at + 1)
   while (close !== -1) {
     let slashes = 0

@@ -3,17 +3,20 @@
  * what reaches the ledger by way of the journal.
  */
 import assert from 'node:assert/strict'
-import { subscribe } from 'node:diagnostics_channel'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { after, before, test } from 'node:test'
+import type { EngineType, InferenceRoute } from '../engines/contract.ts'
 import { systemClock, until } from '../runtime/clock.ts'
 import type { Journal } from '../usage/journal/journal.ts'
 import { columns } from '../usage/journal/record.ts'
 import { MemoryLedger, openJournal, shipperOf, temporaryRoot } from '../usage/journal/testing.ts'
+import { QuickResponse } from './door/quick-response.ts'
+import { type Count, speeches } from './speech.fixture.ts'
 import {
   type Asked,
   type Behaviour,
   type Bench,
+  dialect,
   MockEngine,
   replicaOf,
   routeOf,
@@ -29,6 +32,7 @@ type Wish = 'no usage' | 'include_usage' | 'continuous_usage_stats'
 type Says = 'with every chunk' | 'at the end' | 'never'
 
 interface Case {
+  route: InferenceRoute
   kind: Kind
   end: End
   wish: Wish
@@ -40,26 +44,39 @@ interface Case {
 const kinds: Kind[] = ['plain', 'stream']
 const ends: End[] = ['finished', 'client gone', 'engine died']
 const wishes: Wish[] = ['no usage', 'include_usage', 'continuous_usage_stats']
-const cases: Case[] = kinds.flatMap((kind) =>
-  ends.flatMap((end) =>
-    // A plain answer has no room for wishes, and only who leaves is asked what then.
-    (kind === 'plain' ? wishes.slice(0, 1) : wishes).flatMap((wish) =>
-      (end === 'client gone' ? (['abort', 'drain'] as const) : (['abort'] as const)).flatMap((onDisconnect) =>
-        (['with every chunk', 'at the end', 'never'] as const).flatMap((says) =>
-          [false, true].map((detailed) => ({ kind, end, wish, says, detailed, onDisconnect })),
+/** A plain answer has no room for wishes, and other routes have none. */
+const wishesOf = (route: InferenceRoute, kind: Kind) =>
+  kind === 'stream' && route === 'chat/completions' ? wishes : wishes.slice(0, 1)
+const saysOf = (route: InferenceRoute): Says[] =>
+  route === 'chat/completions' ? ['with every chunk', 'at the end', 'never'] : ['at the end', 'never']
+const kindsOf = (route: InferenceRoute) => (speeches[route].stream === null ? kinds.slice(0, 1) : kinds)
+
+function casesOf(route: InferenceRoute): Case[] {
+  return kindsOf(route).flatMap((kind) =>
+    ends.flatMap((end) =>
+      wishesOf(route, kind).flatMap((wish) =>
+        // Only who leaves is asked what then.
+        (end === 'client gone' ? (['abort', 'drain'] as const) : (['abort'] as const)).flatMap((onDisconnect) =>
+          saysOf(route).flatMap((says) =>
+            (isVectors(route) ? [false] : [false, true]).map((detailed) => ({
+              ...{ route, kind, end, wish, says, detailed, onDisconnect },
+            })),
+          ),
         ),
       ),
     ),
-  ),
-)
+  )
+}
+
+/** They count the question alone. */
+function isVectors(route: InferenceRoute): boolean {
+  return route === 'embeddings' || route === 'rerank'
+}
+
+const cases = (Object.keys(speeches) as InferenceRoute[]).filter((route) => route !== 'completions').flatMap(casesOf)
 
 /** What the engine has served of a request, by its own count. */
-interface Served {
-  prompt: number
-  cached: number
-  completion: number
-  reasoning: number
-}
+type Served = Count
 
 /** Tokens until the turn in the middle, and of a whole answer. */
 const half = 3
@@ -85,54 +102,44 @@ class CountingEngine {
   }
 
   async #plain(asked: Asked, response: ServerResponse, count: Served, go: Promise<void>): Promise<void> {
+    const { plain, usage } = speeches[routeAsked(asked)]
     response.writeHead(200, { 'content-type': 'application/json' })
-    response.write('{"id":"chatcmpl-7","object":"chat.completion",')
+    response.write('{')
     await go
-    for (let n = 0; n < whole; n++) this.#token(count)
-    const choices = [{ index: 0, message: { role: 'assistant', content: 'six of them' }, finish_reason: 'stop' }]
-    const usage = this.says === 'never' ? {} : { usage: this.#usage(count) }
-    response.end(`${JSON.stringify({ model: asked.body.model, choices, ...usage }).slice(1)}`)
+    for (let n = 0; n < whole && !isVectors(routeAsked(asked)); n++) this.#token(asked, count)
+    const told = this.says === 'never' ? null : usage(count)
+    response.end(JSON.stringify(plain(String(asked.body.model), 'six of them', told)).slice(1))
   }
 
   async #stream(asked: Asked, response: ServerResponse, count: Served, go: Promise<void>): Promise<void> {
+    const { begin, piece, end } = speeches[routeAsked(asked)].stream!
+    const model = String(asked.body.model)
+    const told = this.says === 'never' ? null : count
     response.writeHead(200, streamHead)
+    response.write(begin(model, told))
     for (let n = 0; n < whole && !response.destroyed; n++) {
       if (n === half) await go
       if (response.destroyed) return
-      this.#token(count)
-      const choices = [{ index: 0, delta: { content: `word ${n} ` }, finish_reason: null }]
-      response.write(
-        this.#event(asked, { choices, ...(this.says === 'with every chunk' ? { usage: this.#usage(count) } : {}) }),
-      )
+      this.#token(asked, count)
+      const event = piece(model, `word ${n} `)
+      const usage = JSON.stringify(speeches['chat/completions'].usage(count))
+      response.write(this.says === 'with every chunk' ? event.replace(/}\n\n$/, `,"usage":${usage}}\n\n`) : event)
     }
-    if (this.says !== 'never') response.write(this.#event(asked, { choices: [], usage: this.#usage(count) }))
-    response.end('data: [DONE]\n\n')
+    response.end(end(model, told))
   }
 
-  #token(count: Served): void {
+  #token(asked: Asked, count: Served): void {
     count.completion += 1
-    if (this.detailed && count.completion % 2 === 0) count.reasoning += 1
-  }
-
-  #event(asked: Asked, more: object): string {
-    return `data: ${JSON.stringify({ id: 'chatcmpl-7', object: 'chat.completion.chunk', model: asked.body.model, ...more })}\n\n`
-  }
-
-  #usage({ prompt, cached, completion, reasoning }: Served): object {
-    return {
-      prompt_tokens: prompt,
-      completion_tokens: completion,
-      total_tokens: prompt + completion,
-      ...(this.detailed
-        ? {
-            prompt_tokens_details: { cached_tokens: cached },
-            completion_tokens_details: { reasoning_tokens: reasoning },
-          }
-        : {}),
-    }
+    // Messages do not count them apart.
+    if (this.detailed && count.completion % 2 === 0 && routeAsked(asked) !== 'messages') count.reasoning += 1
   }
 }
 
+function routeAsked({ path }: Asked): InferenceRoute {
+  return path.slice('/v1/'.length) as InferenceRoute
+}
+
+const everything = { ...dialect, routes: new Set(Object.keys(speeches) as InferenceRoute[]) }
 const counting = new CountingEngine()
 const engine = new MockEngine()
 const clean: (() => void | Promise<void>)[] = []
@@ -146,7 +153,8 @@ before(async () => {
   journal = await openJournal((end) => clean.push(end), root)
   for (const onDisconnect of ['abort', 'drain'] as const)
     benches[onDisconnect] = await startBench({
-      routes: [routeOf({ replicas: [replicaOf(engine.port)] })],
+      routes: [routeOf({ engine: 'vllm', replicas: [replicaOf(engine.port)] })],
+      engines: new Map<EngineType, typeof dialect>([['vllm', everything]]),
       over: { 'gateway.on_disconnect': onDisconnect },
       metering: journal,
     })
@@ -157,34 +165,31 @@ after(async () => {
   for (const end of clean.reverse()) await end()
 })
 
-const messages = [{ role: 'user', content: 'Hi' }]
 const lookMs = 2
 
-/** The gateways' answers to clients that have left. */
-const left = new WeakSet<ServerResponse>()
-let newest: ServerResponse | null = null
-subscribe('http.server.request.start', (message) => {
-  const { request, response } = message as { request: IncomingMessage; response: ServerResponse }
-  if (request.socket.localPort === engine.port) return
-  newest = response
-  response.once('close', () => left.add(response))
-})
+/** Clients that left before the end of their answer, as far as the gateways have heard. */
+let left = 0
+const { closed } = QuickResponse.prototype
+QuickResponse.prototype.closed = function (this: QuickResponse): void {
+  if (!this.writableEnded) left += 1
+  closed.call(this)
+}
 
 /** Plays the case and gives the id of its request. */
-async function play({ kind, end, wish, says, detailed, onDisconnect }: Case): Promise<string> {
+async function play({ route, kind, end, wish, says, detailed, onDisconnect }: Case): Promise<string> {
   const bench = benches[onDisconnect]
   bench.settled.length = 0
   engine.asked.length = 0
   counting.says = says
   counting.detailed = detailed
-  const client = new Client(bench, bodyOf(kind, wish))
+  const client = new Client(bench, route, bodyOf(route, kind, wish))
   // All that the engine has written is with the client: nothing is on its way.
   const isHalfWay = () => (kind === 'plain' ? engine.asked.length === 1 : client.text.includes(`word ${half - 1} `))
   await until(systemClock, 'the engine is half-way', 5_000, isHalfWay, lookMs)
   if (end === 'client gone') {
-    const answer = newest!
+    const before = left
     client.leave()
-    await until(systemClock, 'the gateway hears it', 5_000, () => left.has(answer), lookMs)
+    await until(systemClock, 'the gateway hears it', 5_000, () => left > before, lookMs)
     if (kind === 'stream' && onDisconnect === 'abort')
       await until(systemClock, 'the engine hears it', 5_000, () => engine.asked[0]!.aborted, lookMs)
     else assert.equal(bench.settled.length, 0, 'it runs on')
@@ -196,13 +201,14 @@ async function play({ kind, end, wish, says, detailed, onDisconnect }: Case): Pr
   return bench.settled[0]!.requestId
 }
 
-function bodyOf(kind: Kind, wish: Wish): object {
+function bodyOf(route: InferenceRoute, kind: Kind, wish: Wish): object {
   const options = {
     include_usage: true,
     ...(wish === 'continuous_usage_stats' ? { continuous_usage_stats: true } : {}),
   }
   return {
-    messages,
+    model: 'mine',
+    ...speeches[route].ask,
     ...(kind === 'stream' ? { stream: true } : {}),
     ...(wish === 'no usage' ? {} : { stream_options: options }),
   }
@@ -214,16 +220,17 @@ class Client {
   readonly over: Promise<void>
   readonly #leaving = new AbortController()
 
-  constructor(bench: Bench, body: object) {
-    this.over = this.#read(bench, body).catch(() => {})
+  constructor(bench: Bench, route: InferenceRoute, body: object) {
+    this.over = this.#read(bench, route, body).catch(() => {})
   }
 
   leave(): void {
     this.#leaving.abort()
   }
 
-  async #read(bench: Bench, body: object): Promise<void> {
-    const response = await bench.chat(body, { signal: this.#leaving.signal })
+  async #read(bench: Bench, route: InferenceRoute, body: object): Promise<void> {
+    const init = { method: 'POST', body: JSON.stringify(body), signal: this.#leaving.signal }
+    const response = await bench.send(`/v1/${route}`, init)
     const decoder = new TextDecoder()
     for await (const piece of response.body!) this.text += decoder.decode(piece as Uint8Array, { stream: true })
   }
@@ -254,7 +261,7 @@ async function rowOf(requestId: string): Promise<Record<string, unknown>> {
 }
 
 for (const one of cases)
-  test(`${one.kind}, ${one.end}${one.end === 'client gone' ? ` (${one.onDisconnect})` : ''}: asked for ${one.wish}, the engine says it ${one.says}${one.detailed ? ', in detail' : ''}`, async () => {
+  test(`${one.route}: ${one.kind}, ${one.end}${one.end === 'client gone' ? ` (${one.onDisconnect})` : ''}: asked for ${one.wish}, the engine says it ${one.says}${one.detailed ? ', in detail' : ''}`, async () => {
     const requestId = await play(one)
     const served = counting.served.get(requestId)!
     const { status, charged, tokens } = expected(one)
@@ -269,6 +276,6 @@ for (const one of cases)
     }
     if (tokens === 'exact') assert.deepEqual(seen, served)
     else if (tokens === 'none') assert.deepEqual(seen, { prompt: 0, cached: 0, completion: 0, reasoning: 0 })
-    else assert.ok((completion_tokens as number) > 0 && (prompt_tokens as number) > 0)
+    else assert.ok((isVectors(one.route) || (completion_tokens as number) > 0) && (prompt_tokens as number) > 0)
     assert.equal(ledger.lines.size, counting.served.size, 'one row for every request')
   })

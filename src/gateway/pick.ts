@@ -11,6 +11,10 @@ export interface ReplicaState {
   inFlight: number
   /** Those of all workers of this host. */
   load: number
+  /** Their tokens, estimated: what is still to be read, and what is expected to be written. */
+  tokens: number
+  /** Requests of ours that it has answered. */
+  answered: number
   /** It refused or lost a connection and has not answered its probe since. */
   ejected: boolean
   /** Requests at once that it takes, as far as it has said; Infinity = it has turned nobody away. */
@@ -46,15 +50,25 @@ export function pick(
   return best
 }
 
-/** What to do with a request that has no replica yet. `route` null = deleted meanwhile. */
-export function outlook(route: Route | null, stateOf: StateOf): 'ready' | 'hold' | Fault {
+/**
+ * What to do with a request that has no replica yet. `route` null = deleted meanwhile. `seenBy`: replicas that have had it
+ * already. As long as there are others it waits for those; all may be back in a moment, as after a short outage.
+ */
+export function outlook(
+  route: Route | null,
+  stateOf: StateOf,
+  seenBy: ReadonlySet<string> | null = null,
+): 'ready' | 'hold' | Fault {
   if (route === null) return new Fault('not_found', 'The deployment was deleted.')
   const answer = answering[route.phase]
   switch (answer) {
     case 'yes':
     case 'hold':
       // A ready replica serves even before the phase has caught up with it.
-      if (pick(route.replicas, stateOf, null, 0) !== null) return 'ready'
+      if (pick(route.replicas, stateOf, seenBy, 0) !== null) return 'ready'
+      // Whoever asks sees that nobody is left to have it.
+      if (seenBy !== null && !hasOthers(route, seenBy) && pick(route.replicas, stateOf, null, 0) !== null)
+        return 'ready'
       return mayNotWake(route) ?? 'hold'
     case 'stopping':
       return new Fault('stopping', sentence(route, 'is stopping'), { retryAfterSeconds })
@@ -66,6 +80,10 @@ export function outlook(route: Route | null, stateOf: StateOf): 'ready' | 'hold'
     default:
       return never(answer, 'answer of a phase')
   }
+}
+
+function hasOthers({ replicas }: Route, seenBy: ReadonlySet<string>): boolean {
+  return replicas.some(({ id, state, weight }) => state === 'ready' && weight > 0 && !seenBy.has(id))
 }
 
 /** Asleep, and the quota has no room for it: no request is worth waiting for that. */

@@ -4,7 +4,6 @@
  * away while it works on others is full, and gets no more than it takes. Whoever waits for its deployment is told when
  * it is back, or has room.
  */
-import { Pool } from 'undici'
 import type { Route, RouteReplica, RouteTable } from '../deployments/routes.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
@@ -12,75 +11,82 @@ import type { Log } from '../runtime/log.ts'
 import type { EngineDialect, Engines } from './admit.ts'
 import type { Counters } from './counters.ts'
 import type { ReplicaState } from './pick.ts'
+import { type Address, type ConnectionLimits, Connections } from './upstream/connections.ts'
+import { fetchSmall } from './upstream/small.ts'
 
-export interface ConnectionLimits {
-  maxConnections: number
-  connectTimeoutMs: number
-}
-
-/** Below the idle timeout of the engines' servers (5 s), so that we close first. */
-const idleConnectionMs = 4_000
 /** The first probe comes at once; then the pause doubles. */
 const firstProbePauseMs = 25
 const longestProbePauseMs = 1_000
 const probeTimeoutMs = 2_000
 const probeBodyMaximumBytes = 64 * 1024
 
-/** The connections to one replica. */
-export type Connections = Pick<Pool, 'dispatch' | 'request' | 'close' | 'destroy'>
-export type Connect = (origin: string) => Connections
-
-function connectionPool(limits: ConnectionLimits): Connect {
-  return (origin) =>
-    new Pool(origin, {
-      connections: limits.maxConnections,
-      pipelining: 1,
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      keepAliveTimeout: idleConnectionMs,
-      keepAliveMaxTimeout: idleConnectionMs,
-      connect: { timeout: limits.connectTimeoutMs, noDelay: true },
-    })
-}
+/** The way to one replica. */
+export type Way = Pick<Connections, 'send' | 'destroy'>
+export type Connect = (address: Address) => Way
 
 /** One replica. `stop` ends its probes. */
 export class Link implements ReplicaState {
   readonly id: string
   readonly deploymentId: string
-  readonly authorization: string
-  readonly origin: string
-  readonly pool: Connections
+  readonly connections: Way
   readonly stop = new AbortController()
   readonly counters: Counters
-  /** Where all workers of this host count the requests that are with it. */
+  /** Where all workers of this host count the requests that are with it, and their tokens. */
   readonly slot: number
+  readonly tokensSlot: number
   inFlight = 0
   ejected = false
   room = Number.POSITIVE_INFINITY
   /** Answers since `room` last changed. */
   answers = 0
+  answered = 0
   /** Times it was ejected since it last answered a request. */
   ejections = 0
   /** It left the route table: its connections close with its last request. */
   gone = false
 
+  readonly #replica: RouteReplica
+  /** Path → the beginning of the heads of its requests, the same for all of them. */
+  readonly #heads = new Map<string, string>()
+
   constructor(deploymentId: string, replica: RouteReplica, connect: Connect, counters: Counters) {
     this.id = replica.id
     this.deploymentId = deploymentId
-    this.authorization = `Bearer ${replica.key}`
-    this.origin = originOf(replica)
-    this.pool = connect(this.origin)
+    this.#replica = replica
+    this.connections = connect({ host: replica.address, port: replica.port })
     this.counters = counters
     this.slot = counters.slot(`requests ${replica.id}`)
+    this.tokensSlot = counters.slot(`tokens ${replica.id}`)
   }
 
   get load(): number {
     return this.counters.total(this.slot)
   }
 
+  get tokens(): number {
+    return this.counters.total(this.tokensSlot)
+  }
+
+  /** So many tokens of prompts that are with it are read. */
+  read(tokens: number): void {
+    this.counters.add(this.tokensSlot, -tokens)
+  }
+
   /** False once the replica of this id is somewhere else, or has another key. */
-  leadsTo(replica: RouteReplica): boolean {
-    return replica.id === this.id && originOf(replica) === this.origin && `Bearer ${replica.key}` === this.authorization
+  leadsTo({ id, address, port, key }: RouteReplica): boolean {
+    return (
+      id === this.id && address === this.#replica.address && port === this.#replica.port && key === this.#replica.key
+    )
+  }
+
+  /** Request line and fields that do not change from request to request. */
+  head(method: 'GET' | 'POST', path: string): string {
+    let head = this.#heads.get(path)
+    if (head === undefined) {
+      head = `${method} ${path} HTTP/1.1\r\nhost: ${hostOf(this.#replica)}\r\nauthorization: Bearer ${this.#replica.key}\r\n`
+      this.#heads.set(path, head)
+    }
+    return head
   }
 }
 
@@ -112,7 +118,7 @@ export class Replicas {
   }) {
     this.#routes = parts.routes
     this.#engines = parts.engines
-    this.#connect = parts.connect ?? connectionPool(parts.limits)
+    this.#connect = parts.connect ?? ((address) => new Connections(address, parts.limits, parts.deadlines))
     this.#counters = parts.counters
     this.#clock = parts.clock
     this.#deadlines = parts.deadlines
@@ -122,8 +128,8 @@ export class Replicas {
   /** For decisions: what is known of a replica, which may be nothing yet. */
   readonly stateOf = (replica: RouteReplica): ReplicaState => this.#links.get(replica.id) ?? untouched
 
-  /** Counts a request in. Every `enter` is followed by one `leave`. */
-  enter(route: Route, replica: RouteReplica): Link {
+  /** Counts a request in. Every `enter` is followed by one `leave`; of `tokens` the same are given back. */
+  enter(route: Route, replica: RouteReplica, tokens: number): Link {
     let link = this.#links.get(replica.id)
     if (link === undefined) {
       link = new Link(route.deploymentId, replica, this.#connect, this.#counters)
@@ -132,12 +138,14 @@ export class Replicas {
     }
     link.inFlight += 1
     link.counters.add(link.slot, 1)
+    link.counters.add(link.tokensSlot, tokens)
     return link
   }
 
-  leave(link: Link): void {
+  leave(link: Link, tokens: number): void {
     link.inFlight -= 1
     link.counters.add(link.slot, -1)
+    link.counters.add(link.tokensSlot, -tokens)
     if (link.gone && link.inFlight === 0) this.#retire(link)
     const count = link.room - link.inFlight
     if (link.room !== Number.POSITIVE_INFINITY && count > 0 && !link.ejected) this.onRoom(link.deploymentId, count)
@@ -146,6 +154,7 @@ export class Replicas {
   /** The replica answered a request: what happened to it before counts no more. */
   answered(link: Link): void {
     link.ejections = 0
+    link.answered += 1
     // After every round of answers one more: it may have been busy with somebody else's, or does better now.
     if (link.room === Number.POSITIVE_INFINITY || ++link.answers < link.room) return
     link.room += 1
@@ -185,11 +194,11 @@ export class Replicas {
     return counts
   }
 
-  async close(): Promise<void> {
+  close(): void {
     for (const unwatch of this.#unwatch.values()) unwatch()
     const links = [...this.#links.values(), ...this.#leaving]
     for (const link of links) link.stop.abort()
-    await Promise.all(links.map((link) => link.pool.destroy()))
+    for (const link of links) link.connections.destroy()
   }
 
   #watch(deploymentId: string): void {
@@ -222,7 +231,8 @@ export class Replicas {
   #retire(link: Link): void {
     this.#leaving.delete(link)
     link.counters.release(link.slot)
-    void link.pool.close().catch(() => {})
+    link.counters.release(link.tokensSlot)
+    link.connections.destroy()
   }
 
   async #probeBack(link: Link): Promise<void> {
@@ -247,32 +257,21 @@ export class Replicas {
   }
 }
 
-const untouched: ReplicaState = { inFlight: 0, load: 0, ejected: false, room: Number.POSITIVE_INFINITY }
+const untouched: ReplicaState = {
+  inFlight: 0,
+  load: 0,
+  tokens: 0,
+  answered: 0,
+  ejected: false,
+  room: Number.POSITIVE_INFINITY,
+}
 
-function originOf(replica: RouteReplica): string {
-  const host = replica.address.includes(':') ? `[${replica.address}]` : replica.address
-  return `http://${host}:${replica.port}`
+function hostOf({ address, port }: RouteReplica): string {
+  return `${address.includes(':') ? `[${address}]` : address}:${port}`
 }
 
 async function isReady(link: Link, engine: EngineDialect, deadlines: Deadlines): Promise<boolean> {
-  const late = new AbortController()
-  const deadline = deadlines.add(probeTimeoutMs, () => late.abort())
-  try {
-    const answer = await link.pool.request({
-      path: engine.healthPath,
-      method: 'GET',
-      headers: { authorization: link.authorization },
-      signal: AbortSignal.any([link.stop.signal, late.signal]),
-    })
-    let text = ''
-    for await (const chunk of answer.body) {
-      text += chunk
-      if (text.length > probeBodyMaximumBytes) return false
-    }
-    return engine.readiness(answer.statusCode, text).state === 'ready'
-  } catch {
-    return false
-  } finally {
-    deadlines.cancel(deadline)
-  }
+  const limits = { timeoutMs: probeTimeoutMs, maximumBytes: probeBodyMaximumBytes }
+  const answer = await fetchSmall(link.connections, link.head('GET', engine.healthPath), limits, deadlines)
+  return answer !== null && engine.readiness(answer.status, answer.text).state === 'ready'
 }

@@ -1,24 +1,36 @@
 /** Stages 2 and 3: who asks, and which deployment is meant. What belongs to another organisation does not exist. */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
 import { bearer, hashKey, type Keyring } from '../access/keyring.ts'
 import { can, type Principal } from '../access/permissions.ts'
 import type { Route, RouteTable } from '../deployments/routes.ts'
 import { Fault } from '../kernel/fault.ts'
+import type { ClientRequest } from './door/client.ts'
 
 /** The last key of each connection: clients send the same one again and again, and hashing is not free. */
 const hashed = new WeakMap<Socket, { authorization: string | undefined; hash: string }>()
 
 /** Throws Fault `missing_key` or `invalid_key`. */
-export function authenticate(keyring: Keyring, request: IncomingMessage, now: number): Principal {
+export function authenticate(
+  keyring: Keyring,
+  request: Pick<ClientRequest, 'headers' | 'socket'>,
+  now: number,
+): Principal {
   const { headers, socket } = request
-  const { authorization, 'x-paddock-org': actAs } = headers
+  const { 'x-paddock-org': actAs } = headers
+  const authorization = headers.authorization ?? anthropicKey(headers)
   let last = hashed.get(socket)
   if (last === undefined || last.authorization !== authorization) {
     last = { authorization, hash: hashKey(bearer(authorization)) }
     hashed.set(socket, last)
   }
   return keyring.principalOf(last.hash, now, typeof actAs === 'string' ? actAs : undefined)
+}
+
+/** Anthropic's clients send their key in a header of its own. */
+function anthropicKey(headers: IncomingHttpHeaders): string | undefined {
+  const key = headers['anthropic-version'] === undefined ? undefined : headers['x-api-key']
+  return typeof key === 'string' ? `Bearer ${key}` : undefined
 }
 
 /** What the path names; null on /v1. */

@@ -1,17 +1,20 @@
 /** What one attempt means: an answer for the client and its settlement, a reason to try elsewhere, or a Fault. */
 import type { Route } from '../deployments/routes.ts'
-import type { InferenceRoute } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import { never } from '../kernel/never.ts'
 import type { Usage } from '../usage/request.ts'
-import { beginStream, sendPlain, shownModel, streamEnd } from './answer.ts'
+import { beginStream, sendPlain, shownModel } from './answer.ts'
 import { edited, findUsage } from './answer-edit.ts'
+import type { AnswerStream } from './answer-stream.ts'
 import type { Outcome, StreamBegin } from './attempt.ts'
 import { engineFault } from './engine-error.ts'
 import { EventStream } from './event-stream.ts'
 import type { Exchange } from './exchange.ts'
+import { errorEvent } from './fault-body.ts'
 import type { InferenceParts } from './inference.ts'
+import { NamedStream } from './named-stream.ts'
 import type { Ask } from './parse.ts'
+import { type RouteWords, routeWords } from './route-words.ts'
 import { type Ending, settle } from './settle.ts'
 import { estimatedUsage, readUsage, tokensOf } from './usage.ts'
 
@@ -26,8 +29,6 @@ export interface Again {
   fault: Fault
 }
 
-/** Routes whose streams end with a finish reason and `[DONE]`. */
-const saysWhenComplete: ReadonlySet<InferenceRoute> = new Set(['chat/completions', 'completions'])
 /** Largest event of a stream. */
 const eventMaximumBytes = 8 * 1024 * 1024
 const retryAfterSeconds = 2
@@ -36,20 +37,37 @@ export class Sending implements StreamBegin {
   readonly #parts: InferenceParts
   readonly #exchange: Exchange
   readonly #ask: Ask
+  readonly #route: Route
   readonly #model: string | null
-  #stream: EventStream | null = null
+  readonly #words: RouteWords
+  #stream: AnswerStream | null = null
 
   constructor(parts: InferenceParts, exchange: Exchange, ask: Ask, route: Route) {
     this.#parts = parts
     this.#exchange = exchange
     this.#ask = ask
+    this.#route = route
     this.#model = shownModel(ask.model ?? route.name, route)
+    this.#words = routeWords[exchange.meant.route]
   }
 
-  begin(): EventStream {
+  begin(): AnswerStream {
+    const { meant } = this.#exchange
     beginStream(this.#exchange, this.#parts.clock.monotonicMs())
-    const view = { model: this.#model, usage: this.#ask.usage, maxEventBytes: eventMaximumBytes }
-    this.#stream = new EventStream(view)
+    const { route } = meant
+    this.#stream =
+      route === 'responses' || route === 'messages'
+        ? new NamedStream(route, {
+            model: this.#model,
+            maxEventBytes: eventMaximumBytes,
+            errorEvent: (message) => this.#errorEvent(message),
+          })
+        : new EventStream({
+            model: this.#model,
+            usage: this.#ask.usage,
+            timings: this.#parts.engines.get(this.#route.engine)?.usage.timings ?? false,
+            maxEventBytes: eventMaximumBytes,
+          })
     return this.#stream
   }
 
@@ -63,7 +81,10 @@ export class Sending implements StreamBegin {
       case 'whole':
         // It takes nothing now; that is no answer, and waiting for it is what holding is for.
         if (outcome.status === 503) return { why: 'status 503', seen: false, busy: true, fault: unavailable() }
-        if (outcome.status !== 200) throw engineFault(outcome.status, outcome.body.toString('utf8'))
+        if (outcome.status !== 200) {
+          const { route } = this.#exchange.meant
+          throw engineFault(outcome.status, outcome.body.toString('utf8'), { engine: this.#route.engine, route })
+        }
         return this.#endPlain(outcome)
       case 'streamed':
         return this.#endStream(this.#stream!)
@@ -84,7 +105,7 @@ export class Sending implements StreamBegin {
     const text = answer.body.toString('latin1')
     const found = findUsage(text)
     const told = found === null ? null : readUsage(text.slice(found.valueStart, found.valueEnd))
-    const made = generates(exchange.meant.route) ? tokensOf(text.length) : 0
+    const made = this.#words.generates ? tokensOf(text.length) : 0
     const usage = told ?? estimatedUsage(exchange.bytesIn, made)
     const now = this.#parts.clock.monotonicMs()
     exchange.contentCame(now)
@@ -95,12 +116,13 @@ export class Sending implements StreamBegin {
     return null
   }
 
-  #endStream(stream: EventStream): null {
+  #endStream(stream: AnswerStream): null {
     const rest = stream.end()
     const exchange = this.#exchange
+    const { streamEnd, generates } = this.#words
     exchange.bytesOut += rest.length + streamEnd.length
     const usage = this.#usageSoFar()
-    if (stream.errorText === null && !stream.complete && saysWhenComplete.has(exchange.meant.route)) {
+    if (stream.errorText === null && !stream.complete && generates) {
       // It closed in good order in the middle of its answer. For the client that is no end.
       exchange.response.write(rest, 'latin1')
       const fault = lost('its stream ended without a reason')
@@ -122,14 +144,18 @@ export class Sending implements StreamBegin {
 
   #usageSoFar(): Usage | null {
     const stream = this.#stream
-    if (stream === null || stream.events === 0) return null
-    return readUsage(stream.usageText) ?? estimatedUsage(this.#exchange.bytesIn, stream.events)
+    if (stream === null) return null
+    const { events, uncounted = 0 } = stream
+    const told = readUsage(stream.usageText)
+    if (told === null) return events === 0 ? null : estimatedUsage(this.#exchange.bytesIn, events)
+    if (uncounted === 0) return told
+    return { ...told, completionTokens: Math.max(told.completionTokens, uncounted), estimated: true }
   }
-}
 
-/** Vectors and ranks are no tokens. */
-function generates(route: InferenceRoute): boolean {
-  return route !== 'embeddings' && route !== 'rerank'
+  #errorEvent(message: string): string {
+    const event = errorEvent(this.#words.errors, new Fault('engine_failed', message), this.#exchange.shownId)
+    return Buffer.from(event, 'utf8').toString('latin1')
+  }
 }
 
 function unavailable(): Fault {

@@ -3,8 +3,7 @@
  * never needs the database on the way of a request.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import type { Duplex } from 'node:stream'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Keyring } from '../access/keyring.ts'
 import type { RouteTable } from '../deployments/routes.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
@@ -18,16 +17,26 @@ import type { Config } from '../runtime/settings.ts'
 import type { Engines } from './admit.ts'
 import { ControlProxy } from './control.ts'
 import { type Counters, soloCounters } from './counters.ts'
+import type { ClientRequest, ClientResponse } from './door/client.ts'
+import { Door } from './door/door.ts'
+import type { InferenceTarget } from './door/request-head.ts'
 import { clientRequestId, Exchange } from './exchange.ts'
-import { type Dialect, faultBody, sendFault } from './fault-body.ts'
+import { type Dialect, sendFault } from './fault-body.ts'
 import { makeWhoAsks } from './forwarded.ts'
+import { type Objection, objection, unknownExpectation } from './framing.ts'
 import { Holding } from './hold.ts'
 import { type InferenceParts, requireTables, serveInference, type TablesTrust } from './inference.ts'
+import { Limiter, type Shares } from './limits/limiter.ts'
+import { headerMaximumBytes, refuseMalformed, refuseObjection, refuseTunnel } from './malformed.ts'
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
 import { authenticate } from './resolve.ts'
+import { AnswerLengths } from './routing/answer-length.ts'
+import { RetryBudget, retryLimits } from './routing/retry-budget.ts'
+import { Router } from './routing/router.ts'
+import { holdLimits, queueLimits, requestLimits } from './settings.ts'
 import type { Metering, OnSettle } from './settle.ts'
-import { matchTarget, type Target } from './targets.ts'
+import { matchTarget } from './targets.ts'
 
 export interface GatewayOptions {
   host: string
@@ -47,6 +56,10 @@ export interface GatewayOptions {
   trust?: TablesTrust
   /** Of all workers of this host; default: this gateway is alone. */
   counters?: Counters
+  /** Of limits of rates; default: all of them are this gateway's. */
+  shares?: Shares
+  /** What was sent where, common to all workers of a host (`makeRecentMemory`); default: its own. */
+  routingMemory?: SharedArrayBuffer
   /** Lets several gateways of one user listen on the same port. */
   reusePort?: boolean
   /** A request is the first that waits for a replica of this deployment. */
@@ -55,10 +68,14 @@ export interface GatewayOptions {
 
 export interface Gateway {
   port: number
+  /** What is counted against limits, and who waits for them. */
+  limiter: Limiter
   /** Replica id → requests that are with it now; replicas with none are absent. */
   inFlight(): Record<string, number>
   /** Deployment id → requests that wait for a replica of it; deployments with none are absent. */
   held(): Record<string, number>
+  /** Deployment id → requests that wait for their turn under its limits; deployments with none are absent. */
+  queued(): Record<string, number>
   /** Stops listening, lets requests finish for at most `drainMs`, then ends them. */
   close(options: { drainMs: number }): Promise<void>
 }
@@ -67,7 +84,6 @@ const headersTimeoutMs = 30_000
 /** Above the idle timeout of load balancers (60 s), so that they close first. */
 const idleConnectionMs = 75_000
 const probeClientsAfterMs = 30_000
-const headerMaximumBytes = 16 * 1024
 const drainLookMs = 10
 
 /** Rejects with the error of `listen`. */
@@ -85,11 +101,14 @@ class FrontDoor implements Gateway {
   readonly #control: ControlProxy | null
   readonly #whoAsks: ReturnType<typeof makeWhoAsks>
   readonly #server: Server
+  readonly #door: Door
   /** Inference requests under way. */
   readonly #active = new Roster<Exchange>()
   /** Requests of any kind under way. */
   #open = 0
   #closing = false
+  /** Connections that end with the refusal that is on its way. */
+  readonly #refused = new Set<Socket>()
 
   constructor(options: GatewayOptions) {
     const { settings, clock, log, tables, engines, control } = options
@@ -97,6 +116,7 @@ class FrontDoor implements Gateway {
     this.#deadlines = new Deadlines(clock)
     this.#whoAsks = makeWhoAsks(settings['gateway.trusted_proxies'])
     const deadlines = this.#deadlines
+    const counters = options.counters ?? soloCounters()
     this.#replicas = new Replicas({
       routes: tables.routes,
       engines,
@@ -107,20 +127,25 @@ class FrontDoor implements Gateway {
       clock,
       deadlines,
       log,
-      counters: options.counters ?? soloCounters(),
+      counters,
     })
+    const limiter = new Limiter({ counters, clock, deadlines, limits: queueLimits(settings), shares: options.shares })
     const holding = new Holding({
       routes: tables.routes,
       stateOf: this.#replicas.stateOf,
       limits: holdLimits(settings),
       deadlines,
       onHold: options.onHold ?? (() => {}),
+      counters,
     })
     this.#replicas.onRoom = holding.wake
     this.#inference = {
       ...tables,
       engines,
       replicas: this.#replicas,
+      router: new Router(options.routingMemory),
+      lengths: new AnswerLengths(),
+      retries: new RetryBudget({ ...retryLimits, share: settings['gateway.retry_share'] }),
       active: this.#active,
       holding,
       limits: requestLimits(settings),
@@ -130,6 +155,7 @@ class FrontDoor implements Gateway {
       onSettle: options.onSettle,
       metering: options.metering ?? null,
       trust: options.trust ?? (() => null),
+      limiter,
     }
     const firstByteMs = settings['gateway.first_byte_timeout_seconds'] * 1000
     this.#control =
@@ -143,6 +169,8 @@ class FrontDoor implements Gateway {
         uploadBytesPerSecond: settings['gateway.upload_bytes_per_second'],
       })
     this.#server = this.#makeServer()
+    const limits = { firstRequestMs: headersTimeoutMs, idleMs: idleConnectionMs, headBytes: headerMaximumBytes }
+    this.#door = new Door(this.#server, { limits, clock, serve: this.#serveOrdinary })
   }
 
   get port(): number {
@@ -159,6 +187,10 @@ class FrontDoor implements Gateway {
     })
   }
 
+  get limiter(): Limiter {
+    return this.#inference.limiter
+  }
+
   inFlight(): Record<string, number> {
     return this.#replicas.inFlight()
   }
@@ -167,10 +199,15 @@ class FrontDoor implements Gateway {
     return this.#inference.holding.counts()
   }
 
+  queued(): Record<string, number> {
+    return this.#inference.limiter.queued()
+  }
+
   async close({ drainMs }: { drainMs: number }): Promise<void> {
     const { clock } = this.#options
     this.#closing = true
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    this.#door.closeIdle()
     const stopping = new Fault('shutting_down', 'This server is stopping.', { retryAfterSeconds: 1 })
     // What waits for a replica will not get one any more.
     for (const exchange of this.#active.list()) if (exchange.replicaId === null) exchange.interrupt(stopping)
@@ -178,11 +215,12 @@ class FrontDoor implements Gateway {
     while (this.#busy() && clock.monotonicMs() < until) await clock.sleep(drainLookMs)
     for (const exchange of this.#active.list()) exchange.interrupt(stopping)
     if (this.#busy()) await clock.sleep(drainLookMs)
+    this.#door.closeAll()
     this.#server.closeAllConnections()
     await closed
     this.#deadlines.close()
     this.#control?.close()
-    await this.#replicas.close()
+    this.#replicas.close()
   }
 
   /** A plain request whose client has left runs to its end at the engine: its tokens are to be known. */
@@ -201,14 +239,31 @@ class FrontDoor implements Gateway {
       // Bodies have a deadline of their own, which moves as they arrive.
       requestTimeout: 0,
       maxHeaderSize: headerMaximumBytes,
+      // We refuse it ourselves, with a sentence.
+      requireHostHeader: false,
     })
     server.on('request', (request, response) => this.#serve(request, response, false))
     server.on('clientError', refuseMalformed)
     server.on('checkContinue', (request, response) => this.#serve(request, response, true))
+    server.on('checkExpectation', (request, response) => this.#refuse(request, response, unknownExpectation))
+    server.on('connect', (_request, socket) => refuseTunnel(socket))
     return server
   }
 
+  readonly #serveOrdinary = (request: ClientRequest, response: ClientResponse, target: InferenceTarget): void => {
+    this.#open += 1
+    if (this.#closing) response.shouldKeepAlive = false
+    this.#infer(request, response, target, false)
+  }
+
   #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    // What came in behind a refused request is not to be believed either.
+    if (this.#refused.size > 0 && this.#refused.has(request.socket)) return
+    const objected = objection(request)
+    if (objected !== null) {
+      this.#refuse(request, response, objected)
+      return
+    }
     this.#open += 1
     if (this.#closing) response.shouldKeepAlive = false
     const target = matchTarget(request.method ?? 'GET', request.url ?? '/')
@@ -242,18 +297,20 @@ class FrontDoor implements Gateway {
     }
   }
 
-  #done(request: IncomingMessage): void {
+  #refuse(request: IncomingMessage, response: ServerResponse, objected: Objection): void {
+    const { socket } = request
+    this.#refused.add(socket)
+    socket.once('close', () => this.#refused.delete(socket))
+    refuseObjection(response, objected)
+  }
+
+  #done(request: Pick<ClientRequest, 'socket'>): void {
     this.#open -= 1
     // While closing, a connection whose answer had begun before is not told so by its head.
     if (this.#closing) request.socket.end()
   }
 
-  #infer(
-    request: IncomingMessage,
-    response: ServerResponse,
-    target: Extract<Target, { kind: 'inference' }>,
-    expectsContinue: boolean,
-  ): void {
+  #infer(request: ClientRequest, response: ClientResponse, target: InferenceTarget, expectsContinue: boolean): void {
     const { clock } = this.#options
     const ids = { requestId: newId('req', clock), clientRequestId: clientRequestId(request.headers['x-request-id']) }
     const times = { receivedAt: clock.now(), startedAt: clock.monotonicMs() }
@@ -311,50 +368,6 @@ interface Readiness {
   problems: string[]
   /** It serves all the same. */
   warnings?: string[]
-}
-
-/** What is no HTTP as we accept it (both lengths at once, heads too large, …) gets a sentence and is cut off. */
-function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy()
-    return
-  }
-  const [status, fault] = malformed(error.code)
-  const body = faultBody('native', fault, newId('req'))
-  const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`
-  socket.end(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${body}`)
-}
-
-function malformed(code: string | undefined): [string, Fault] {
-  if (code === 'HPE_HEADER_OVERFLOW')
-    return [
-      '431 Request Header Fields Too Large',
-      new Fault('invalid_request', `The head of the request is larger than ${headerMaximumBytes} bytes.`),
-    ]
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
-    return ['408 Request Timeout', new Fault('request_timeout', 'The head of the request did not arrive in time.')]
-  return ['400 Bad Request', new Fault('invalid_request', 'The request is not valid HTTP/1.1.')]
-}
-
-function holdLimits(settings: Config) {
-  return {
-    maxSeconds: settings['hold.max_seconds'],
-    maxRequests: settings['hold.max_requests'],
-    maxBytes: settings['hold.max_bytes'],
-    commentSeconds: settings['hold.comment_seconds'],
-  }
-}
-
-function requestLimits(settings: Config) {
-  return {
-    maxBytes: settings['gateway.max_body_bytes'],
-    stallMs: settings['gateway.body_timeout_seconds'] * 1000,
-    firstByteMs: settings['gateway.first_byte_timeout_seconds'] * 1000,
-    answerMs: settings['gateway.answer_timeout_seconds'] * 1000,
-    chunkMs: settings['gateway.chunk_timeout_seconds'] * 1000,
-    maxAnswerBytes: settings['gateway.max_answer_bytes'],
-    drainStreams: settings['gateway.on_disconnect'] === 'drain',
-  }
 }
 
 function sendJson(response: ServerResponse, status: number, value: object): void {

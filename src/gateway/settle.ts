@@ -9,6 +9,7 @@ import type { Log } from '../runtime/log.ts'
 import type { Journal } from '../usage/journal/journal.ts'
 import type { SettledRequest, Usage } from '../usage/request.ts'
 import type { Exchange } from './exchange.ts'
+import type { Limiter } from './limits/limiter.ts'
 import { estimatedUsage } from './usage.ts'
 
 export interface Ending {
@@ -29,6 +30,7 @@ export interface SettleParts {
   onSettle: OnSettle
   clock: Clock
   log: Log
+  limiter: Limiter
 }
 
 /** Before the first engine is asked. Throws Fault `journal_full`. */
@@ -41,7 +43,11 @@ export function begin(exchange: Exchange, { metering, clock }: SettleParts): voi
 }
 
 /** A second call is a bug of ours: it is reported and changes nothing. */
-export function settle(exchange: Exchange, ending: Ending, { metering, onSettle, clock, log }: SettleParts): void {
+export function settle(
+  exchange: Exchange,
+  ending: Ending,
+  { metering, onSettle, clock, log, limiter }: SettleParts,
+): void {
   const { requestId, principal, opened } = exchange
   if (exchange.settled) {
     log.error({ requestId, status: ending.status }, 'request settled twice')
@@ -49,6 +55,9 @@ export function settle(exchange: Exchange, ending: Ending, { metering, onSettle,
   }
   exchange.settled = true
   exchange.opened = null
+  exchange.answeredTokens = ending.usage?.completionTokens ?? 0
+  const { admission } = exchange
+  if (admission !== null) limiter.leave(exchange.deployment!.deploymentId, admission, ending.usage)
   const settled = record(exchange, ending, clock.monotonicMs())
   try {
     // Whose key is unknown is in nobody's ledger: anybody could fill it.
@@ -80,6 +89,8 @@ function record(exchange: Exchange, ending: Ending, now: number): SettledRequest
       auth: exchange.authMs,
       queue: exchange.heldMs,
       ttft: exchange.ttftMs,
+      streaming: exchange.streamingMs,
+      longestPause: exchange.longestPauseMs,
       total: now - exchange.startedAt,
     },
     bytes: { in: exchange.bytesIn, out: exchange.bytesOut },

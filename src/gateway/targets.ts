@@ -26,7 +26,8 @@ const modelRoutes = new Map<string, Target>(
 )
 const publicBase = '/api/v1/public/'
 const deploymentRoute = new RegExp(
-  `^/api/v1/public/(?:orgs/([^/]+)/)?deployments/([^/]+)/(${inferenceRoutes.join('|')})$`,
+  // Some clients add the `/v1` themselves.
+  `^/api/v1/public/(?:orgs/([^/]+)/)?deployments/([^/]+)/(?:v1/)?(${inferenceRoutes.join('|')})$`,
 )
 const controlMethods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 

@@ -11,6 +11,7 @@ import type { SettledRequest } from '../usage/request.ts'
 import type { EngineDialect } from './admit.ts'
 import type { Counters } from './counters.ts'
 import type { TablesTrust } from './inference.ts'
+import type { Shares } from './limits/limiter.ts'
 import { type Gateway, startGateway } from './server.ts'
 import type { Metering } from './settle.ts'
 
@@ -201,6 +202,9 @@ export async function startBench(options: {
   trust?: TablesTrust
   metering?: Metering
   counters?: Counters
+  shares?: Shares
+  /** Engines of other types than `llamacpp`, or in other words. */
+  engines?: ReadonlyMap<EngineType, EngineDialect>
 }): Promise<Bench> {
   const keyring = new Keyring()
   keyring.apply([
@@ -217,7 +221,7 @@ export async function startBench(options: {
     host: '127.0.0.1',
     port: 0,
     tables: { keyring, routes },
-    engines: new Map<EngineType, EngineDialect>([['llamacpp', dialect]]),
+    engines: new Map<EngineType, EngineDialect>([['llamacpp', dialect], ...(options.engines ?? [])]),
     control: options.control === undefined ? null : { socketPath: options.control },
     settings: { ...defaults, ...options.over },
     clock: systemClock,
@@ -225,6 +229,7 @@ export async function startBench(options: {
     onSettle: (record) => settled.push(record),
     trust: options.trust,
     metering: options.metering,
+    shares: options.shares,
     counters: options.counters,
   })
   const url = `http://127.0.0.1:${gateway.port}`

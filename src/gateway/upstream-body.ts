@@ -6,9 +6,11 @@ import type { UsageDialect } from '../engines/contract.ts'
 import { byteText, hasDuplicates, withMembers } from './json-members.ts'
 import type { Ask } from './parse.ts'
 
-export function upstreamBody(ask: Ask, servedName: string, dialect: UsageDialect): Buffer {
-  if (!ask.stream && ask.model === servedName && !hasDuplicates(ask.members)) return ask.bytes
-  if (!ask.stream && !hasDuplicates(ask.members)) {
+/** `dialect` null: the route has no fields by which usage is asked for. */
+export function upstreamBody(ask: Ask, servedName: string, dialect: UsageDialect | null): Buffer {
+  const asks = ask.stream && dialect !== null
+  if (!asks && ask.model === servedName && !hasDuplicates(ask.members)) return ask.bytes
+  if (!asks && !hasDuplicates(ask.members)) {
     const model = ask.members.find((member) => member.key === 'model')
     if (model !== undefined) {
       const { text } = ask
@@ -16,7 +18,7 @@ export function upstreamBody(ask: Ask, servedName: string, dialect: UsageDialect
     }
   }
   const changes = new Map<string, string>([['model', byteText(servedName)]])
-  if (ask.stream) {
+  if (asks) {
     if (Object.keys(dialect.streamOptions).length > 0) {
       const own = ask.fields.stream_options as Record<string, unknown> | null | undefined
       changes.set('stream_options', byteText({ ...own, ...dialect.streamOptions }))

@@ -5,7 +5,7 @@ import { tokensMaximum, type Usage } from '../usage/request.ts'
 const plainUsage =
   /^{\s*"prompt_tokens":\s*(\d{1,9}),\s*"completion_tokens":\s*(\d{1,9}),\s*"total_tokens":\s*\d{1,15}\s*}$/
 
-/** Reads the text of a `usage` object, OpenAI's names or the Responses API's. null when it is not one. */
+/** Reads the text of a `usage` object: OpenAI's names, the Responses API's or the Messages API's. null when it is not one. */
 export function readUsage(text: string | null): Usage | null {
   if (text === null) return null
   const plain = plainUsage.exec(text)
@@ -21,10 +21,14 @@ export function readUsage(text: string | null): Usage | null {
   const completion = count(fields.completion_tokens) ?? count(fields.output_tokens)
   // Routes that generate nothing say the total alone.
   const total = completion === undefined ? count(fields.total_tokens) : undefined
-  const prompt = count(fields.prompt_tokens) ?? count(fields.input_tokens) ?? total
+  // Messages count apart what was read from a cache and what was written to one.
+  const fromCache = count(fields.cache_read_input_tokens)
+  const besides = (fromCache ?? 0) + (count(fields.cache_creation_input_tokens) ?? 0)
+  const input = count(fields.input_tokens)
+  const prompt = count(fields.prompt_tokens) ?? (input === undefined ? total : input + besides)
   if (prompt === undefined && completion === undefined) return null
   const usage: Usage = { promptTokens: prompt ?? 0, completionTokens: completion ?? 0 }
-  const cached = detail(fields, ['prompt_tokens_details', 'input_tokens_details'], 'cached_tokens')
+  const cached = detail(fields, ['prompt_tokens_details', 'input_tokens_details'], 'cached_tokens') ?? fromCache
   const reasoning =
     count(fields.reasoning_tokens) ??
     detail(fields, ['completion_tokens_details', 'output_tokens_details'], 'reasoning_tokens')

@@ -96,6 +96,11 @@ export const settings = {
     60,
     'How long a start is expected to take before one was measured.',
   ),
+  'start.stable_seconds': setting(
+    z.coerce.number().min(0).max(86_400),
+    60,
+    'A replica that was ready and ends sooner than this counts as a failed start; 0: being ready once is enough.',
+  ),
   'start.brake_after': setting(count(1, 100), 5, 'Failed starts in a row after which a deployment is failed.'),
   'start.rollback_after': setting(
     count(1, 100),
@@ -162,6 +167,16 @@ export const settings = {
   replicas_maximum: setting(count(1, 1000), 10, 'Most replicas of one deployment.'),
   'tables.poll_milliseconds': setting(count(10, 10_000), 250, 'How often a gateway looks for changes.'),
   'tables.max_stale_seconds': setting(count(1, 86_400), 900, 'Oldest snapshot a gateway may start from.'),
+  'gateway.workers': setting(
+    count(0, 256),
+    0,
+    'Threads that answer requests, all on the public port. 0: one less than this machine has cores, at least 1.',
+  ),
+  'gateway.worker_heap_megabytes': setting(
+    count(48, 1_048_576),
+    2048,
+    'With several workers: JavaScript memory of each. One that needs more is ended and replaced.',
+  ),
   'gateway.max_body_bytes': setting(count(1024, 1_073_741_824), 10 * 1024 * 1024, 'Largest request body.'),
   'gateway.upload_bytes_per_second': setting(
     count(1024, 1_073_741_824),
@@ -178,11 +193,21 @@ export const settings = {
   ),
   'gateway.chunk_timeout_seconds': setting(count(1, 86_400), 120, 'Longest silence in a running answer.'),
   'gateway.max_answer_bytes': setting(count(1024, 1_073_741_824), 64 * 1024 * 1024, 'Largest plain answer.'),
-  'gateway.replica_connections': setting(count(1, 65_535), 1024, 'Most connections to one replica.'),
+  'gateway.replica_connections': setting(count(1, 65_535), 1024, 'Most connections of a worker to one replica.'),
+  'gateway.retry_share': setting(
+    z.coerce.number().min(0).max(1),
+    0.2,
+    'Requests that an engine may have seen and did not answer are sent to another replica up to this share of a deployment’s requests.',
+  ),
   'gateway.on_disconnect': setting(
     z.enum(['abort', 'drain']),
     'abort',
     'What becomes of a stream whose client leaves: it ends at the engine at once, or runs to its end and is charged whole.',
+  ),
+  'gateway.media_domains': setting(
+    list,
+    [] as string[],
+    'Hosts from which engines may fetch the pictures, sounds and films that requests name; "*.example.com" for all under one. Others must come as data URLs.',
   ),
   'gateway.trusted_proxies': setting(
     list,
@@ -215,11 +240,27 @@ export const settings = {
     90,
     'How long single requests stay in the ledger; the sums per minute stay for ever.',
   ),
+  'limits.lease_seconds': setting(
+    count(2, 86_400),
+    900,
+    'How long a gateway may use its share of a limit while the database is away, and how long nobody else has the share of one that is gone.',
+  ),
+  'limits.queue_seconds': setting(
+    z.coerce.number().min(0).max(600),
+    5,
+    'How long a request waits in line when a limit of requests at once is reached; 0: it is refused.',
+  ),
+  'limits.queue_requests': setting(count(0, 1_000_000), 1000, 'Requests in line per deployment and worker.'),
+  'limits.queue_bytes': setting(
+    count(0, 64 * 1024 ** 3),
+    64 * 1024 * 1024,
+    'Bytes of requests in line per deployment and worker.',
+  ),
   'hold.max_seconds': setting(count(0, 3600), 300, 'How long a request is held for a replica.'),
   'hold.comment_seconds': setting(
     z.coerce.number().min(0.05).max(300),
     10,
-    'A held stream gets a comment this often, so that nobody in between hangs up.',
+    'A stream that waits, held or for its engine, gets a comment this often, so that nobody in between hangs up.',
   ),
   'hold.max_requests': setting(count(0, 1_000_000), 1000, 'Held requests per deployment.'),
   'hold.max_bytes': setting(count(0, 64 * 1024 ** 3), 256 * 1024 * 1024, 'Bytes of held requests per deployment.'),

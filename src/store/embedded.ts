@@ -33,6 +33,8 @@ export interface EmbeddedOptions {
   log?: (line: string) => void
   /** False only in tests: nothing is forced to the disk. */
   durable?: boolean
+  /** For whom the usual number of connections is too small. */
+  moreConnections?: number
 }
 
 /**
@@ -71,6 +73,7 @@ function lockFolder(dataFolder: string): HeldLock {
 
 function prepare(dataFolder: string, options: EmbeddedOptions): ServerSetting {
   const { systemFolder = usualSystemFolder, uidBase, durable = true, clock = systemClock, log = () => {} } = options
+  const { moreConnections = 0 } = options
   const instance = instanceId(dataFolder)
   const accounts = [postgresAccount(uidBase), initAccount()]
   const location = locateDatabase({ dataFolder, systemFolder, uidBase, accounts })
@@ -84,6 +87,7 @@ function prepare(dataFolder: string, options: EmbeddedOptions): ServerSetting {
     socketFolder: chooseSocketFolder({ folder, account, instanceId: instance, below: options.socketFolder }),
     logPath: join(dataFolder, 'postgres.log'),
     durable,
+    moreConnections,
     clock,
     log,
   }

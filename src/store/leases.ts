@@ -32,30 +32,50 @@ export interface ClaimOptions {
   limit: number
 }
 
+export interface Claimed {
+  leases: Lease[]
+  /** When the next of those that were not claimed is due, which may be now; null = only when woken. */
+  nextAt: number | null
+}
+
 /** Claims due rows, in this order: those with a dead holder, then by due time, the older row first. Rows that others are claiming are passed over. */
-export async function claim(db: Querier, { table, owner, now, leaseMs, limit }: ClaimOptions): Promise<Lease[]> {
+export async function claimDue(db: Querier, { table, owner, now, leaseMs, limit }: ClaimOptions): Promise<Claimed> {
   const token = `${owner}.${randomToken(12)}`
-  const rows = await db.query<{ id: string; heldUntil: Date | null; dueAt: Date | null }>(
-    `with due as (
-       select id, lease_until, next_at from ${table}
-       where (lease_until is null and next_at <= $1) or lease_until <= $1
-       order by lease_until nulls last, next_at, id
-       limit $2
-       for update skip locked
+  const rows = await db.query<{ id: string | null; heldUntil: Date | null; dueAt: Date | null; nextAt: Date | null }>(
+    `with held as materialized (
+       select id, lease_until, next_at from ${table} where lease_until <= $1
+       order by lease_until, next_at, id limit $2 for update skip locked
+     ), free as materialized (
+       select id, lease_until, next_at from ${table} where lease_until is null and next_at <= $1
+       order by next_at, id limit greatest(0, $2 - (select count(*) from held)) for update skip locked
+     ), due as materialized (
+       select * from held union all select * from free
+     ), claimed as (
+       update ${table} as claimed
+       set lease_token = $3, lease_until = $4, next_at = case when claimed.next_at > $1 then claimed.next_at end
+       where claimed.id = any(array(select id from due)) returning claimed.id
+     ), later as (
+       select next_at as "nextAt" from ${table}
+       where lease_until is null and next_at is not null and id not in (select id from due)
+       order by next_at, id limit 1
      )
-     update ${table} as claimed
-     set lease_token = $3, lease_until = $4, next_at = case when claimed.next_at > $1 then claimed.next_at end
-     from due where claimed.id = due.id
-     returning claimed.id, due.lease_until as "heldUntil", due.next_at as "dueAt"`,
+     select due.id, due.lease_until as "heldUntil", due.next_at as "dueAt", (select "nextAt" from later)
+     from (values (1)) as one left join (due join claimed on claimed.id = due.id) on true`,
     [new Date(now), limit, token, new Date(now + leaseMs)],
   )
   const time = (at: Date | null) => at?.getTime() ?? Number.POSITIVE_INFINITY
   const sooner = (a: number, b: number) => (a === b ? 0 : a - b)
-  rows.sort(
+  const nextAt = rows[0]?.nextAt?.getTime() ?? null
+  const claimed = rows.flatMap((row) => (row.id === null ? [] : [{ ...row, id: row.id }]))
+  claimed.sort(
     (a, b) =>
       sooner(time(a.heldUntil), time(b.heldUntil)) || sooner(time(a.dueAt), time(b.dueAt)) || (a.id < b.id ? -1 : 1),
   )
-  return rows.map(({ id }) => ({ table, id, token }))
+  return { leases: claimed.map(({ id }) => ({ table, id, token })), nextAt }
+}
+
+export async function claim(db: Querier, options: ClaimOptions): Promise<Lease[]> {
+  return (await claimDue(db, options)).leases
 }
 
 /** Gives a holder more time for a long action. False when the claim no longer holds: stop working on it. */
@@ -69,15 +89,23 @@ export async function renew(db: Querier, lease: Lease, now: number, leaseMs: num
 }
 
 /**
+ * Keeps the claim as it is until the transaction ends. Gives what tells whether anybody has written the row since it was
+ * read (its `xmin::text`); null = the claim does not hold.
+ */
+export async function lockLease(tx: Tx, lease: Lease): Promise<string | null> {
+  const [row] = await tx.query<{ written: string }>(
+    `select xmin::text as written from ${lease.table} where id = $1 and lease_token = $2 for update`,
+    [lease.id, lease.token],
+  )
+  return row?.written ?? null
+}
+
+/**
  * Runs `fn` if the claim still holds, and keeps it so until the transaction ends. False = it does not, and `fn` did not
  * run.
  */
 export async function withLease(tx: Tx, lease: Lease, fn: () => Promise<void>): Promise<boolean> {
-  const held = await tx.query(`select 1 from ${lease.table} where id = $1 and lease_token = $2 for update`, [
-    lease.id,
-    lease.token,
-  ])
-  if (held.length === 0) return false
+  if ((await lockLease(tx, lease)) === null) return false
   await fn()
   return true
 }
@@ -110,11 +138,12 @@ export async function releaseMany(
        select held.id, said.next_at
        from unnest($1::text[], $2::text[], $3::timestamptz[]) as said (id, token, next_at)
        join ${first.lease.table} as held on held.id = said.id and held.lease_token = said.token
+       where held.id = any($1)
        order by held.id for update of held
      )
      update ${first.lease.table} as held
      set lease_token = null, lease_until = null, next_at = least(held.next_at, ended.next_at)
-     from ended where held.id = ended.id`,
+     from ended where held.id = ended.id and held.id = any($1)`,
     [
       ends.map(({ lease }) => lease.id),
       ends.map(({ lease }) => lease.token),
@@ -132,7 +161,7 @@ export async function wake(db: Querier, table: LeasedTable, id: string, at: numb
 export async function wakeMany(db: Querier, table: LeasedTable, ids: readonly string[], at: number): Promise<void> {
   await db.run(
     `with woken as materialized (select id from ${table} where id = any($1) order by id for update)
-     update ${table} as one set next_at = least(next_at, $2) from woken where one.id = woken.id`,
+     update ${table} as one set next_at = least(next_at, $2) from woken where one.id = woken.id and one.id = any($1)`,
     [ids, new Date(at)],
   )
 }

@@ -1,20 +1,22 @@
 import { socketPort } from './socket-folder.ts'
 
-/** Connections that all processes of one Paddock may hold together; the pools' sizes add up to less. */
-export const maxConnections = 60
+/** Connections that a Paddock with one gateway worker may hold in all its processes; the pools' sizes add up to less. */
+const maxConnections = 60
 
 export interface ServerSettingsInput {
   socketFolder: string
   /** Shown in the titles of its processes. */
   clusterName: string
   durable: boolean
+  /** On top of the usual ones. */
+  moreConnections: number
 }
 
 /**
  * Settings of the embedded server, given on its command line so that a new release can change them for old data.
  * Small on purpose: it shares a machine with engines. fsync and full page writes stay on.
  */
-export function serverSettings({ socketFolder, clusterName, durable }: ServerSettingsInput): string[] {
+export function serverSettings({ socketFolder, clusterName, durable, moreConnections }: ServerSettingsInput): string[] {
   const settings: Record<string, string> = {
     cluster_name: clusterName,
     listen_addresses: '',
@@ -22,7 +24,7 @@ export function serverSettings({ socketFolder, clusterName, durable }: ServerSet
     unix_socket_directories: `"${socketFolder.replaceAll('"', '""')}"`,
     unix_socket_permissions: '0700',
     port: String(socketPort),
-    max_connections: String(maxConnections),
+    max_connections: String(maxConnections + moreConnections),
     shared_buffers: durable ? '64MB' : '16MB',
     huge_pages: 'off',
     // Large allocations beside shared_buffers live in files of the data folder: containers often have a tiny /dev/shm.

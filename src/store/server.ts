@@ -34,6 +34,7 @@ export interface ServerSetting {
   socketFolder: string
   logPath: string
   durable: boolean
+  moreConnections: number
   clock: Clock
   log: (line: string) => void
 }
@@ -77,8 +78,8 @@ export async function startServer(setting: ServerSetting, lock: HeldLock): Promi
   }
 }
 
-function commandLine({ binaries, location, socketFolder, clusterName, durable }: ServerSetting): [string, ...string[]] {
-  return [binaries.postgres, '-D', location.folder, ...serverSettings({ socketFolder, clusterName, durable })]
+function commandLine({ binaries, location, ...rest }: ServerSetting): [string, ...string[]] {
+  return [binaries.postgres, '-D', location.folder, ...serverSettings(rest)]
 }
 
 function connectionOf({ socketFolder, password }: ServerSetting): Connection {

@@ -40,8 +40,19 @@ export interface SettledRequest {
   code: FaultCode | null
   /** null when no engine was asked or it did not answer. */
   usage: Usage | null
-  /** Milliseconds. `queue`: held for a replica; `ttft`: arrival to first content, null when there was none. */
-  timings: { auth: number; queue: number; ttft: number | null; total: number }
+  /**
+   * Milliseconds. `queue`: held for a replica; `ttft`: arrival to first content, null when there was none; `streaming`:
+   * from there to the last of the engine's chunks, `longestPause`: the longest that none came meanwhile, both 0 of
+   * answers in one piece. A client that reads slowly slows its engine, and shows in both.
+   */
+  timings: {
+    auth: number
+    queue: number
+    ttft: number | null
+    streaming: number
+    longestPause: number
+    total: number
+  }
   bytes: { in: number; out: number }
   /** Arrival, ms since epoch. The request is settled `timings.total` later. */
   receivedAt: number

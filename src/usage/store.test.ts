@@ -41,7 +41,10 @@ async function sums(deploymentId: string) {
 }
 
 test('a line becomes a row and counts in the minute in which it was settled', async () => {
-  const at = { receivedAt: noon + 59_000, timings: { auth: 0, queue: 0, ttft: 5, total: 2_000 } }
+  const at = {
+    receivedAt: noon + 59_000,
+    timings: { auth: 0, queue: 0, ttft: 5, streaming: 0, longestPause: 0, total: 2_000 },
+  }
   const usage = { promptTokens: 10, completionTokens: 4, cachedTokens: 8, reasoningTokens: 2 }
   const request = requestOf({ deploymentId: 'dep_row', ...at, usage, model: 'naïve "\u{1F600}\u0000' })
   assert.equal(await recordLines(db, lines([request])), 1)

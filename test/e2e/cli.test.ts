@@ -109,6 +109,32 @@ describe('command line', { concurrency: false }, () => {
     assert.ok(stdout.endsWith('\n'))
   })
 
+  test('top shows what went on, to people and to programs, once or until Ctrl-C', async () => {
+    const seen = await until(systemClock, 'the gateway has told', 20_000, async () => {
+      const all: { data: { name: string; requests: number; status: Record<string, number>; emulated: boolean }[] } =
+        await json(['top', '--window', '1h'])
+      assert.deepEqual(
+        all.data.map(({ name, emulated }) => [name, emulated]),
+        [['starter', true]],
+      )
+      return (all.data[0]!.status['499'] ?? 0) >= 1 ? all.data[0]! : null
+    })
+    assert.equal(
+      seen.requests,
+      Object.values(seen.status).reduce((sum, count) => sum + count, 0),
+    )
+    assert.ok(seen.status['200']! >= 3, JSON.stringify(seen.status))
+    const { stdout } = await ok(['top', '--window', '1h'])
+    assert.match(stdout, /^NAME +PHASE +READY +REQ\/S +IN FLIGHT .*\nstarter \(emulated\) +serving +1\/1 +\d/)
+    const page = await ok(['top', 'starter', '--window', '1h'])
+    assert.match(page.stdout, /^by status +200: \d+ {2}499: 1$/m)
+    assert.match(page.stdout, /^first token +p50 \d/m)
+    const one: { deployment_id: string } = await json(['top', 'starter'])
+    assert.match(one.deployment_id, /^dep_/)
+    assert.equal((await run(['top', 'nobody'])).status, 3)
+    assert.equal((await run(['top', 'starter', '--window', '7s'])).status, 2)
+  })
+
   test('explain tells why, how it started, and what happened', async () => {
     const { stdout } = await ok(['explain', 'starter'])
     assert.match(stdout, /^Why\n {2}\S/m)
@@ -202,6 +228,11 @@ describe('command line', { concurrency: false }, () => {
     assert.match((await ok(['get', 'starter'])).stdout, /^schedule +stop$/m)
     const refused = await run(['chat', 'starter', 'Hello'])
     assert.match(refused.stderr, /starter is stopped: Its schedule stopped it/)
+    assert.equal(
+      refused.stderr.match(/Start the deployment\./g)?.length,
+      1,
+      `what to do is said once: ${refused.stderr}`,
+    )
     await ok(['scale', 'starter', '--no-schedule', '--expires', '1h'])
     await phaseIs('serving')
     assert.match((await ok(['get', 'starter'])).stdout, /^lease +ends in (1h 00m|59m \d\ds), /m)

@@ -173,6 +173,28 @@ describe('the main job, with the openai SDK', () => {
     )
   })
 
+  it('a key with limits: the SDK sees them, waits as long as it is told, and nobody else is kept out', async () => {
+    const client = server.native
+    const { secret, id: keyId } = await client.createKey({ name: 'limited', limits: { rpm: 3 } })
+    const limited = new OpenAI({ apiKey: secret, baseURL: `${server.url}/v1`, maxRetries: 0 })
+    const ask = { model: 'river', messages: question, max_tokens: 1, ...exactly }
+    const first = await limited.chat.completions.create(ask).withResponse()
+    assert.equal(first.response.headers.get('x-ratelimit-limit-requests'), '3')
+    const rest = await Promise.allSettled(Array.from({ length: 8 }, () => limited.chat.completions.create(ask)))
+    // With several workers each may let one in before the database has answered it.
+    const refused = rest.flatMap((one) =>
+      one.status === 'rejected' ? [one.reason as InstanceType<typeof OpenAI.APIError>] : [],
+    )
+    assert.ok(refused.length >= 1 && refused.length <= 6, String(refused.length))
+    for (const { status, code, headers } of refused) {
+      assert.deepEqual([status, code], [429, 'rate_limited'])
+      assert.ok(Number(headers?.get('retry-after')) >= 1)
+    }
+    assert.equal((await openai.chat.completions.create(ask)).model, 'river')
+    await client.changeKey(keyId, { limits: { rpm: null } })
+    assert.equal((await limited.chat.completions.create(ask)).model, 'river')
+  })
+
   it('a deleted deployment is 404 at once, and its name is free', async () => {
     const deleted = await server.native.deleteDeployment('river')
     assert.ok(['teardown', 'inactive'].includes(deleted.status))

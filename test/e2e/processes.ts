@@ -53,7 +53,7 @@ function roleOf(pid: number, command: string, environment: string[]): Role {
   if (environment.some((word) => word.startsWith('PADDOCK_REPLICA='))) return 'engine'
   if (/compute\/local\/keeper\.[jt]s /.test(command)) return 'keeper'
   if (/server-control\.[jt]s/.test(command)) return 'control'
-  if (/server-gateway\.[jt]s/.test(command)) return 'gateway'
+  if (/server-(gateway|workers)\.[jt]s/.test(command)) return 'gateway'
   if (/server-simulated\.[jt]s/.test(command)) return 'simulated'
   if (/(main\.[jt]s|paddock\.mjs) serve/.test(command)) return 'supervisor'
   if (command.startsWith('postgres: ')) return 'backend'

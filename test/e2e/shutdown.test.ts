@@ -33,9 +33,9 @@ function openStream(server: Server, maxTokens: number): Promise<{ rest: Promise<
 }
 
 describe('a clean stop', () => {
-  it('on SIGTERM, with a long stream under way, within 10 s; everything ends, engines too', async () => {
+  it('on SIGTERM, with a long stream under way, within 10 s; everything ends, workers and engines too', async () => {
     await inNewPlace(async (place) => {
-      const server = await startServer(place)
+      const server = await startServer(place, { env: { PADDOCK_GATEWAY_WORKERS: '2' } })
       await server.deploy('stay')
       await server.active('stay')
       const { rest } = await openStream(server, 8_000)

@@ -22,6 +22,7 @@ const atOnce = 16
 const env = {
   PADDOCK_COMPUTE_LOCAL_CPU_SLOTS: String(slots),
   // Engines that are killed while they start are no reason to give up here.
+  PADDOCK_START_STABLE_SECONDS: '0',
   PADDOCK_START_BRAKE_AFTER: '100',
   PADDOCK_START_ROLLBACK_AFTER: '100',
 }

@@ -7,15 +7,18 @@ import { after, test } from 'node:test'
 import { systemClock, until } from '../../src/runtime/clock.ts'
 import { silentLog } from '../../src/runtime/log.ts'
 import { Part } from '../../src/server-child.ts'
+import { inProcess, inThread } from '../../src/server-launch.ts'
 
 const cacheFolder = mkdtempSync(join(tmpdir(), 'paddock-part-'))
 after(() => rmSync(cacheFolder, { recursive: true, force: true }))
 
-function part(hang: () => boolean, lookEveryMs: number) {
+const module = join(import.meta.dirname, 'hung-part.ts')
+const launches = { process: inProcess({ module, cacheFolder }), thread: inThread({ module, heapMegabytes: 64 }) }
+
+function part(hang: () => boolean, lookEveryMs: number, launch: keyof typeof launches = 'process') {
   return new Part({
     name: 'hung',
-    module: join(import.meta.dirname, 'hung-part.ts'),
-    cacheFolder,
+    launch: launches[launch],
     setup: async () => ({ hang: hang() }),
     clock: systemClock,
     log: silentLog,
@@ -29,6 +32,14 @@ test('it is killed and started again', async () => {
   await hung.start()
   const { pid } = hung
   await until(systemClock, 'it is there again', 30_000, () => starts === 2 && hung.pid !== null && hung.pid !== pid)
+  await hung.stop(5_000)
+})
+
+test('so is one that is a thread', async () => {
+  let starts = 0
+  const hung = part(() => (starts += 1) === 1, 100, 'thread')
+  await hung.start()
+  await until(systemClock, 'it is there again', 30_000, () => starts === 2)
   await hung.stop(5_000)
 })
 

@@ -47,7 +47,10 @@ const weights: Record<Victims, number> = {
 
 async function inWorld(options: Partial<WorldOptions>, work: (world: MeteringWorld) => Promise<void>): Promise<void> {
   const random = new Random(seed)
-  const world = await MeteringWorld.open({ random, cacheFolder, gateways: 2, keepsCopies: true, ...options })
+  const world = await MeteringWorld.open({
+    ...{ random, cacheFolder, gateways: 2, hasWorkers: false, keepsCopies: true },
+    ...options,
+  })
   try {
     await work(world)
   } catch (error) {
@@ -106,7 +109,7 @@ async function blink(world: MeteringWorld): Promise<void> {
 }
 
 test(`${kills} kills: nothing is lost, nothing doubled (SEED=${seed})`, async (t) => {
-  await inWorld({ gateways: gatewayCount }, async (world) => {
+  await inWorld({ gateways: gatewayCount, hasWorkers: true }, async (world) => {
     let made = 0
     for (let round = 1; made < kills; round++) {
       made += await killSome(world)

@@ -70,7 +70,7 @@ const events: Record<EventName, (world: World) => string> = {
   },
   forget: (world) => {
     const machine = someMachine(world)
-    if (machine) world.provider.forget(machine)
+    if (machine) world.provider.forget(machine, world.now)
     return machine?.id ?? ''
   },
   stray: (world) => {
@@ -149,6 +149,7 @@ export function beat(world: World): string {
   world.now += random.int(100, 1_500)
   if (!world.provider.up) world.provider.up = random.chance(0.15)
   for (const gateway of gateways) if (random.chance(0.1)) gateway.cutOff = false
+  world.wearOut()
   for (const watcher of world.watchers.values()) if (random.chance(0.9)) watcher.look()
   for (const gateway of gateways) {
     gateway.pass()

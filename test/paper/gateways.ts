@@ -137,6 +137,8 @@ export class PaperGateway {
     return {
       inFlight,
       load: inFlight,
+      tokens: inFlight,
+      answered: 0,
       ejected: this.#ejected.has(id),
       room: Number.POSITIVE_INFINITY,
     }

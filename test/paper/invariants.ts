@@ -26,6 +26,9 @@ function checkRow({ provider, rules, now }: World, row: Row): void {
   const machine = provider.machines.get(id)
   if (exit !== null && exit.lastLines.length > 0 && machine?.diedAt != null)
     assert(endedAt! <= machine.diedAt, `${id} is billed after its death, until ${endedAt! - machine.diedAt} ms later`)
+  const vanishedAt = provider.vanishedAt.get(id)
+  if (vanishedAt !== undefined && readyAt !== null && !provider.strays.has(id) && exit?.why.includes('no longer knows'))
+    assert(endedAt! <= vanishedAt, `${id} vanished and is billed ${endedAt! - vanishedAt} ms longer`)
   // One that its provider made anew, by an old call, is another machine.
   if (readyAt !== null && machine && !provider.strays.has(id))
     assert(readyAt >= (machine.answeredAt ?? Number.POSITIVE_INFINITY), `${id} is billed before it answered`)

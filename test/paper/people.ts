@@ -79,7 +79,18 @@ function addRevision({ tables, random }: World, deployment: Deployment, bad: boo
   const hardware = [{ gpuType: 'h100', gpuCount: random.int(1, 2), region: null }]
   const number = (deployment.revisions[0]?.number ?? 0) + 1
   const late = deployment.phase === 'failed'
-  const revision = { id: tables.id('rev'), number, hardware, failed: false, proven: false, bad, late, failures: 0 }
+  const fragile = !bad && random.chance(0.08)
+  const revision = {
+    id: tables.id('rev'),
+    number,
+    hardware,
+    failed: false,
+    proven: false,
+    bad,
+    fragile,
+    late,
+    failures: 0,
+  }
   deployment.revisions = [revision, ...deployment.revisions.slice(0, 19)]
   deployment.revision = number
   // What was given up stays down until somebody starts it, however its settings change.
@@ -91,6 +102,7 @@ function addRevision({ tables, random }: World, deployment: Deployment, bad: boo
 function resetStarts(tables: Tables, deployment: Deployment): void {
   tables.set(deployment, 'people', { starts: noStarts })
   deployment.notes.failures = 0
+  for (const row of deployment.rows) row.endCounted = false
   for (const revision of deployment.revisions) revision.failures = 0
 }
 
@@ -125,7 +137,9 @@ function remove(world: World, deployment: Deployment): void {
 function sleep(world: World, deployment: Deployment): void {
   if (deployment.desired !== 'running' || deployment.phase === 'failed') return
   setDesired(world, deployment, 0)
-  deployment.notes.told = world.gateways.every(({ held }) => (held.get(deployment.id)?.length ?? 0) === 0)
+  // Whoever waits now wakes it again, unless it gives up before anybody has read that it waits.
+  const nobodyWaits = world.gateways.every(({ held }) => (held.get(deployment.id)?.length ?? 0) === 0)
+  deployment.notes.told = nobodyWaits ? true : null
 }
 
 function wake(world: World, deployment: Deployment): void {

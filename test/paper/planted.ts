@@ -25,6 +25,9 @@ const ofThePlan: Record<string, Partial<Rules>> = {
     },
   },
   'never brakes': { plan: (input) => real.plan({ ...input, settings: { ...input.settings, brakeAfter: never } }) },
+  'being ready once is enough': {
+    plan: (input) => real.plan({ ...input, settings: { ...input.settings, stableMs: 0 } }),
+  },
   'never goes back to the revision before': {
     plan: (input) => real.plan({ ...input, settings: { ...input.settings, rollbackAfter: never } }),
   },
@@ -65,6 +68,10 @@ const ofThePlan: Record<string, Partial<Rules>> = {
 
 /** In the money. */
 const ofBilling: Record<string, Partial<Rules>> = {
+  'bills what vanished until that is found out': {
+    plan: (input) =>
+      real.plan({ ...input, replicas: input.replicas.map((replica) => ({ ...replica, seenAt: input.now })) }),
+  },
   'bills until the discovery of a death': {
     plan: (input) => withPatches(real.plan(input), (p) => (p.exit ? { ...p, endedAt: input.now + 1 } : p)),
   },
@@ -81,7 +88,7 @@ const ofBilling: Record<string, Partial<Rules>> = {
 const ofTurns: Record<string, Partial<Rules>> = {
   'a turn that lost its claim writes all the same': { holdsLease: () => true },
   'a turn does not notice that the wish has changed': { sameWish: () => true },
-  'a first create without an answer is not asked again': { lookAgainAt: ({ wakeAt }) => wakeAt },
+  'a first create without an answer is not asked again': { lookAfterActingAt: ({ nextAt }) => nextAt },
   'two deployments take the same place': { hasRoom: () => true },
   'the reconciler lowers the wish when it is short': {
     afterRecord: (tables, deployment) => {

@@ -34,6 +34,8 @@ export class Provider {
   pending: (() => void)[] = []
   /** Machines that were made behind the back of whoever asked, by id: theirs may be left without a row. */
   readonly strays = new Set<string>()
+  /** When each that is gone without a trace went. */
+  readonly vanishedAt = new Map<string, number>()
   /** A machine went down: whatever was with it is cut off. */
   onDown: (id: string) => void = () => {}
   readonly #random: Random
@@ -94,7 +96,8 @@ export class Provider {
   }
 
   /** It is gone without a trace. */
-  forget(machine: Machine): void {
+  forget(machine: Machine, now: number): void {
+    this.vanishedAt.set(machine.id, now)
     this.machines.delete(machine.id)
     if (machine.state !== 'dead') this.onDown(machine.id)
   }

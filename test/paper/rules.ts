@@ -6,7 +6,7 @@ import { decide } from '../../src/autoscaling/decide.ts'
 import type { Demands } from '../../src/autoscaling/demands.ts'
 import { recall, sampleOf } from '../../src/autoscaling/memory.ts'
 import { addSample } from '../../src/autoscaling/window.ts'
-import { lookAgainAt } from '../../src/deployments/look-again.ts'
+import { lookAfterActingAt, lookAgainAt } from '../../src/deployments/look-again.ts'
 import { hasRoom } from '../../src/deployments/place.ts'
 import { plan } from '../../src/deployments/plan.ts'
 import { makeRoute } from '../../src/deployments/publish.ts'
@@ -20,6 +20,7 @@ import type { Deployment, Row, Tables } from './tables.ts'
 export const realRules = {
   plan,
   hasRoom,
+  lookAfterActingAt,
   lookAgainAt,
   sameWish,
   makeRoute,

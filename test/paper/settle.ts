@@ -48,6 +48,7 @@ function everySecond(world: World, round: number): void {
     if (world.isBad(machine.id)) provider.kill(machine, world.now)
     else if (!provider.strays.has(machine.id) || tables.live.has(machine.id)) provider.boot(machine, world.now)
   }
+  world.wearOut()
   for (const deployment of tables.deployments) world.beginTurn(deployment)?.finish()
   world.endTurns()
   for (const watcher of world.watchers.values()) watcher.look()

@@ -4,7 +4,6 @@
  * remembers cannot be copied, but what happened to it can be told again: a gateway is made from its story.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Dispatcher } from 'undici'
 import type { GatewayReport } from '../../src/access/gateways.ts'
 import { Keyring } from '../../src/access/keyring.ts'
 import { type Route, RouteTable } from '../../src/deployments/routes.ts'
@@ -15,8 +14,14 @@ import { Exchange } from '../../src/gateway/exchange.ts'
 import { forward } from '../../src/gateway/forward.ts'
 import { Holding } from '../../src/gateway/hold.ts'
 import type { InferenceParts } from '../../src/gateway/inference.ts'
+import { Limiter } from '../../src/gateway/limits/limiter.ts'
 import { parseAsk } from '../../src/gateway/parse.ts'
-import { type Connections, Replicas } from '../../src/gateway/replicas.ts'
+import { Replicas, type Way } from '../../src/gateway/replicas.ts'
+import { AnswerLengths } from '../../src/gateway/routing/answer-length.ts'
+import { makeRecentMemory } from '../../src/gateway/routing/recent.ts'
+import { RetryBudget } from '../../src/gateway/routing/retry-budget.ts'
+import { Router } from '../../src/gateway/routing/router.ts'
+import type { Call, Caller } from '../../src/gateway/upstream/connections.ts'
 import { Roster } from '../../src/kernel/roster.ts'
 import type { Clock } from '../../src/runtime/clock.ts'
 import { Deadlines } from '../../src/runtime/deadlines.ts'
@@ -66,8 +71,10 @@ const limits = {
   firstByteMs: 1e9,
   answerMs: 1e9,
   chunkMs: 1e9,
+  commentMs: 1e9,
   maxAnswerBytes: 10_000,
   drainStreams: false,
+  mediaDomains: [],
 }
 /** Promises that may have to be kept one after the other until nothing moves any more. */
 const turnsOfThePen = 40
@@ -89,6 +96,7 @@ class OneGateway {
     this.#clock = { now: () => this.#now, monotonicMs: () => 0, sleep: () => new Promise(() => {}) }
     const deadlines = new Deadlines(this.#clock)
     const { routes } = this.#tables
+    const counters = new LaneCounters(makeCounterBoard({ lanes: 1, places: 16 }), 0)
     const replicas = new Replicas({
       routes,
       engines: new Map([['llamacpp', dialect]]),
@@ -96,8 +104,8 @@ class OneGateway {
       clock: this.#clock,
       deadlines,
       log: silentLog,
-      counters: new LaneCounters(makeCounterBoard({ lanes: 1, places: 16 }), 0),
-      connect: (origin) => this.#connect(new URL(origin).hostname),
+      counters,
+      connect: ({ host }) => this.#connect(host),
     })
     const holding = new Holding({
       routes,
@@ -105,6 +113,7 @@ class OneGateway {
       limits: { maxSeconds: 1e6, maxRequests: 100, maxBytes: 1e6, commentSeconds: 1e6 },
       deadlines,
       onHold: (held) => this.#feed.holds(held),
+      counters,
     })
     replicas.onRoom = holding.wake
     this.#feed = this.#makeFeed(id)
@@ -114,9 +123,18 @@ class OneGateway {
       ...this.#tables,
       engines: new Map(),
       replicas,
+      router: new Router(makeRecentMemory(8)),
+      lengths: new AnswerLengths(),
+      retries: new RetryBudget({ share: 1, saved: 100, perSecond: 1 }),
       active: new Roster<Exchange>(),
       holding,
       limits,
+      limiter: new Limiter({
+        counters,
+        clock: this.#clock,
+        deadlines,
+        limits: { maxMs: 0, maxRequests: 0, maxBytes: 0 },
+      }),
       clock: this.#clock,
       deadlines,
       log: silentLog,
@@ -162,10 +180,10 @@ class OneGateway {
     })
   }
 
-  #connect(replica: string): Connections {
+  #connect(replica: string): Way {
     const connections = new PaperConnections(replica, this)
     this.#connections.set(replica, connections)
-    return connections as unknown as Connections
+    return connections
   }
 
   #makeFeed(id: string): Feed {
@@ -197,58 +215,56 @@ class OneGateway {
 }
 
 /** The way to one replica. */
-class PaperConnections {
+class PaperConnections implements Way {
   readonly #replica: string
   readonly #gateway: OneGateway
-  readonly #open = new Map<string, Dispatcher.DispatchHandler>()
+  readonly #open = new Map<string, Caller>()
 
   constructor(replica: string, gateway: OneGateway) {
     this.#replica = replica
     this.#gateway = gateway
   }
 
-  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    const headers = options.headers as string[]
-    const request = headers[headers.indexOf('x-request-id') + 1]!
+  send(head: string, body: Buffer | null, caller: Caller): void {
+    // Probes are not told apart from a machine that is away.
+    const request = body === null ? undefined : /\r\nx-request-id: (\S+)/.exec(head)?.[1]
+    if (request === undefined) {
+      caller.failed(new Error('refused'))
+      return
+    }
     this.#gateway.view.sentTo.push(this.#replica)
     if (this.#gateway.up.includes(this.#replica)) {
       this.#gateway.view.requests[request] = `with ${this.#replica}`
-      this.#open.set(request, handler)
-      handler.onRequestStart?.(controller, {})
+      this.#open.set(request, caller)
+      caller.sends(call)
     } else {
       this.#gateway.view.requests[request] = 'held'
       this.#gateway.view.ejected.push(this.#replica)
-      handler.onResponseError?.(controller, new Error('refused'))
+      caller.failed(new Error('refused'))
     }
-    return true
   }
 
   answer(request: string): void {
-    const handler = this.#open.get(request)
+    const caller = this.#open.get(request)
     this.#open.delete(request)
-    handler?.onResponseStart?.(controller, 200, { 'content-type': 'application/json' })
-    handler?.onResponseData?.(controller, answer)
-    handler?.onResponseEnd?.(controller, {})
+    caller?.began({ status: 200, contentType: 'application/json' })
+    caller?.data(answer)
+    caller?.ended()
   }
 
   cut(): void {
     if (this.#open.size > 0) this.#gateway.view.ejected.push(this.#replica)
-    for (const [request, handler] of this.#open) {
+    for (const [request, caller] of this.#open) {
       this.#gateway.view.requests[request] = 'held'
-      handler.onResponseError?.(controller, new Error('reset'))
+      caller.failed(new Error('reset'))
     }
     this.#open.clear()
   }
 
-  request(): Promise<never> {
-    return Promise.reject(new Error('refused'))
-  }
-
-  async close(): Promise<void> {}
-  async destroy(): Promise<void> {}
+  destroy(): void {}
 }
 
-const controller = { abort: () => {}, pause: () => {}, resume: () => {} } as unknown as Dispatcher.DispatchController
+const call: Call = { abort: () => {}, pause: () => {}, resume: () => {} }
 
 class PaperResponse {
   writableEnded = false

@@ -9,7 +9,7 @@ import type { PlanInput, Wish } from '../../src/deployments/situation.ts'
 import type { Phase, Reason } from '../../src/kernel/phase.ts'
 import type { Demand } from '../../src/usage/demand.ts'
 import { deploymentId, type Happening, noView, type View } from './sleep-gateway.ts'
-import type { Registered, Row } from './tables.ts'
+import { plannedRow, type Registered, type Row } from './tables.ts'
 
 export interface Scenario {
   gateways: string[]
@@ -133,26 +133,7 @@ function lostOne(id: string): Registered {
 }
 
 export function newRow(id: string, after: string | null, at: number): Row {
-  return {
-    id,
-    deploymentId,
-    revisionId: 'rev_1',
-    phase: 'planned',
-    placement,
-    after,
-    createdAt: at,
-    startedAt: null,
-    readyAt: null,
-    drainAt: null,
-    drainVersion: null,
-    endedAt: null,
-    goneAt: null,
-    unhealthySince: null,
-    startPhases: {},
-    exit: null,
-    drainedAway: false,
-    clockMoved: false,
-  }
+  return plannedRow({ id, deploymentId, revisionId: 'rev_1', placement, after, createdAt: at })
 }
 
 function routeTo(replica: string): Route {

@@ -20,6 +20,8 @@ export interface Row extends Omit<ReplicaView, 'seen' | 'probe' | 'drained'> {
   drainVersion: number | null
   /** For the invariants: it was removed because the handshake said that nobody uses it. */
   drainedAway: boolean
+  /** For the invariants: it ended soon after it was ready, and that was noted. */
+  endCounted: boolean
   /** For the invariants: it was there when the clock was changed, so its times say little. */
   clockMoved: boolean
 }
@@ -31,6 +33,8 @@ export interface Revision {
   failed: boolean
   /** A replica of it was ready once. */
   proven: boolean
+  /** Its engines become ready and soon die. */
+  fragile: boolean
   /** Never becomes ready. */
   bad: boolean
   /** Made while the deployment was given up. */
@@ -110,6 +114,28 @@ const writers: Record<keyof Facts, readonly Writer[]> = {
 
 export const leaseMs = 90_000
 
+/** A replica that is planned and nothing more. */
+export function plannedRow(
+  facts: Pick<Row, 'id' | 'deploymentId' | 'revisionId' | 'placement' | 'after' | 'createdAt'>,
+): Row {
+  return {
+    ...facts,
+    phase: 'planned',
+    startedAt: null,
+    readyAt: null,
+    drainAt: null,
+    drainVersion: null,
+    endedAt: null,
+    goneAt: null,
+    unhealthySince: null,
+    startPhases: {},
+    exit: null,
+    drainedAway: false,
+    endCounted: false,
+    clockMoved: false,
+  }
+}
+
 export class Tables {
   readonly deployments: Deployment[] = []
   /** All that are not gone, by id. */
@@ -172,26 +198,15 @@ export class Tables {
   }
 
   insertReplica(deployment: Deployment, revisionId: string, placement: Placement, after: string | null, at: number) {
-    const row: Row = {
+    const row = plannedRow({
       id: this.id('rep'),
       deploymentId: deployment.id,
       revisionId,
-      phase: 'planned',
       placement,
       after,
       createdAt: at,
-      startedAt: null,
-      readyAt: null,
-      drainAt: null,
-      drainVersion: null,
-      endedAt: null,
-      goneAt: null,
-      unhealthySince: null,
-      startPhases: { hardware: at },
-      exit: null,
-      drainedAway: false,
-      clockMoved: false,
-    }
+    })
+    row.startPhases = { hardware: at }
     this.live.set(row.id, row)
     deployment.rows.push(row)
     return row

@@ -32,6 +32,8 @@ export class Turn {
   /** Taken away just now, sound as they were, because nothing was left on them. */
   readonly #drainedNow: Row[] = []
   #outcomes: { row: Row; reply: Reply | 'rejected' }[] = []
+  #unanswered = 0
+  #nextAt: number | null = null
 
   constructor(world: World, deployment: Deployment, token: string) {
     this.#world = world
@@ -99,8 +101,8 @@ export class Turn {
     const asks = result.actions.some((action) => action.do === 'create' || action.do === 'delete')
     const { wakeAt } = result
     const nextAt = rules.lookAgainAt({ wakeAt, wanted: takes, created: created.length, now })
+    this.#nextAt = nextAt
     if (!asks && created.length === 0) tables.release(deployment, token, nextAt)
-    else if (nextAt !== null) tables.wake(deployment, nextAt)
     this.#world.watchers.get(ownerOf(token))?.follow(deployment.id, this.#followed())
     if (this.#calls.length > 0) this.stage = 'act'
   }
@@ -170,6 +172,20 @@ export class Turn {
       const row = this.#world.tables.live.get(action.replicaId)!
       if (row.phase === 'planned' || row.phase === 'starting') this.#failed(row)
     }
+    for (const view of this.#input.replicas) this.#noteEarlyEnd(view)
+  }
+
+  /** Ready, and soon ended or silent for good. */
+  #noteEarlyEnd(view: ReplicaView): void {
+    const row = this.#world.tables.live.get(view.id)!
+    const patch = this.#result.actions.find((action) => action.do === 'update' && action.replicaId === view.id)
+    const exit = patch?.do === 'update' ? patch.patch.exit : undefined
+    const endedAt = exit?.at ?? (isLost(view, this.#world.now, settings) ? view.unhealthySince : null)
+    if (view.phase !== 'ready' || endedAt === null || row.endCounted) return
+    if (endedAt >= view.readyAt! + settings.stableMs!) return
+    this.#world.saw('replica: soon ended')
+    row.endCounted = true
+    this.deployment.notes.failures += 1
   }
 
   #failed(row: Row): void {
@@ -273,19 +289,26 @@ export class Turn {
     const rejected = provider.faults && provider.up && random.chance(0.02) && !provider.machines.has(row.id)
     const reply = rejected ? 'rejected' : provider.create(row.id, row.placement.gpuCount, () => this.#world.now)
     this.#world.saw(`create: ${reply}`)
-    if (reply !== 'no reply') this.#outcomes.push({ row, reply })
+    if (reply === 'no reply') this.#unanswered += 1
+    else this.#outcomes.push({ row, reply })
   }
 
   #apply(): void {
     const { deployment, token } = this
-    const { tables, now } = this.#world
+    const { tables, rules, now } = this.#world
     this.stage = 'over'
     if (!this.#mayWrite()) return
+    const started: Row[] = []
     for (const { row, reply } of this.#outcomes) {
       if (reply !== 'done') this.#refuse(row, reply)
-      else if (row.phase === 'planned') Object.assign(row, { phase: 'starting', startedAt: now })
+      else if (row.phase === 'planned') started.push(Object.assign(row, { phase: 'starting' as const, startedAt: now }))
     }
-    tables.release(deployment, token, this.#outcomes.length > 0 ? now : null)
+    const refused = this.#outcomes.filter(({ reply }) => reply !== 'done').length
+    const counts = { started: this.#outcomes.length - refused, refused, unanswered: this.#unanswered }
+    tables.release(deployment, token, rules.lookAfterActingAt({ nextAt: this.#nextAt, ...counts, now }))
+    if (started.length === 0) return
+    const views = started.map((row) => ({ ...row, seen: null, probe: null, drained: false }))
+    this.#world.watchers.get(ownerOf(token))?.follow(deployment.id, [...this.#followed(), ...views])
   }
 
   #refuse(row: Row, reply: Reply | 'rejected'): void {

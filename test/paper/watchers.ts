@@ -35,6 +35,9 @@ export class PaperWatcher {
       for (const view of views) {
         const seen = provider.observe(view.id)
         const probe = seen?.state === 'running' && view.phase !== 'deleting' ? provider.probe(view.id) : null
+        // What is written down now and then; what it remembers itself is never older.
+        const row = tables.live.get(view.id)
+        if (row && seen?.state === 'running') row.seenAt = now
         if (isCalm(view)) this.#heard.set(view.id, { probe, at: now })
         calls ||= rules.callsForTurn({ ...view, seen, probe }, now, settings)
       }

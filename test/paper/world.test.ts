@@ -21,7 +21,9 @@ const mustArise = [
   ...['cooldown-held', 'no-reports', 'somebody was faster', 'stopped, inactive'].map((what) => `autoscaler: ${what}`),
   ...['done', 'no reply', 'rejected', 'short'].map((reply) => `create: ${reply}`),
   ...phases.map((phase) => `phase: ${phase}`),
-  ...['ready', 'its start failed', 'died', 'lost or silent', 'draining', 'drained'].map((what) => `replica: ${what}`),
+  ...['ready', 'its start failed', 'died', 'soon ended', 'lost or silent', 'draining', 'drained'].map(
+    (what) => `replica: ${what}`,
+  ),
   ...['its drain called off', 'past its drain deadline'].map((what) => `replica: ${what}`),
   ...['ok', 'held', 'hold_full', 'starting', 'engine_failed', 'stopped'].map((code) => `request: ${code}`),
   ...['its claim was lost', 'the wish changed while it looked', 'nothing to do'].map((what) => `turn: ${what}`),

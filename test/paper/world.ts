@@ -19,6 +19,7 @@ import { PaperWatcher } from './watchers.ts'
 
 export const settings: PlanSettings = {
   startDeadlineMs: 60_000,
+  stableMs: 5_000,
   brakeAfter: 5,
   rollbackAfter: 2,
   backoffMs: 2_000,
@@ -36,6 +37,8 @@ export const decideSettings: DecideSettings = {
   panicSeconds: 2,
 }
 
+/** Long enough to be seen ready, and not to count as a start that worked. */
+const fragileMs = 3_000
 const owners = ['control_a', 'control_b']
 const gatewayIds = ['gw_a', 'gw_b']
 export const lostGateway = 'gw_lost'
@@ -86,6 +89,24 @@ export class World {
     const row = this.tables.live.get(id)
     if (row === undefined) return false
     return revisionOf(this.tables.deployments.find((d) => d.id === row.deploymentId)!, row).bad
+  }
+
+  /** Its engine answers, and dies of what it is within seconds. */
+  isFragile(id: string): boolean {
+    const row = this.tables.live.get(id)
+    if (row === undefined) return false
+    return revisionOf(this.tables.deployments.find((d) => d.id === row.deploymentId)!, row).fragile
+  }
+
+  /** What time does to machines: the fragile ones die. */
+  wearOut(): void {
+    for (const machine of this.provider.machines.values())
+      if (
+        machine.state === 'up' &&
+        this.now - (machine.answeredAt ?? this.now) >= fragileMs &&
+        this.isFragile(machine.id)
+      )
+        this.provider.kill(machine, this.now)
   }
 
   /** A control process claims a deployment and looks. Null: nothing is due. */

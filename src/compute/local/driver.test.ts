@@ -39,6 +39,8 @@ test('a killed keeper: its engine goes too, and the next look records the end', 
   for (const flags of [[], ['--ignore-stdin', '--ignore-term']]) {
     const fleet = fleetOf()
     const running = await fleet.answering(flags)
+    // It answers before its words have gone through the keeper to the disk.
+    await fleet.until('its first line is kept', async () => (await fleet.local.logs(running.id, 1)).length > 0)
     signalProcess(running.keeper, 'SIGKILL')
     const killedAt = systemClock.now()
     // Not a look at the driver: the engine ends because its keeper did.

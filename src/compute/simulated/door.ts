@@ -7,6 +7,7 @@ import type { ReplicaId } from '../../kernel/ids.ts'
 import { ComputeError, type ComputeMeaning } from '../contract.ts'
 import type { Order, SimulatedCompute } from './provider.ts'
 import { trouble } from './script.ts'
+import { type Question, Standing } from './standing.ts'
 
 /** Paths of the door begin so; everything else on the port is for engines. */
 export const doorPath = '/simulated/'
@@ -25,6 +26,7 @@ export interface Calls {
   place: [order: Order]
   observe: [id: ReplicaId]
   observeAll: [ids: ReplicaId[]]
+  observeAgain: [question: Question]
   list: []
   delete: [id: ReplicaId, options: { graceSeconds?: number }]
   logs: [id: ReplicaId, lines: number]
@@ -44,10 +46,12 @@ class BadRequest extends Error {}
 export class Door {
   readonly #compute: SimulatedCompute
   readonly #key: string
+  readonly #standing: Standing
 
   constructor(compute: SimulatedCompute, key: string) {
     this.#compute = compute
     this.#key = key
+    this.#standing = new Standing((ids) => compute.observeAll(ids))
   }
 
   readonly serve = (request: IncomingMessage, response: ServerResponse): void => {
@@ -81,6 +85,7 @@ export class Door {
       place: (order) => compute.place(order),
       observe: (id) => compute.observe(id),
       observeAll: async (ids) => [...(await compute.observeAll(ids)).values()],
+      observeAgain: (question) => this.#standing.answer(question),
       list: () => compute.list(),
       delete: (id, options) => compute.delete(id, options),
       logs: (id, lines) => compute.logs(id, lines),

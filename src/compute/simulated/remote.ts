@@ -1,4 +1,7 @@
-/** The driver of a simulated provider in another process, through its door. Holds no state but where the door was. */
+/**
+ * The driver of a simulated provider in another process, through its door. Holds no state but where the door was, and
+ * what it heard last where it asks about many.
+ */
 import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import type { ReplicaId } from '../../kernel/ids.ts'
@@ -15,11 +18,14 @@ import { provider } from './capacity.ts'
 import { type Calls, type DoorAddress, doorPath } from './door.ts'
 import { engineAddress } from './doorways.ts'
 import { launchOf } from './provider.ts'
+import { Asking } from './standing.ts'
 
 const silentWithinMs = 120_000
 const connectionsMaximum = 64
 /** Replicas in one question: within what the door reads. */
 const idsAtOnce = 10_000
+/** As many are asked about again and again: then only what changed is told. */
+const manyLeast = 500
 
 /** Where a provider says in its folder how it is reached. */
 export function doorFile(folder: string): string {
@@ -30,6 +36,8 @@ export class RemoteSimulatedCompute implements ComputeDriver {
   readonly name = provider
   readonly #path: string
   readonly #agent = new Agent({ keepAlive: true, maxSockets: connectionsMaximum, timeout: silentWithinMs })
+  readonly #asking = new Asking((question) => this.#call('observeAgain', question))
+  #isAsking = false
   #door: DoorAddress | null = null
 
   /** `folder`: where the provider keeps its things. */
@@ -51,6 +59,7 @@ export class RemoteSimulatedCompute implements ComputeDriver {
   }
 
   async observeAll(ids: readonly ReplicaId[]): Promise<Map<ReplicaId, Observation>> {
+    if (ids.length >= manyLeast && !this.#isAsking) return this.#observeMany(ids)
     const all = new Map<ReplicaId, Observation>()
     for (let from = 0; from < ids.length; from += idsAtOnce) {
       const some = ids.slice(from, from + idsAtOnce)
@@ -58,6 +67,15 @@ export class RemoteSimulatedCompute implements ComputeDriver {
       for (const [at, id] of some.entries()) all.set(id, seen[at]!)
     }
     return all
+  }
+
+  async #observeMany(ids: readonly ReplicaId[]): Promise<Map<ReplicaId, Observation>> {
+    this.#isAsking = true
+    try {
+      return await this.#asking.observeAll(ids)
+    } finally {
+      this.#isAsking = false
+    }
   }
 
   list(): Promise<ReplicaId[]> {

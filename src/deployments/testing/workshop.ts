@@ -14,7 +14,7 @@ import { loadHardware } from '../../models/hardware.ts'
 import { silentLog } from '../../runtime/log.ts'
 import { Seal } from '../../runtime/seal.ts'
 import { packageRoot } from '../../runtime/self.ts'
-import { claim } from '../../store/leases.ts'
+import { claim, wakeMany } from '../../store/leases.ts'
 import { type TestDatabase, testDatabase } from '../../store/testing.ts'
 import { Deployments } from '../commands.ts'
 import type { DeploymentContext } from '../context.ts'
@@ -63,7 +63,13 @@ export interface Seen {
 
 const stepMs = 250
 
-function makeWorld(db: TestDatabase, clock: HandClock, machines: Machines, settings: Partial<PlanSettings>): TurnWorld {
+function makeWorld(
+  db: TestDatabase,
+  clock: HandClock,
+  machines: Machines,
+  settings: Partial<PlanSettings>,
+  follow: TurnWorld['follow'],
+): TurnWorld {
   return {
     // Turns open a transaction to record what they decided.
     db: { ...db, tx: (fn, options) => machines.reach('record').then(() => db.tx(fn, options)) },
@@ -78,7 +84,19 @@ function makeWorld(db: TestDatabase, clock: HandClock, machines: Machines, setti
     stopGraceSeconds: 1,
     // What the watcher would have heard a moment ago.
     recall: (id) => machines.heard(id, embedded),
-    follow: () => {},
+    follow,
+    due: () => {},
+  }
+}
+
+/** Collects the deployments whose replicas were handed to the watcher as started. */
+function noteStarts(begun: Set<string>): TurnWorld['follow'] {
+  const known = new Set<string>()
+  return (id, replicas) => {
+    for (const { view } of replicas) {
+      if (view.phase === 'starting' && !known.has(view.id)) begun.add(id)
+      known.add(view.id)
+    }
   }
 }
 
@@ -86,7 +104,8 @@ export async function openWorkshop(slots: number, settings: Partial<PlanSettings
   const db = await testDatabase()
   const clock = new HandClock()
   const machines = new Machines(slots, clock)
-  const world = makeWorld(db, clock, machines, settings)
+  const begun = new Set<string>()
+  const world = makeWorld(db, clock, machines, settings, noteStarts(begun))
   const context: DeploymentContext = { ...world, ...testLimits, db, wake: () => {} }
   const access = new Access(db, world.seal, clock)
   await access.ensureOperator('sk_operator_of_the_test')
@@ -94,6 +113,9 @@ export async function openWorkshop(slots: number, settings: Partial<PlanSettings
   const deployments = new Deployments(context)
 
   async function takeTurns(): Promise<number> {
+    // As the watcher does, which looks at what was started at once.
+    await wakeMany(db, 'deployments', [...begun], clock.now())
+    begun.clear()
     const leases = await claim(db, {
       table: 'deployments',
       owner: 'test',

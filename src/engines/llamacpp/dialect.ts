@@ -1,5 +1,6 @@
-/** What both forms of llama.cpp say and must not be told: readiness, metrics, body fields that steer. Pure. */
-import type { EngineSample, InferenceRoute, Readiness, StartMoments, StartPhase } from '../contract.ts'
+/** What both forms of llama.cpp say and must not be told: readiness, metrics, fields of requests. Pure. */
+import { allowing, commonFields, commonMembers, type FieldLists } from '../contract.fields.ts'
+import type { EngineSample, Readiness, StartMoments, StartPhase } from '../contract.ts'
 
 /**
  * 200 = ready; 503 with a body = loading (our worker says the phase, llama-server only that it loads); refused = the
@@ -63,23 +64,26 @@ export function metricsSample(text: string): EngineSample {
 }
 
 /**
- * Fields by which a client would reach past the gateway: slots, caches, adapters by number or path, templates, limits
- * under another name, what an answer contains, raw timings. Those of llama.cpp (tools/server/README.md), and their
- * cousins in other engines, so that a client learns here already that they are not passed.
+ * Fields that llama-server gets beyond the common ones. Of its own (tools/server/README.md, v0.5.0) these are left out:
+ * slots and caches (`id_slot`, `cache_prompt`, `n_cache_reuse`, `n_keep`, `n_discard`), `lora` (adapters by number),
+ * `chat_template` and its arguments, grammars in its own language, limits under other names (`n_predict`, `n_cmpl`,
+ * `t_max_predict_ms`), `samplers`, `speculative.*`, and what changes the answer's form (`response_fields`,
+ * `return_tokens`, `timings_per_token`, `sse_ping_interval`, …).
  */
-const steering = new Set(
-  [
-    'id_slot slot_id cache_prompt cache_salt n_cache_reuse n_keep n_discard',
-    'lora lora_path lora_request chat_template chat_template_kwargs',
-    'grammar grammar_lazy grammar_triggers preserved_tokens samplers',
-    'n_predict t_max_predict_ms t_max_prompt_ms n_cmpl models_autoload',
-    'response_fields return_tokens return_progress post_sampling_probs timings_per_token __verbose sse_ping_interval',
-    'speculative.n_max speculative.n_min speculative.p_min speculative.type',
-  ]
-    .join(' ')
-    .split(' '),
-)
-
-export function refusedBodyField(_route: InferenceRoute, body: Record<string, unknown>): string | null {
-  return Object.keys(body).find((field) => steering.has(field)) ?? null
+const serverSampling = [
+  'typical_p top_n_sigma dynatemp_range dynatemp_exponent repeat_penalty repeat_last_n xtc_probability xtc_threshold',
+  'mirostat mirostat_tau mirostat_eta dry_multiplier dry_base dry_allowed_length dry_penalty_last_n',
+  'dry_sequence_breakers min_keep n_probs json_schema',
+].join(' ')
+const serverFields: FieldLists = {
+  'chat/completions': `${serverSampling} reasoning_format parse_tool_calls add_generation_prompt`,
+  completions: serverSampling,
+  embeddings: 'embd_normalize',
 }
+
+/** Our worker says itself what it does not support of the common ones. */
+export const embeddedRefusedField = allowing([
+  commonFields,
+  { completions: 'prompt_logprobs', 'chat/completions': 'prompt_logprobs' },
+])
+export const serverRefusedField = allowing([commonFields, serverFields], [commonMembers, { response_format: 'schema' }])

@@ -1,7 +1,7 @@
 /** The engine that ships with us: llama.cpp in a worker process of our own, on the CPU, from prebuilt binaries. */
 import { modulePath } from '../../runtime/self.ts'
 import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
-import { metricsSample, readinessOf, refusedBodyField } from './dialect.ts'
+import { embeddedRefusedField, metricsSample, readinessOf } from './dialect.ts'
 import { nativePackage } from './platform.ts'
 import { contextTokensMaximum, contextTokensMinimum, sequencesDefault, sequencesMaximum } from './worker/arguments.ts'
 
@@ -25,7 +25,7 @@ export const embedded: EngineDriver = {
   metricsPath: '/metrics',
   readiness: readinessOf,
   metrics: metricsSample,
-  refusedField: refusedBodyField,
+  refusedField: embeddedRefusedField,
 }
 
 function validate(spec: EngineSpec, model: { format: string; contextSize: number } | null): string[] {

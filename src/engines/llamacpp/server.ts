@@ -1,6 +1,6 @@
 /** llama.cpp's own server, when the operator has put it on the PATH: the same files, GPUs too. */
 import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
-import { metricsSample, readinessOf, refusedBodyField } from './dialect.ts'
+import { metricsSample, readinessOf, serverRefusedField } from './dialect.ts'
 import { contextTokensDefaultMaximum } from './embedded.ts'
 import { contextTokensMaximum, contextTokensMinimum } from './worker/arguments.ts'
 
@@ -23,15 +23,19 @@ const allowedArguments: Record<string, boolean> = {
   '--no-mmap': false,
   '--mlock': false,
   '--jinja': false,
+  '--embeddings': false,
+  '--reranking': false,
+  '--pooling': true,
 }
 
 export const llamaServer: EngineDriver = {
   type: 'llama-server',
   formats: ['gguf'],
   program: 'llama-server',
-  routes: new Set<InferenceRoute>(['chat/completions', 'completions']),
+  // What a build or a model does not have it refuses itself: embeddings and ranks need the arguments below.
+  routes: new Set<InferenceRoute>(['chat/completions', 'completions', 'embeddings', 'responses', 'rerank', 'messages']),
   // It knows no cumulative usage in a stream; running timings stand in for it.
-  usage: { streamOptions: { include_usage: true }, extraBody: { timings_per_token: true } },
+  usage: { streamOptions: { include_usage: true }, extraBody: { timings_per_token: true }, timings: true },
   validate,
   limits,
   launch,
@@ -39,7 +43,7 @@ export const llamaServer: EngineDriver = {
   metricsPath: '/metrics',
   readiness: readinessOf,
   metrics: metricsSample,
-  refusedField: refusedBodyField,
+  refusedField: serverRefusedField,
 }
 
 function validate(spec: EngineSpec, model: { format: string; contextSize: number } | null): string[] {

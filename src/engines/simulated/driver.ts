@@ -2,6 +2,7 @@
  * The engine of simulated hardware: answers without a model, at a pace and with troubles that its launch line tells. Its
  * line is read by simulated machines only (compute/simulated).
  */
+import { allowing, commonFields } from '../contract.fields.ts'
 import type { EngineDriver, EngineSample, EngineSpec, Launch, LaunchInput, Readiness } from '../contract.ts'
 import { problemsOf, sequencesDefault } from './arguments.ts'
 import { keyVariable, program } from './words.ts'
@@ -19,7 +20,7 @@ export const simulated: EngineDriver = {
   metricsPath: '/metrics',
   readiness,
   metrics,
-  refusedField: () => null,
+  refusedField: allowing([commonFields]),
 }
 
 function validate(spec: EngineSpec, model: { contextSize: number } | null): string[] {

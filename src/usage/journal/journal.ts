@@ -128,6 +128,11 @@ export class Journal {
     if (this.#problem !== null && this.#options.whenFull === 'refuse') this.#withoutRoom()
   }
 
+  /** Where it writes now; null while it cannot. */
+  get folder(): string | null {
+    return this.#place?.folder ?? null
+  }
+
   state(): JournalState {
     return {
       problem: this.#problem,

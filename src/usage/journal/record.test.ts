@@ -17,7 +17,7 @@ test('every column has its value, in its place', () => {
     status: 499,
     code: 'client_closed',
     usage: { promptTokens: 7, completionTokens: 5, cachedTokens: 4, reasoningTokens: 2, estimated: true },
-    timings: { auth: 0.2, queue: 3.4, ttft: 8.6, total: 20.4 },
+    timings: { auth: 0.2, queue: 3.4, ttft: 8.6, streaming: 0, longestPause: 0, total: 20.4 },
     bytes: { in: 10, out: 20 },
   })
   assert.deepEqual(named(encodeRequest(request)), {
@@ -53,7 +53,11 @@ test('every column has its value, in its place', () => {
 test('nothing known', () => {
   const none = { deploymentId: null, keyId: null, replicaId: null, model: null, modelId: null, usage: null }
   const line = encodeRequest(
-    requestOf({ ...none, orgId: null, timings: { auth: 0, queue: 0, ttft: null, total: Number.NaN } }),
+    requestOf({
+      ...none,
+      orgId: null,
+      timings: { auth: 0, queue: 0, ttft: null, streaming: 0, longestPause: 0, total: Number.NaN },
+    }),
   )
   const { org_id, prompt_tokens, estimated, ttft_ms, total_ms } = named(line)
   assert.deepEqual([org_id, prompt_tokens, estimated, ttft_ms, total_ms], [null, 0, false, null, 0])

@@ -60,6 +60,25 @@ test('a writer that died: what it had begun is settled as 500, not charged; its 
   assert.deepEqual([ledger.lines.size, readdirSync(root)], [21, []])
 })
 
+test('several writers share the disk: each is shipped by its own, and when it has died by one of the others', async (t) => {
+  const root = temporaryRoot(afterOf(t))
+  const journals = [await openJournal(afterOf(t), root), await openJournal(afterOf(t), root)] as const
+  const ledgers = [new MemoryLedger(), new MemoryLedger()] as const
+  const shippers = journals.map((journal, at) => shipperOf(root, ledgers[at]!, { own: () => journal.folder }))
+  const ship = () => Promise.all(shippers.map((shipper) => shipper.pass(undefined, true)))
+  const settled = journals.map((journal) => serve(journal, 5))
+  await ship()
+  for (const at of [0, 1]) {
+    assert.ok(settled[at]!.every((one) => ledgers[at]!.has(one)))
+    assert.equal(ledgers[at]!.given, 5)
+  }
+  const late = serve(journals[1], 3)
+  await journals[1].close()
+  await shippers[0]!.pass(undefined, true)
+  assert.ok(late.every((one) => ledgers[0].has(one)))
+  assert.equal(readdirSync(root).length, 1)
+})
+
 test('the ledger is away: everything stays, nothing is kept in memory, then all of it comes', async (t) => {
   const root = temporaryRoot(afterOf(t))
   const journal = await openJournal(afterOf(t), root, { segmentBytes: 3_000 })

@@ -24,6 +24,8 @@ export interface Ledger {
 
 export interface ShipperOptions {
   root: string
+  /** Folder of the writer beside it: of others that live, each is shipped by its own. Default: it ships for all. */
+  own?: () => string | null
   ledger: Ledger
   /** Requests that arrived before it are not shipped: the ledger may have forgotten that it had them. ms since epoch. */
   horizon(): number
@@ -102,6 +104,7 @@ export class Shipper {
     for (const folder of folders) {
       if (signal?.aborted) return
       const place = this.#places.get(folder) ?? (claim ? this.#claim(folder) : null)
+      if (place === null && !this.#isOurs(folder)) continue
       await this.#read(folder, place !== null, signal)
       if (place !== null && !signal?.aborted) await this.#finish(place)
     }
@@ -111,6 +114,11 @@ export class Shipper {
   close(): void {
     for (const { lock } of this.#places.values()) lock.release()
     this.#places.clear()
+  }
+
+  #isOurs(folder: string): boolean {
+    const { own } = this.#options
+    return own === undefined || own() === folder
   }
 
   #isTimeToClaim(): boolean {

@@ -29,7 +29,7 @@ export function requestOf(over: Partial<SettledRequest> = {}): SettledRequest {
     status: 200,
     code: null,
     usage: { promptTokens: 5, completionTokens: 3 },
-    timings: { auth: 0.1, queue: 0, ttft: 12, total: 20 },
+    timings: { auth: 0.1, queue: 0, ttft: 12, streaming: 0, longestPause: 0, total: 20 },
     bytes: { in: 100, out: 400 },
     receivedAt: Date.UTC(2026, 10, 21, 12) + made,
     ...over,

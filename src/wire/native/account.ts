@@ -1,6 +1,7 @@
 /** API keys and organisations on the native API. */
 import { z } from 'zod'
 import { instant, iso, label, orNull } from './fields.ts'
+import { changeLimits, type Limits, limits, priority } from './limits.ts'
 
 /** Roles that a key can be given, strongest first. `scoped` has no right but what grants on single deployments give. */
 export const keyRoles = ['owner', 'admin', 'developer', 'billing', 'viewer', 'scoped'] as const
@@ -11,9 +12,16 @@ export const createKey = z
     name: label(100).meta({ description: 'For you to recognise it.', example: 'production' }),
     role: z.enum(keyRoles).optional().meta({ description: 'Default `developer`.' }),
     expires_at: z.iso.datetime({ offset: true }).optional().meta({ description: 'ISO 8601; default: never.' }),
+    limits: changeLimits.optional(),
+    priority: priority.optional(),
   })
   .meta({ id: 'CreateApiKey' })
 export type CreateKey = z.input<typeof createKey>
+
+export const changeKey = z
+  .strictObject({ name: label(100).optional(), limits: changeLimits.optional(), priority: priority.optional() })
+  .meta({ id: 'ChangeApiKey', example: { limits: { rpm: 600, tpm: null } } })
+export type ChangeKey = z.input<typeof changeKey>
 
 const keyFields = {
   id: z.string().meta({ example: 'key_0mhx3k2v9ab3d5f7h9k1' }),
@@ -25,6 +33,8 @@ const keyFields = {
   expires_at: orNull(instant),
   last_used_at: orNull(instant),
   revoked_at: orNull(instant),
+  limits,
+  priority,
 }
 export const apiKey = z.object(keyFields).meta({ id: 'ApiKey' })
 export type ApiKey = z.output<typeof apiKey>
@@ -36,6 +46,9 @@ export const createdKey = z
   .object({ ...keyFields, secret: z.string().meta({ description: 'Shown this once.', example: 'sk_…' }), propagated })
   .meta({ id: 'CreatedApiKey' })
 export type CreatedKey = z.output<typeof createdKey>
+
+export const changedKey = z.object({ ...keyFields, propagated }).meta({ id: 'ChangedApiKey' })
+export type ChangedKey = z.output<typeof changedKey>
 
 export const revokedKey = z
   .object({ id: z.string(), revoked: z.literal(true), propagated })
@@ -93,6 +106,8 @@ export interface KeyShape {
   expiresAt: Date | null
   lastUsedAt: Date | null
   revokedAt: Date | null
+  limits: Limits
+  priority: number
 }
 
 export function renderKey(key: KeyShape): ApiKey {
@@ -106,6 +121,8 @@ export function renderKey(key: KeyShape): ApiKey {
     expires_at: iso(key.expiresAt),
     last_used_at: iso(key.lastUsedAt),
     revoked_at: iso(key.revokedAt),
+    limits: key.limits,
+    priority: key.priority,
   }
 }
 

@@ -2,11 +2,24 @@
  * A small client of the native API over `fetch`: one method per route, the same in Node and in a browser. It neither
  * retries nor polls; every failure is an ApiError with what the server said.
  */
-import type { ApiKey, ChangeQuota, CreatedKey, CreateKey, CreateOrg, Org, OrgQuota, RevokedKey } from './account.ts'
+import type {
+  ApiKey,
+  ChangedKey,
+  ChangeKey,
+  ChangeQuota,
+  CreatedKey,
+  CreateKey,
+  CreateOrg,
+  Org,
+  OrgQuota,
+  RevokedKey,
+} from './account.ts'
 import type { GpuModelConfig, GpuType, Model } from './catalogue.ts'
 import type { CreateDeployment, Deployment, Starting } from './deployment.ts'
 import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
 import type { ListOf } from './fields.ts'
+import type { ChangeLimits, ChangeSla, Limits, Sla } from './limits.ts'
+import type { DeploymentMetrics, metricsWindows } from './metrics.ts'
 import type { AppliedPreset, ApplyPreset, Preset } from './presets.ts'
 import type { ChangeDeployment, Restart, Revision, Rollback } from './revision.ts'
 import type { ChangeScaling, Decision, Scaling } from './scaling.ts'
@@ -120,11 +133,31 @@ export class NativeClient {
   changeScaling(idOrName: string, body: ChangeScaling, creating: Creating = {}): Promise<Scaling> {
     return this.#json('PATCH', deploymentPath(idOrName, '/scaling'), { body, ...creating })
   }
+  /** `window`: 60s (default), 5m or 1h. */
+  getMetrics(
+    idOrName: string,
+    query: { window?: (typeof metricsWindows)[number] } = {},
+    signal?: AbortSignal,
+  ): Promise<DeploymentMetrics> {
+    return this.#json('GET', deploymentPath(idOrName, '/metrics'), { query, signal })
+  }
   listDecisions(idOrName: string, query: Page = {}): Promise<ListOf<Decision>> {
     return this.#json('GET', deploymentPath(idOrName, '/scaling/decisions'), { query })
   }
   applyPreset(idOrName: string, body: ApplyPreset, creating: Creating = {}): Promise<AppliedPreset> {
     return this.#json('PATCH', deploymentPath(idOrName, '/preset'), { body, ...creating })
+  }
+  getLimits(idOrName: string): Promise<Limits> {
+    return this.#json('GET', deploymentPath(idOrName, '/limits'))
+  }
+  changeLimits(idOrName: string, body: ChangeLimits, creating: Creating = {}): Promise<Limits> {
+    return this.#json('PATCH', deploymentPath(idOrName, '/limits'), { body, ...creating })
+  }
+  getSla(idOrName: string): Promise<Sla> {
+    return this.#json('GET', deploymentPath(idOrName, '/sla'))
+  }
+  changeSla(idOrName: string, body: ChangeSla, creating: Creating = {}): Promise<Sla> {
+    return this.#json('PATCH', deploymentPath(idOrName, '/sla'), { body, ...creating })
   }
   listPresets(): Promise<ListOf<Preset>> {
     return this.#json('GET', '/presets')
@@ -160,6 +193,12 @@ export class NativeClient {
   }
   listKeys(query: Page = {}): Promise<ListOf<ApiKey>> {
     return this.#json('GET', '/api-keys', { query })
+  }
+  getKey(id: string): Promise<ApiKey> {
+    return this.#json('GET', `/api-keys/${encodeURIComponent(id)}`)
+  }
+  changeKey(id: string, body: ChangeKey, creating: Creating = {}): Promise<ChangedKey> {
+    return this.#json('PATCH', `/api-keys/${encodeURIComponent(id)}`, { body, ...creating })
   }
   revokeKey(id: string): Promise<RevokedKey> {
     return this.#json('DELETE', `/api-keys/${encodeURIComponent(id)}`)
@@ -254,14 +293,21 @@ async function errorFrom(answer: Response): Promise<ApiError> {
   const retryAfterSeconds = Number.isFinite(seconds) ? seconds : null
   const requestId = answer.headers.get('x-request-id')
   try {
-    // Inference routes answer OpenAI's error object, which has neither action nor request_id.
+    // Inference routes answer OpenAI's error object; another server's has neither action nor request_id.
     const said = (JSON.parse(text) as { error: { code: string | null; message: string; action?: string } }).error
-    const known = { ...said, code: said.code ?? 'error', action: said.action ?? '', request_id: requestId }
-    if (typeof said.message === 'string') return new ApiError(answer.status, known, { retryAfterSeconds })
+    if (typeof said.message !== 'string') return notOurs(answer.status)
+    const { action = '' } = said
+    const known = { ...said, message: withoutAction(said.message, action), action, code: said.code ?? 'error' }
+    return new ApiError(answer.status, { ...known, request_id: requestId }, { retryAfterSeconds })
   } catch {
     // Not ours: a proxy in between, or another server at that address.
   }
   return notOurs(answer.status)
+}
+
+/** On inference routes the message says at its end what to do, for those who show nothing else. */
+export function withoutAction(message: string, action: string): string {
+  return action !== '' && message.endsWith(` ${action}`) ? message.slice(0, -action.length - 1) : message
 }
 
 function notOurs(status: number, cause?: unknown): ApiError {

@@ -39,6 +39,7 @@ const view: DeploymentShape = {
   servedBy: 'paddock/starter',
   expiresAt: new Date(86_400_000),
   preset: 'speed',
+  limits: { rpm: 600, tpm: null, concurrency: null },
   schedule: {
     windows: 2,
     active: { window: 1, override: { action: 'scale', min: 1, max: 3 }, overruled: false },
@@ -96,6 +97,7 @@ test('a deployment, field by field', () => {
     served_by: 'paddock/starter',
     expires_at: '1970-01-02T00:00:00.000Z',
     preset: 'speed',
+    limits: { rpm: 600, tpm: null, concurrency: null },
     schedule: {
       windows: 2,
       active: { window: 1, action: 'scale', min_replicas: 1, max_replicas: 3, overruled: false },

@@ -15,6 +15,7 @@ import {
   usdFrom,
   type WaitingShape,
 } from './hardware.ts'
+import { type ChangeLimits, type Limits, limitFields, limits, limitsFrom, saysTwice } from './limits.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
 import {
   type ActiveShape,
@@ -73,6 +74,7 @@ export const createDeployment = z
     scaling: changeScaling.optional(),
     inactive_timeout_minutes: changeScaling.shape.inactive_timeout_minutes,
     ...calendarFields,
+    ...limitFields,
     preset: z.enum(presetNames).optional().meta({
       description:
         'Scaling, and hardware unless it is named, as a preset of `GET /presets` has them. What is named here goes before it.',
@@ -89,6 +91,10 @@ export const createDeployment = z
       when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value),
     },
   )
+  .refine((wish) => !saysTwice(wish), {
+    path: ['sla', 'concurrency_limit'],
+    error: 'is the same as limits.concurrency; give one of them',
+  })
   .meta({ id: 'CreateDeployment', example: { name: 'my-first', model_id: 'paddock/starter', gpu_type: 'cpu' } })
 export type CreateDeployment = z.input<typeof createDeployment>
 
@@ -157,6 +163,7 @@ export const deployment = z
     expires_at: orNull(instant).meta({ description: 'The end of its lease; null: none.' }),
     schedule: orNull(scheduleSummary),
     preset: orNull(z.string()).meta({ description: 'The preset that was applied last.' }),
+    limits,
     created_at: instant,
     updated_at: instant,
     deleted_at: orNull(instant),
@@ -179,6 +186,7 @@ export interface DeploymentWishShape extends CalendarShape {
   scaling?: Partial<ScalingShape>
   /** Quiet time before it is stopped; 0 = never. */
   inactiveTimeoutMinutes?: number
+  limits?: ChangeLimits
   /** Refused instead of queued. */
   failFast?: boolean
   engine?: {
@@ -192,7 +200,17 @@ export interface DeploymentWishShape extends CalendarShape {
 
 export function wishFrom(body: z.output<typeof createDeployment>): DeploymentWishShape {
   const { model_id, gpu_type, gpu_count, hardware, max_hourly_usd, ...rest } = body
-  const { engine: asked, scaling: asWished, inactive_timeout_minutes, fail_fast, schedule, expires_at, ...same } = rest
+  const {
+    engine: asked,
+    scaling: asWished,
+    inactive_timeout_minutes,
+    fail_fast,
+    schedule,
+    expires_at,
+    ...others
+  } = rest
+  const { limits: _limits, sla: _sla, ...same } = others
+  const bounds = limitsFrom(body)
   return {
     ...same,
     ...calendarFrom({ schedule, expires_at }),
@@ -205,6 +223,7 @@ export function wishFrom(body: z.output<typeof createDeployment>): DeploymentWis
     ...(asWished === undefined ? {} : { scaling: scalingFrom(asWished) }),
     ...(inactive_timeout_minutes === undefined ? {} : { inactiveTimeoutMinutes: inactive_timeout_minutes }),
     ...(fail_fast === undefined ? {} : { failFast: fail_fast }),
+    ...(bounds === undefined ? {} : { limits: bounds }),
   }
 }
 
@@ -259,6 +278,7 @@ export interface DeploymentShape {
   servedBy: string | null
   expiresAt: Date | null
   preset: string | null
+  limits: Limits
   schedule: { windows: number; active: ActiveShape | null; nextChangeAt: Date | null } | null
   createdAt: Date
   updatedAt: Date
@@ -296,6 +316,7 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     expires_at: iso(view.expiresAt),
     schedule: renderSummary(view.schedule),
     preset: view.preset,
+    limits: view.limits,
     created_at: iso(view.createdAt),
     updated_at: iso(view.updatedAt),
     deleted_at: iso(view.deletedAt),

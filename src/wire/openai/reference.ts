@@ -3,6 +3,16 @@
  * that are not listed pass through to the engine that has them.
  */
 import { z } from 'zod'
+import {
+  embeddingsAnswer,
+  embeddingsRequest,
+  messagesAnswer,
+  messagesRequest,
+  rerankAnswer,
+  rerankRequest,
+  responsesAnswer,
+  responsesRequest,
+} from './other-routes.ts'
 
 const message = z
   .looseObject({
@@ -74,13 +84,11 @@ export const completionAnswer = z
   })
   .meta({ id: 'Completion' })
 
+export const callableModel = z
+  .looseObject({ id: z.string(), object: z.literal('model'), created: z.int(), owned_by: z.string() })
+  .meta({ id: 'CallableModel' })
 export const modelList = z
-  .looseObject({
-    object: z.literal('list'),
-    data: z.array(
-      z.looseObject({ id: z.string(), object: z.literal('model'), created: z.int(), owned_by: z.string() }),
-    ),
-  })
+  .looseObject({ object: z.literal('list'), data: z.array(callableModel) })
   .meta({ id: 'CallableModelList', description: 'The deployments that this key may call.' })
 
 export const inferenceError = z
@@ -128,6 +136,46 @@ export const inferenceRoutes: readonly InferenceRoute[] = [
     summary: 'Complete a text',
     request: completionRequest,
     answer: completionAnswer,
+  },
+  {
+    id: 'embed',
+    method: 'post',
+    path: '/v1/embeddings',
+    summary: 'Vectors of texts, with engines that have them',
+    request: embeddingsRequest,
+    answer: embeddingsAnswer,
+  },
+  {
+    id: 'rerank',
+    method: 'post',
+    path: '/v1/rerank',
+    summary: 'Documents in the order of their relevance, with engines that have it',
+    request: rerankRequest,
+    answer: rerankAnswer,
+  },
+  {
+    id: 'respond',
+    method: 'post',
+    path: '/v1/responses',
+    summary: 'The Responses API, with engines that have it',
+    request: responsesRequest,
+    answer: responsesAnswer,
+  },
+  {
+    id: 'message',
+    method: 'post',
+    path: '/v1/messages',
+    summary: 'The Messages API, with engines that have it',
+    request: messagesRequest,
+    answer: messagesAnswer,
+  },
+  {
+    id: 'getCallableModel',
+    method: 'get',
+    path: '/v1/models/{id}',
+    summary: 'One of the deployments that you can call',
+    request: null,
+    answer: callableModel,
   },
   {
     id: 'listCallableModels',

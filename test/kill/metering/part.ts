@@ -2,14 +2,18 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { systemClock, until } from '../../../src/runtime/clock.ts'
-import { modulePath } from '../../../src/runtime/self.ts'
-import type { ToParent } from '../../../src/server-child.ts'
+import type { ToParent } from '../../../src/server-launch.ts'
 
 export const startWithinMs = 60_000
 const lastWordsChars = 4_000
 
+export interface Program {
+  module: string
+  args: string[]
+}
+
 export class KilledPart {
-  readonly #module: string
+  readonly #program: Program
   readonly setup: () => object
   readonly #environment: NodeJS.ProcessEnv
   readonly #preload: string | null
@@ -23,20 +27,20 @@ export class KilledPart {
   words = ''
 
   constructor(options: {
-    module: 'server-gateway' | 'server-control'
+    program: Program
     setup: () => object
     cacheFolder: string
     /** Module that is loaded before it: a planted bug. */
     preload: string | null
   }) {
-    this.#module = modulePath(options.module)
+    this.#program = options.program
     this.setup = options.setup
     this.#environment = { ...process.env, NODE_COMPILE_CACHE: options.cacheFolder }
     this.#preload = options.preload
   }
 
   start(): void {
-    const child = fork(this.#module, [], {
+    const child = fork(this.#program.module, this.#program.args, {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       execArgv: this.#preload === null ? [] : ['--import', this.#preload],
       env: this.#environment,
@@ -61,8 +65,8 @@ export class KilledPart {
   }
 
   async ready(): Promise<void> {
-    await until(systemClock, `${this.#module} is ready`, startWithinMs, () => {
-      if (this.#child?.exitCode !== null) throw new Error(`${this.#module} ended: ${this.words}`)
+    await until(systemClock, `${this.#program.module} is ready`, startWithinMs, () => {
+      if (this.#child?.exitCode !== null) throw new Error(`${this.#program.module} ended: ${this.words}`)
       return this.isReady
     })
   }
@@ -70,7 +74,7 @@ export class KilledPart {
   /** It is ready and has answered as many requests since it was started. */
   async answers(count: number): Promise<void> {
     await this.ready()
-    await until(systemClock, `${this.#module} answers`, startWithinMs, () => this.answered >= count)
+    await until(systemClock, `${this.#program.module} answers`, startWithinMs, () => this.answered >= count)
   }
 
   /** Gone when it resolves. */

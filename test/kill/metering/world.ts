@@ -5,6 +5,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { hashKey } from '../../../src/access/keyring.ts'
@@ -12,6 +13,9 @@ import { publishRoute } from '../../../src/deployments/store.ts'
 import { systemClock, until } from '../../../src/runtime/clock.ts'
 import { readConfig } from '../../../src/runtime/config.ts'
 import { silentLog } from '../../../src/runtime/log.ts'
+import { modulePath } from '../../../src/runtime/self.ts'
+import type { Config } from '../../../src/runtime/settings.ts'
+import { type GatewaySetup, gatewayProgram } from '../../../src/server-gateway-setup.ts'
 import { nextVersion } from '../../../src/store/tables.ts'
 import { type TestDatabase, testDatabase } from '../../../src/store/testing.ts'
 import { bytesBelow } from '../../../src/usage/journal/disk.ts'
@@ -23,7 +27,7 @@ import type { Random } from '../../paper/random.ts'
 import { Clients } from './clients.ts'
 import { Door } from './door.ts'
 import type { ServedLog } from './engine.ts'
-import { KilledPart, startWithinMs } from './part.ts'
+import { KilledPart, type Program, startWithinMs } from './part.ts'
 import { type Verdict, verify } from './verify.ts'
 
 export interface WorldOptions {
@@ -31,6 +35,8 @@ export interface WorldOptions {
   /** Where compiled code is kept from start to start. */
   cacheFolder: string
   gateways: number
+  /** The last of them has two workers. */
+  hasWorkers: boolean
   /** Module that plants a bug into the gateways. */
   plant?: string
   /** Some of what killed gateways leave is kept, to be given to the ledger again. */
@@ -56,13 +62,16 @@ export class MeteringWorld {
   readonly #engine: ChildProcess
   readonly #control: KilledPart
   readonly gateways: KilledPart[]
+  /** Of each gateway. */
+  readonly #workers: number[]
+  #workersPort = 0
   #enginePort = 0
   #copied = 0
   /** Lines that were given to the ledger again. */
   repeated = 0
 
   private constructor(
-    { random, gateways, plant, keepsCopies, cacheFolder }: WorldOptions,
+    { random, gateways, hasWorkers, plant, keepsCopies, cacheFolder }: WorldOptions,
     db: TestDatabase,
     door: Door,
   ) {
@@ -78,9 +87,11 @@ export class MeteringWorld {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       execArgv: [],
     })
-    this.#control = this.#part('server-control', () => this.#controlSetup(), null)
-    this.gateways = Array.from({ length: gateways }, (_, n) =>
-      this.#part('server-gateway', () => this.#gatewaySetup(n), this.#plant),
+    const config = this.#config()
+    this.#control = this.#part({ module: modulePath('server-control'), args: [] }, () => this.#controlSetup(), null)
+    this.#workers = Array.from({ length: gateways }, (_, n) => (hasWorkers && n === gateways - 1 ? 2 : 1))
+    this.gateways = this.#workers.map((count, n) =>
+      this.#part(gatewayProgram(config, count), () => this.#gatewaySetup(n), this.#plant),
     )
   }
 
@@ -90,6 +101,7 @@ export class MeteringWorld {
     try {
       const [{ port }] = (await once(world.#engine, 'message')) as [{ port: number }]
       world.#enginePort = port
+      world.#workersPort = await freePort()
       await world.#furnish()
       for (const part of [world.#control, ...world.gateways]) part.start()
       for (const gateway of world.gateways) world.clients.ask(clientsPerGateway, gateway)
@@ -161,7 +173,7 @@ export class MeteringWorld {
       systemClock,
       'what the dead left is taken over',
       takeOverWithinMs,
-      () => this.#folders() === this.gateways.length,
+      () => this.#folders() === this.#workers.reduce((all, count) => all + count, 0),
     )
   }
 
@@ -236,19 +248,22 @@ export class MeteringWorld {
     if (this.#folders() > 0 || shipper.state().rejected > 0) throw new Error('some of the journal cannot be shipped')
   }
 
-  #part(module: 'server-gateway' | 'server-control', setup: () => object, preload: string | null): KilledPart {
-    return new KilledPart({ module, setup, preload, cacheFolder: this.#cacheFolder })
+  #part(program: Program, setup: () => object, preload: string | null): KilledPart {
+    return new KilledPart({ program, setup, preload, cacheFolder: this.#cacheFolder })
   }
 
-  #gatewaySetup(n: number): object {
+  #gatewaySetup(n: number): GatewaySetup {
+    const workers = this.#workers[n] ?? 1
     return {
       config: this.#config(),
       connection: this.#door.connection,
       id: `gw_${n}`,
-      port: this.gateways[n]?.port ?? 0,
+      port: workers > 1 ? this.#workersPort : (this.gateways[n]?.port ?? 0),
       controlSocketPath: join(this.#folder, 'control.sock'),
       snapshotPath: join(this.#folder, `snapshot-${n}.json`),
       journalFolder: this.#journal,
+      workers,
+      worker: 0,
     }
   }
 
@@ -266,7 +281,7 @@ export class MeteringWorld {
   }
 
   /** Segments as small as can be, so that they change and go all the time. */
-  #config(): object {
+  #config(): Config {
     const flags = { 'log.level': 'warn', 'journal.segment_bytes': 65_536, data: this.#folder }
     return readConfig({ flags, env: {}, file: undefined })
   }
@@ -310,4 +325,13 @@ export class MeteringWorld {
       })
     })
   }
+}
+
+/** Workers share a port that is known before. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  return port
 }

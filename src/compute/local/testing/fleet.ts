@@ -15,7 +15,8 @@ import { type MarkedProcess, markedProcesses } from '../strays.ts'
 
 export const cpu: Placement = { provider: 'local', gpuType: 'cpu', gpuCount: 1, region: 'local', emulated: false }
 export const engineProgram = join(import.meta.dirname, 'engine.mjs')
-const patienceMs = 10_000
+/** After an installation the disk of a small machine may be busy for long. */
+const patienceMs = 30_000
 let fleets = 0
 
 /** Below 65,536, so that a container maps them, and apart from those of fleets that run beside this one. */

@@ -1,3 +1,4 @@
+/** What several workers of one host count together, as a client meets it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { systemClock, until } from '../runtime/clock.ts'
@@ -43,3 +44,29 @@ test('workers of a host see each other’s requests when they pick, and report t
   const after = new LaneCounters(board, 0)
   for (const { id } of replicas) assert.equal(after.total(after.slot(`requests ${id}`)), 0)
 })
+
+for (const over of [{ 'hold.max_requests': 2 }, { 'hold.max_bytes': 4_500 }])
+  test(`workers of a host hold no more together than ${Object.entries(over)[0]}`, async () => {
+    const board = makeCounterBoard({ lanes: 2 })
+    const routes = [routeOf({ replicas: [], phase: 'starting' })]
+    const start = (lane: number) => startBench({ routes, over, counters: new LaneCounters(board, lane) })
+    const [one, two] = [await start(0), await start(1)]
+    const leaving = new AbortController()
+    const send = async (bench: Bench, signal?: AbortSignal) => {
+      const answer = await bench.chat({ user: 'x'.repeat(2_000) }, { signal })
+      return [answer.status, ((await answer.json()) as { error: { code: string } }).error.code]
+    }
+    const heldBy = (bench: Bench, count: number) =>
+      until(systemClock, `${count} held`, 10_000, () => (bench.gateway.held().dep_1 ?? 0) === count)
+    const left = assert.rejects(send(one, leaving.signal))
+    const kept = send(two)
+    await Promise.all([heldBy(one, 1), heldBy(two, 1)])
+    for (const bench of [one, two]) assert.deepEqual(await send(bench), [503, 'hold_full'])
+    leaving.abort()
+    await left
+    await heldBy(one, 0)
+    const next = send(two)
+    await heldBy(two, 2)
+    await Promise.all([one, two].map(({ gateway }) => gateway.close({ drainMs: 0 })))
+    assert.deepEqual([(await kept)[1], (await next)[1]], ['shutting_down', 'shutting_down'])
+  })

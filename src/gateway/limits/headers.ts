@@ -1,0 +1,48 @@
+/** `x-ratelimit-*` as OpenAI's clients know them. Pure. */
+import type { Subject } from './subject.ts'
+
+/**
+ * Of requests and of tokens, each of whichever of the two has least left; null = neither counts. `reset` is the time
+ * until some of what counts now has passed.
+ */
+export function rateHeaders(a: Subject | null, b: Subject | null, now: number): string[] | null {
+  const requests = tightest(a, b, 'rpm')
+  const tokens = tightest(a, b, 'tpm')
+  if (requests === null && tokens === null) return null
+  const headers: string[] = []
+  if (requests !== null) add(headers, 'requests', requests, now)
+  if (tokens !== null) add(headers, 'tokens', tokens, now)
+  return headers
+}
+
+function tightest(a: Subject | null, b: Subject | null, name: 'rpm' | 'tpm'): Subject | null {
+  if (a === null || a.limits[name] === null) return b === null || b.limits[name] === null ? null : b
+  if (b === null || b.limits[name] === null) return a
+  return left(a, name) <= left(b, name) ? a : b
+}
+
+/** As this gateway has counted; others may have let in more. */
+function left({ limits, window }: Subject, name: 'rpm' | 'tpm'): number {
+  return Math.max(0, name === 'rpm' ? limits.rpm! - window.requests : limits.tpm! - window.tokens)
+}
+
+const names = {
+  requests: ['x-ratelimit-limit-requests', 'x-ratelimit-remaining-requests', 'x-ratelimit-reset-requests'],
+  tokens: ['x-ratelimit-limit-tokens', 'x-ratelimit-remaining-tokens', 'x-ratelimit-reset-tokens'],
+} as const
+
+function add(headers: string[], what: 'requests' | 'tokens', subject: Subject, now: number): void {
+  const [limit, remaining, reset] = names[what]
+  const name = what === 'requests' ? 'rpm' : 'tpm'
+  const { limits, window } = subject
+  headers.push(limit, `${limits[name]}`, remaining, `${left(subject, name)}`, reset, duration(window.msToNext(now)))
+}
+
+/** As OpenAI writes it: 850ms, 12.5s, 1m0s. */
+export function duration(ms: number): string {
+  if (!Number.isFinite(ms) || ms <= 0) return '0s'
+  if (ms < 1_000) return `${Math.ceil(ms)}ms`
+  if (ms < 60_000) return `${Math.ceil(ms / 10) / 100}s`
+  const seconds = Math.ceil(ms / 1_000)
+  return `${Math.floor(seconds / 60)}m${seconds % 60}s`
+}
