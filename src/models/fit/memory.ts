@@ -86,8 +86,9 @@ function batchedTokens(gpuGib: number): number {
 
 /** Why the model cannot be shared out over so many GPUs, in words; null = it can. */
 export function splitObstacle(model: ModelShape, gpus: number): string | null {
-  const { heads, kvHeads, quantBlock, layers } = model
-  if (isByLayers(model)) return layers < gpus ? `it has ${layers} layers only` : null
+  const { heads, kvHeads, quantBlock } = model
+  // Whole layers go anywhere; with fewer layers than GPUs some stay idle.
+  if (isByLayers(model)) return null
   if (heads % gpus !== 0) return `its ${heads} attention heads cannot be shared out over ${gpus} GPUs`
   if (model.latentDim === null) {
     const even = kvHeads >= gpus ? kvHeads % gpus === 0 : gpus % kvHeads === 0
