@@ -1,7 +1,6 @@
 /** The operator's own file of models (`models.catalogue`), checked like what is sent to `POST /models`. */
-import { readFileSync } from 'node:fs'
-import { parse } from 'yaml'
 import { type ModelEntry, modelOf } from './models/entry.ts'
+import { readDocument } from './runtime/config.ts'
 import { modelEntries } from './wire/native/catalogue.ts'
 import { check } from './wire/native/check.ts'
 
@@ -30,11 +29,10 @@ function checked(path: string): ModelEntry[] {
 
 const problemsShownMaximum = 10
 
-/** YAML, and JSON, which is YAML too. */
 function contentOf(path: string): unknown {
   try {
-    return parse(readFileSync(path, 'utf8'))
+    return readDocument(path)
   } catch (error) {
-    throw new Error(`models.catalogue: ${path} cannot be read: ${(error as Error).message}`)
+    throw new Error(`models.catalogue: ${path} cannot be read: ${(error as Error).message.split('\n')[0]}`)
   }
 }
