@@ -27,6 +27,7 @@ import type { Config } from './runtime/settings.ts'
 import { runPart } from './server-child.ts'
 import { controlMetrics } from './server-metrics.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
+import { makeUploads } from './server-uploads.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { journalGauges } from './usage/gauges.ts'
 import { keepLedger } from './usage/loop.ts'
@@ -63,6 +64,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     wake: () => loop.wake(),
   }
   const metrics = controlMetrics(db, log)
+  const uploads = makeUploads(config, setup, context)
   const app = makeApi({
     ...parts,
     access,
@@ -73,6 +75,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     quotas: new Quotas(context),
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
+    uploads: uploads.uploads,
     config: { publicUrl: setup.publicUrl },
     version,
     ready: () => ready(db),
@@ -89,6 +92,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     autoscaler.run(stopping.signal),
     calendar.run(stopping.signal),
     metrics.keep(stopping.signal),
+    uploads.loop.run(stopping.signal),
     keepLedger({ db, clock, log, retentionDays: config['usage.retention_days'] }, stopping.signal),
   ]
   tell({ kind: 'ready' })

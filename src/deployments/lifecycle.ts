@@ -120,7 +120,9 @@ export class Lifecycle {
     return changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       const others = (await alongside?.(tx, row, at)) ?? []
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
-      const { spec } = makeSpec(changedWish(after, change instanceof Function ? change(row) : change), this.#context)
+      const wish = changedWish(after, change instanceof Function ? change(row) : change)
+      const own = await this.#context.models.findOwn(tx, row.org_id, wish.modelId)
+      const { spec } = makeSpec(wish, this.#context, own)
       const changed = changedFields(row.spec, spec)
       if (changed.length === 0) {
         if (options.allowDowntime) await store.allowInPlace(tx, row.id, row.revision)

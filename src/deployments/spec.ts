@@ -69,7 +69,12 @@ export interface SpecContext {
   replicasMaximum: number
 }
 
-export function makeSpec(wish: DeploymentWish, context: SpecContext): { spec: DeploymentSpec; model: ResolvedModel } {
+/** `own`: the organisation's own model, where it is one. */
+export function makeSpec(
+  wish: DeploymentWish,
+  context: SpecContext,
+  own: ResolvedModel | null = null,
+): { spec: DeploymentSpec; model: ResolvedModel } {
   const hardware = chooseHardware(wish, context.hardware)
   const replicas = wish.replicas ?? 1
   if (replicas < 1 || replicas > context.replicasMaximum)
@@ -77,7 +82,7 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext): { spec: De
   const { maxHourlyUsd } = wish
   const priced = { hardware, ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }) }
   checkCeiling(priced, replicas, context.hardware)
-  const model = context.models.resolve(wish.modelId)
+  const model = own ?? context.models.resolve(wish.modelId)
   const { engine, why } = chooseEngine(wish, model, context.engines)
   return { spec: { modelId: wish.modelId, ...priced, engine, engineWhy: why, replicas }, model }
 }

@@ -4,7 +4,9 @@ import { isAbsolute, join } from 'node:path'
 import type { ModelFiles } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import { packageRoot } from '../runtime/self.ts'
+import type { Querier } from '../store/database.ts'
 import { localModel } from './local-file.ts'
+import type { OwnModels } from './own.ts'
 
 export type ModelSource = { kind: 'shipped'; path: string } | { kind: 'hub'; repo: string }
 
@@ -43,6 +45,7 @@ export interface ModelPolicy {
 export class ModelCatalogue {
   readonly #models: ReadonlyMap<string, CatalogueModel>
   readonly #policy: ModelPolicy
+  readonly #own: OwnModels[] = []
   constructor(models: readonly CatalogueModel[], policy: ModelPolicy) {
     this.#models = new Map(models.map((model) => [model.id, model]))
     this.#policy = policy
@@ -76,6 +79,25 @@ export class ModelCatalogue {
     if (isAbsolute(modelId) || modelId.startsWith('file:') || modelId.endsWith('.gguf'))
       return { files: localModel(modelId, this.#policy.allowPaths), emulated: this.#policy.simulated === true }
     throw this.#unsupported(modelId, `"${modelId}" is not a model that this server can deploy.`)
+  }
+
+  /** Models of organisations, found by their prefix. */
+  addOwn(models: OwnModels): void {
+    this.#own.push(models)
+  }
+
+  /** The organisation's own model of this name; null = no name of such a one. Throws Faults. */
+  async findOwn(db: Querier, orgId: string, modelId: string): Promise<ResolvedModel | null> {
+    return (await this.#ownerOf(modelId)?.find(db, orgId, modelId)) ?? null
+  }
+
+  /** The files to launch, on this machine. Throws as `resolve` and `OwnModels.bring` do. */
+  async bring(db: Querier, orgId: string, modelId: string): Promise<ModelFiles> {
+    return (await this.#ownerOf(modelId)?.bring(db, orgId, modelId)) ?? this.resolve(modelId).files
+  }
+
+  #ownerOf(modelId: string): OwnModels | undefined {
+    return this.#own.find(({ prefix }) => modelId.startsWith(prefix))
   }
 
   #fromCatalogue(model: CatalogueModel): ResolvedModel {
