@@ -5,10 +5,10 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { z } from 'zod'
+import { uploadForm } from '../models/uploads/testing.ts'
 import type { Endpoint } from './endpoint.ts'
 import { endpoint } from './endpoint.ts'
 import { endpoints } from './table.ts'
-import { uploadForm } from '../models/uploads/testing.ts'
 import { type Answer, makeWorld, type World, wish } from './testing.ts'
 
 /** `hidden`: 200, and nothing of org A in it. `own`: it works, on the caller's own org only. */
@@ -57,6 +57,12 @@ const matrix: Record<string, Line> = {
   readLogs: writesOneDeployment,
   listGpuTypes: catalogue,
   listModels: catalogue,
+  addModel: {
+    stranger: 403,
+    scoped: 403,
+    viewer: 403,
+    body: (id) => ({ id, source_repo: 'x/y', context_size: 1, tensor_type: 'BF16' }),
+  },
   listGpuModelConfigs: catalogue,
   uploadModel: { stranger: 'own', scoped: 403, viewer: 403, body: uploadForm },
   getUploadedModel: { stranger: 404, scoped: 403, viewer: 200 },

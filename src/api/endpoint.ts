@@ -18,6 +18,7 @@ import type { Schedules } from '../deployments/schedules.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import type { FaultCode } from '../kernel/fault-table.ts'
 import type { ModelCatalogue } from '../models/catalogue.ts'
+import type { Models } from '../models/commands.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { Uploads } from '../models/uploads/commands.ts'
 
@@ -34,6 +35,8 @@ export interface ApiParts {
   schedules: Schedules
   metrics: DeploymentMetrics
   models: ModelCatalogue
+  /** What is done to it. */
+  catalogue: Models
   hardware: HardwareCatalogue
   uploads: Uploads
   /** Engines that can run here. */

@@ -81,7 +81,8 @@ function nativePath(route: Endpoint) {
     'x-paddock-org': actAs,
   })
   const asJson = body === null ? {} : { body: { content: json(body), required: !body.safeParse({}).success } }
-  const sent = form === null ? asJson : { body: { content: { 'multipart/form-data': { schema: form } }, required: true } }
+  const sent =
+    form === null ? asJson : { body: { content: { 'multipart/form-data': { schema: form } }, required: true } }
   return {
     method,
     path: basePath + path,

@@ -17,14 +17,15 @@ import { DeploymentMetrics } from '../deployments/metrics.ts'
 import { Quotas } from '../deployments/quotas.ts'
 import { Schedules } from '../deployments/schedules.ts'
 import { testLimits } from '../deployments/testing/limits.ts'
+import { UploadUsers } from '../deployments/uploads.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import { availableEngines } from '../engines/registry.ts'
 import { type Reason, reasonTable } from '../kernel/phase.ts'
 import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue } from '../models/catalogue.ts'
+import { Models } from '../models/commands.ts'
 import { loadHardware } from '../models/hardware.ts'
 import { type TestUploadOptions, type TestUploads, testUploads } from '../models/uploads/testing.ts'
-import { UploadUsers } from '../deployments/uploads.ts'
 import { type Clock, systemClock } from '../runtime/clock.ts'
 import { randomToken } from '../runtime/ids.ts'
 import { type Log, silentLog } from '../runtime/log.ts'
@@ -102,6 +103,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
     uploads: uploads.uploads,
+    catalogue: new Models(context),
     config: { publicUrl: 'http://paddock.test' },
     ready: async () => ({ ok: true, problems: [] }),
     log: loud,
@@ -155,7 +157,9 @@ async function ask(
       ...(form === null ? {} : { 'content-length': String((await form.clone().arrayBuffer()).byteLength) }),
       ...headers,
     },
-    ...(body === undefined ? {} : { body: (form?.body ?? (raw ? body : JSON.stringify(body))) as never, duplex: 'half' }),
+    ...(body === undefined
+      ? {}
+      : { body: (form?.body ?? (raw ? body : JSON.stringify(body))) as never, duplex: 'half' }),
   }
   const full = path.startsWith('//') ? path.slice(1) : basePath + path
   const answer = await app.request(full, init)

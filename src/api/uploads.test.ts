@@ -13,7 +13,8 @@ before(async () => {
 after(() => world.close())
 beforeEach(async () => {
   for (const key of [world.keys.ownerA, world.keys.ownerB])
-    for (const { id } of (await world.options.uploads.list(await principal(key)))) await upload('DELETE', `/byom/${id}`, undefined, key)
+    for (const { id } of await world.options.uploads.list(await principal(key)))
+      await upload('DELETE', `/byom/${id}`, undefined, key)
   await world.uploads.loop.settle()
   assert.deepEqual(world.uploads.stored(), [])
 })
@@ -92,7 +93,12 @@ test('what is wrong with a form is said by name, and nothing of it stays', async
     [form(['name', 'a'], ['file', new Blob([file(), 'x'])]), 422, 'model_file_unreadable', /goes on after/],
     [uploadForm('a', tinyGguf({ 'general.type': 'mmproj' })), 422, 'model_not_supported', /"mmproj"/],
     [uploadForm('a', tinyGguf({ 'split.count': 3 })), 422, 'model_not_supported', /one part of a model/],
-    [uploadForm('a', tinyGguf({ 'general.architecture': 'bert' })), 422, 'model_file_unreadable', /bert.context_length/],
+    [
+      uploadForm('a', tinyGguf({ 'general.architecture': 'bert' })),
+      422,
+      'model_file_unreadable',
+      /bert.context_length/,
+    ],
     [uploadForm('a', tinyGguf({}, 2_100_000)), 413, 'body_too_large', /2000000 bytes/],
   ] as const) {
     const answer = await upload('POST', '/upload', sent)
@@ -135,7 +141,10 @@ test('limit and quota are checked before anything is read', async () => {
   assert.deepEqual([over.status, over.json.error.code], [409, 'quota_exceeded'], over.text)
   assert.equal(over.json.error.detail.quota_bytes, limits.orgBytes)
   // What another organisation keeps counts for itself.
-  assert.equal((await upload('POST', '/upload', uploadForm('b', tinyGguf({}, 1_500_000)), world.keys.ownerB)).status, 201)
+  assert.equal(
+    (await upload('POST', '/upload', uploadForm('b', tinyGguf({}, 1_500_000)), world.keys.ownerB)).status,
+    201,
+  )
 })
 
 test('a name is taken once per organisation, also by several at once; free again when it is deleted', async () => {
@@ -184,7 +193,8 @@ test('it is deployed by its name, cannot be deleted while it is needed, and a de
 })
 
 test('what is not ready, an adapter, or not there cannot be deployed', async () => {
-  const deploy = (model: string) => world.call('POST', '/deployments', { body: { ...wish('nothing'), model_id: model } })
+  const deploy = (model: string) =>
+    world.call('POST', '/deployments', { body: { ...wish('nothing'), model_id: model } })
   await upload('POST', '/upload', uploadForm('fresh'))
   await ready('lora', tinyGguf({ 'general.type': 'adapter' }))
   await upload('POST', '/upload', uploadForm('unready'))

@@ -1,6 +1,7 @@
 /** Routes of models that organisations upload. The resumable form of it is in tus.ts. */
-import type { UploadView } from '../models/uploads/view.ts'
+
 import { uploadPrefix } from '../models/uploads/names.ts'
+import type { UploadView } from '../models/uploads/view.ts'
 import { type UploadedModel, uploadedModel, uploadForm } from '../wire/native/uploads.ts'
 import { endpoint } from './endpoint.ts'
 

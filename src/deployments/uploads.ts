@@ -20,9 +20,13 @@ export class UploadUsers implements ModelUsers {
     const row = await allowed(this.#context, principal, idOrName, 'deployment:write')
     const engine = this.#context.engines.get(row.spec.engine.type)
     if (engine?.formats.includes('gguf')) return row.id
-    throw new Fault('engine_unsupported', `deployment_id: the engine of ${row.name}, ${row.spec.engine.type}, loads no GGUF.`, {
-      action: 'Name a deployment that runs on llama.cpp, or deploy the model when it is ready.',
-    })
+    throw new Fault(
+      'engine_unsupported',
+      `deployment_id: the engine of ${row.name}, ${row.spec.engine.type}, loads no GGUF.`,
+      {
+        action: 'Name a deployment that runs on llama.cpp, or deploy the model when it is ready.',
+      },
+    )
   }
 
   async using(tx: Tx, orgId: string, modelId: string): Promise<string[]> {

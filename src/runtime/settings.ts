@@ -88,6 +88,11 @@ export const settings = {
     200_000_000_000,
     'Most that copies of uploaded models take on this machine when they are stored in a bucket; those unused longest go.',
   ),
+  'models.catalogue': setting(
+    z.string(),
+    '',
+    'YAML or JSON file with a list of models of your own, each as for POST /models; they go before what ships.',
+  ),
   'start.deadline_seconds': setting(
     count(1, 86_400),
     600,

@@ -87,7 +87,16 @@ export class Uploads {
       await rows.lockUploads(tx, org_id)
       if ((await rows.countComing(tx, org_id)) >= comingMaximum) throw tooMany()
       const size_bytes = setAside(wish.bytes, await rows.bytesOf(tx, org_id), limits)
-      const row = { id, org_id, name, resumable: wish.resumable, size_bytes, deployment_id: deploymentId, by_key, holder }
+      const row = {
+        id,
+        org_id,
+        name,
+        resumable: wish.resumable,
+        size_bytes,
+        deployment_id: deploymentId,
+        by_key,
+        holder,
+      }
       if (!(await rows.insertUpload(tx, row, at))) throw taken(name ?? '')
       return { id }
     })

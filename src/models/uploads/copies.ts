@@ -71,7 +71,10 @@ export class Copies {
   }
 
   async #isHere({ id, bytes }: Wanted): Promise<boolean> {
-    const size = await stat(this.pathOf(id)).then((found) => found.size, () => null)
+    const size = await stat(this.pathOf(id)).then(
+      (found) => found.size,
+      () => null,
+    )
     if (size !== bytes) return false
     // The oldest use goes first when there is no room.
     const now = new Date(this.#clock.now())
@@ -109,7 +112,13 @@ export class Copies {
   async #makeRoom(bytes: number): Promise<void> {
     const names = (await readdir(this.#folder)).filter((name) => name.endsWith('.gguf'))
     const copies = await Promise.all(
-      names.map(async (name) => ({ name, ...(await stat(join(this.#folder, name)).then(({ size, mtimeMs }) => ({ size, mtimeMs }), () => ({ size: 0, mtimeMs: 0 }))) })),
+      names.map(async (name) => ({
+        name,
+        ...(await stat(join(this.#folder, name)).then(
+          ({ size, mtimeMs }) => ({ size, mtimeMs }),
+          () => ({ size: 0, mtimeMs: 0 }),
+        )),
+      })),
     )
     copies.sort((a, b) => a.mtimeMs - b.mtimeMs)
     let taken = copies.reduce((sum, { size }) => sum + size, bytes)

@@ -41,7 +41,7 @@ export class Intake {
 
   #judge(checked: Checked): void {
     if (checked.state === 'broken') throw unreadable(checked.why)
-    if (checked.state === 'head') this.#facts ??= factsOf(checked.file.pairs)
+    if (checked.state === 'head') this.#facts ??= factsOf(checked.file)
   }
 }
 

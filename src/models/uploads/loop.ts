@@ -6,8 +6,8 @@
 import { record } from '../../events/store.ts'
 import { Fault } from '../../kernel/fault.ts'
 import { never } from '../../kernel/never.ts'
-import { uploadPrefix } from './names.ts'
 import type { UploadContext } from './context.ts'
+import { uploadPrefix } from './names.ts'
 import * as rows from './store.ts'
 import { validate } from './validate.ts'
 
@@ -167,7 +167,12 @@ export class UploadLoop {
 
   async #roll(row: rows.UploadRow): Promise<void> {
     const { db, users, log } = this.#context
-    const order = { orgId: row.org_id, deploymentId: row.deployment_id!, modelId: uploadPrefix + row.name, byKey: row.by_key }
+    const order = {
+      orgId: row.org_id,
+      deploymentId: row.deployment_id!,
+      modelId: uploadPrefix + row.name,
+      byKey: row.by_key,
+    }
     try {
       await users.roll(order)
       await rows.setRoll(db, row.id, { state: 'done', why: null })

@@ -22,10 +22,14 @@ export class Receiving {
   /** Runs `work` as the only connection of this upload. `stopped` rejects when another takes its place. */
   async only<T>(id: string, work: (stopped: Promise<never>) => Promise<T>): Promise<T> {
     if (this.#count >= receivingMaximum)
-      throw new Fault('concurrency_limited', `This server receives ${receivingMaximum} uploads at once, and not one more.`, {
-        action: 'Try again when another upload has ended.',
-        retryAfterSeconds: 10,
-      })
+      throw new Fault(
+        'concurrency_limited',
+        `This server receives ${receivingMaximum} uploads at once, and not one more.`,
+        {
+          action: 'Try again when another upload has ended.',
+          retryAfterSeconds: 10,
+        },
+      )
     this.#count += 1
     try {
       await this.stop(id, new Fault('conflict', 'The upload is gone on with over another connection.'))

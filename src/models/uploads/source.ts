@@ -20,7 +20,9 @@ export class UploadSource implements OwnModels {
   }
 
   async find(db: Querier, orgId: string, modelId: string): Promise<ResolvedModel> {
-    return { files: this.#files(await this.#ready(db, orgId, modelId), modelId), emulated: this.#simulated }
+    const row = await this.#ready(db, orgId, modelId)
+    const named = { format: 'gguf' as const, seesPictures: false, shape: row.facts?.shape ?? null }
+    return { files: this.#files(row, modelId), emulated: this.#simulated, named }
   }
 
   async bring(db: Querier, orgId: string, modelId: string): Promise<ModelFiles> {

@@ -1,5 +1,7 @@
 /** The SQL of uploads: one function per statement. */
+
 import { json, type Querier, type Tx, violates } from '../../store/database.ts'
+import type { ModelShape } from '../fit/shape.ts'
 
 export const uploadStatuses = ['uploading', 'validating', 'ready', 'failed', 'deleting'] as const
 export type UploadStatus = (typeof uploadStatuses)[number]
@@ -12,6 +14,8 @@ export interface UploadFacts {
   /** Tokens; 0 for adapters. */
   contextSize: number
   quantization: string
+  /** What the fit check needs; null = its header does not say enough. */
+  shape: ModelShape | null
 }
 
 export interface UploadRow {

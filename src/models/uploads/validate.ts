@@ -10,11 +10,18 @@ export interface Found {
 }
 
 /** What it is, or why it is none; null = told to stop. Throws when the storage fails. */
-export async function validate(context: UploadContext, row: UploadRow, signal: AbortSignal): Promise<Found | Fault | null> {
+export async function validate(
+  context: UploadContext,
+  row: UploadRow,
+  signal: AbortSignal,
+): Promise<Found | Fault | null> {
   const { storage, copies, tryLoad } = context
   try {
     await storage.finish(row.id)
-    const found = row.sha256 !== null && row.facts !== null ? { sha256: row.sha256, facts: row.facts } : await readAgain(context, row, signal)
+    const found =
+      row.sha256 !== null && row.facts !== null
+        ? { sha256: row.sha256, facts: row.facts }
+        : await readAgain(context, row, signal)
     if (found === null || found.facts.kind === 'adapter' || tryLoad === undefined) return found
     const path = await copies.fetch({ id: row.id, bytes: Number(row.size_bytes), sha256: found.sha256 })
     const why = await tryLoad(path, signal)
@@ -32,7 +39,8 @@ async function readAgain({ storage }: UploadContext, row: UploadRow, signal: Abo
     if (signal.aborted) return null
     intake.take(piece)
   }
-  if (intake.bytes !== Number(row.size_bytes)) throw unreadable(`${intake.bytes} of ${row.size_bytes} bytes were stored`)
+  if (intake.bytes !== Number(row.size_bytes))
+    throw unreadable(`${intake.bytes} of ${row.size_bytes} bytes were stored`)
   return intake.end()
 }
 
