@@ -51,11 +51,10 @@ runPart<ControlSetup>(async (setup, tell) => {
   }
   const access = new Access(db, seal, clock)
   await access.ensureOperator(setup.operatorKey)
-  const loop = new DeploymentLoop(
-    { ...parts, settings: planSettings(config), stopGraceSeconds: config['compute.local.stop_grace_seconds'] },
-    // The same after every start, so that what a killed control had claimed is taken over at once.
-    `control-${setup.instanceId}`,
-  )
+  const stopGraceSeconds = config['compute.local.stop_grace_seconds']
+  // The same after every start, so that what a killed control had claimed is taken over at once.
+  const owner = `control-${setup.instanceId}`
+  const loop = new DeploymentLoop({ ...parts, settings: planSettings(config), stopGraceSeconds }, owner)
   const context = {
     ...parts,
     ...limitsOf(config),
@@ -86,12 +85,11 @@ runPart<ControlSetup>(async (setup, tell) => {
   const server = await listen(app.fetch, setup.socketPath)
   const stopping = new AbortController()
   const autoscaler = new Autoscaler({ ...context, decideSettings: decideSettings(config) })
-  const calendar = new CalendarLoop(context)
   const loops = [
     loop.run(stopping.signal),
     loop.sweepForever(stopping.signal),
     autoscaler.run(stopping.signal),
-    calendar.run(stopping.signal),
+    new CalendarLoop(context).run(stopping.signal),
     metrics.keep(stopping.signal),
     uploads.loop.run(stopping.signal),
     keepLedger({ db, clock, log, retentionDays: config['usage.retention_days'] }, stopping.signal),

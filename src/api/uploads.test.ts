@@ -45,6 +45,10 @@ test('an upload is validating, then ready; its hash, size and header are told; d
   assert.deepEqual([json.size_bytes, json.received_bytes], [file.length, file.length])
   assert.deepEqual([json.architecture, json.kind, json.model_id], ['llama', 'model', 'byom:my-model-v2'])
   assert.deepEqual(world.uploads.stored(), [`${json.id}.gguf`])
+  const listed = (await world.call('GET', '/models')).json.data.find((one: { id: string }) => one.id === json.model_id)
+  assert.deepEqual([listed.deployable, listed.added_by], [true, 'upload'])
+  const theirs = (await world.call('GET', '/models', { key: world.keys.ownerB })).text
+  assert.doesNotMatch(theirs, /my-model-v2/)
   assert.equal((await upload('DELETE', `/byom/${json.id}`)).status, 200)
   assert.equal((await upload('GET', `/byom/${json.id}`)).status, 404)
   await world.uploads.loop.settle()

@@ -1,7 +1,9 @@
 /** Routes of models that organisations upload. The resumable form of it is in tus.ts. */
 
 import { uploadPrefix } from '../models/uploads/names.ts'
+import { obstacleOf } from '../models/uploads/source.ts'
 import type { UploadView } from '../models/uploads/view.ts'
+import type { Model } from '../wire/native/catalogue.ts'
 import { type UploadedModel, uploadedModel, uploadForm } from '../wire/native/uploads.ts'
 import { endpoint } from './endpoint.ts'
 
@@ -79,4 +81,33 @@ export function renderUpload(view: UploadView): UploadedModel {
     created_at: view.createdAt.toISOString(),
     updated_at: view.changedAt.toISOString(),
   }
+}
+
+/** Beside the models of the catalogue; adapters are none. */
+export function renderOwn(upload: UploadView, simulated: boolean): Model[] {
+  const { name, facts, status } = upload
+  if (name === null || facts?.kind === 'adapter') return []
+  const obstacle = obstacleOf({ status, facts })
+  return [
+    {
+      id: uploadPrefix + name,
+      title: name,
+      about: 'Uploaded by your organisation.',
+      source_repo: null,
+      revision: null,
+      quantization: facts?.quantization ?? 'unknown',
+      capabilities: ['chat', 'completion'],
+      architecture: facts?.architecture ?? null,
+      weight_gb: status === 'uploading' ? null : Number((upload.sizeBytes / 1e9).toPrecision(3)),
+      context_size: facts?.contextSize ?? 0,
+      tensor_type: facts?.quantization ?? 'unknown',
+      gated: false,
+      deployable: obstacle === null,
+      reason: obstacle === null ? null : `${obstacle}.`,
+      emulated: simulated,
+      simulated,
+      served_by: null,
+      added_by: 'upload',
+    },
+  ]
 }
