@@ -1,0 +1,6 @@
+/** The only door to turns of the event loop. */
+
+/** When everything that has arrived by now has been looked at, and before the loop waits again. */
+export function atEndOfTurn(action: () => void): void {
+  setImmediate(action)
+}
