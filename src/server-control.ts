@@ -17,7 +17,8 @@ import { Quotas } from './deployments/quotas.ts'
 import { Schedules } from './deployments/schedules.ts'
 import { enginesOf } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
-import { loadCatalogue } from './models/catalogue.ts'
+import { loadCatalogue, type ModelPolicy } from './models/catalogue.ts'
+import { Models } from './models/commands.ts'
 import { loadHardware } from './models/hardware.ts'
 import { systemClock as clock } from './runtime/clock.ts'
 import { makeLog } from './runtime/log.ts'
@@ -26,6 +27,7 @@ import { version } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import { runPart } from './server-child.ts'
 import { controlMetrics } from './server-metrics.ts'
+import { readOwnModels } from './server-models.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { journalGauges } from './usage/gauges.ts'
@@ -43,11 +45,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     log,
     computes: computeDrivers(config, setup, log),
     engines: enginesOf(config.fleet),
-    models: loadCatalogue({
-      allowPaths: config['models.allow_paths'],
-      starterStandsIn: config.fleet === 'emulated',
-      simulated: config.fleet === 'simulated',
-    }),
+    models: loadCatalogue(modelPolicy(config), readOwnModels(config['models.catalogue'])),
     hardware: loadHardware(config['compute.prices']),
   }
   const access = new Access(db, seal, clock)
@@ -62,6 +60,8 @@ runPart<ControlSetup>(async (setup, tell) => {
     ...limitsOf(config),
     wake: () => loop.wake(),
   }
+  const catalogue = new Models(context)
+  await catalogue.refresh()
   const metrics = controlMetrics(db, log)
   const app = makeApi({
     ...parts,
@@ -73,6 +73,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     quotas: new Quotas(context),
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
+    catalogue,
     config: { publicUrl: setup.publicUrl },
     version,
     ready: () => ready(db),
@@ -101,6 +102,14 @@ runPart<ControlSetup>(async (setup, tell) => {
     },
   }
 })
+
+function modelPolicy(config: Config): ModelPolicy {
+  return {
+    allowPaths: config['models.allow_paths'],
+    starterStandsIn: config.fleet === 'emulated',
+    simulated: config.fleet === 'simulated',
+  }
+}
 
 function limitsOf(config: Config) {
   return {

@@ -120,6 +120,10 @@ export const eventCatalogue = {
   }),
   'key.revoked': event('An API key was revoked.', { key_id: text, by }),
   'org.created': event('An organisation was created.', { name: text }),
+  'model.added': event('The operator added a model to the catalogue, or changed one that was added.', {
+    model_id: text,
+    by,
+  }),
   'org.quota_changed': event('The operator set how many GPUs an organisation may hold.', {
     from: z.int(),
     to: z.int(),
