@@ -4,3 +4,8 @@
 export function atEndOfTurn(action: () => void): void {
   setImmediate(action)
 }
+
+/** Lets everything else that is due have its turn of the event loop. */
+export function turn(): Promise<void> {
+  return new Promise(atEndOfTurn)
+}
