@@ -2,6 +2,8 @@
  * What the platform asks of an inference engine. A driver is pure but for nothing: every function takes data and gives
  * data, so that launch lines and dialects are golden-tested. Adding an engine = its folder + one line in the registry.
  */
+import type { AdapterRoom, EngineAdapter, EngineAdapters } from './contract.adapters.ts'
+
 export type EngineType = 'llamacpp' | 'llama-server' | 'vllm' | 'sglang' | 'simulated'
 
 /** The part of a deployment's spec that is the engine's. Zero-length arguments when nothing was added. */
@@ -13,6 +15,8 @@ export interface EngineSpec {
   /** Sequences at once; absent = the engine's default. */
   maxNumSeqs?: number
   additionalArgs: string[]
+  /** Set aside for LoRA adapters; absent = nothing. */
+  adapterRoom?: AdapterRoom
 }
 
 /** Weights on this machine's disk, with what the header says of them. */
@@ -77,6 +81,8 @@ export interface LaunchInput {
   servedName: string
   /** Bearer key that the engine demands. */
   apiKey: string
+  /** LoRA adapters that the deployment has now; absent = none. */
+  adapters?: readonly EngineAdapter[]
 }
 
 export type StartPhase = 'hardware' | 'files' | 'load' | 'warmup'
@@ -132,6 +138,8 @@ export interface EngineDriver {
   metricsPath: string
   readiness(status: number | null, body: string): Readiness
   metrics(text: string): EngineSample
+  /** Absent: it takes no LoRA adapters. */
+  adapters?: EngineAdapters
   /** Body fields refused on this route because they steer the engine past the gateway. null = allowed. */
   refusedField(route: InferenceRoute, body: Record<string, unknown>): string | null
 }
