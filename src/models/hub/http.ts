@@ -63,7 +63,12 @@ export class HubHttp {
     this.#base = new URL(this.endpoint)
     const literal = literalOf(this.#base)
     this.#isPrivate = literal !== null && kindOfAddress(literal) === 'private'
-    const waits = { headersTimeout: silenceMs, bodyTimeout: silenceMs, keepAliveTimeout: idleMs, keepAliveMaxTimeout: idleMs }
+    const waits = {
+      headersTimeout: silenceMs,
+      bodyTimeout: silenceMs,
+      keepAliveTimeout: idleMs,
+      keepAliveMaxTimeout: idleMs,
+    }
     this.#own = new Agent({ ...waits, connect: { timeout: connectMs, lookup: this.#remembering(lookup) } })
     this.#foreign = new Agent({ ...waits, connect: { timeout: connectMs, lookup: this.#guarded(lookup) } })
   }
@@ -95,7 +100,11 @@ export class HubHttp {
 
   async #ask(
     agent: Agent,
-    { url, signal, ...rest }: { method: 'GET' | 'HEAD'; url: URL; headers: Record<string, string>; signal?: AbortSignal },
+    {
+      url,
+      signal,
+      ...rest
+    }: { method: 'GET' | 'HEAD'; url: URL; headers: Record<string, string>; signal?: AbortSignal },
   ): Promise<Dispatcher.ResponseData> {
     try {
       return await agent.request({ origin: url.origin, path: url.pathname + url.search, signal, ...rest })

@@ -55,7 +55,8 @@ export function isPlainPath(path: string): boolean {
 
 function wrong(problem: string): Fault {
   return new Fault('invalid_request', `model_id: ${problem}.`, {
-    action: 'Name it as hf:<owner>/<name>, with /<quantisation> for one of several GGUF files and @<revision> if need be.',
+    action:
+      'Name it as hf:<owner>/<name>, with /<quantisation> for one of several GGUF files and @<revision> if need be.',
     detail: { fields: [{ field: 'model_id', problem }] },
   })
 }
