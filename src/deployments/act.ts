@@ -9,6 +9,7 @@ import { lookAfterActingAt } from './look-again.ts'
 import { engineKey, placementOf, viewOf } from './observe.ts'
 import type { Action } from './plan.ts'
 import { returnClaim } from './queue-store.ts'
+import { wantsAgain } from './replica.ts'
 import { engineOf, type Snapshot } from './snapshot.ts'
 import * as store from './store.ts'
 import type { TurnWorld } from './turn.ts'
@@ -39,7 +40,8 @@ export async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[
 async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
   const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
   // A turn that stood still for long must not make anew what others have made, or removed, or given to another revision.
-  if (row?.phase !== 'planned' || !snapshot.revisions.some(({ id }) => id === row.revision_id)) return null
+  const isDue = row?.phase === 'planned' || (row?.phase === 'starting' && isAskedFor(snapshot, replicaId))
+  if (!row || !isDue || !snapshot.revisions.some(({ id }) => id === row.revision_id)) return null
   try {
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
@@ -60,6 +62,11 @@ async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): 
       why: (error as Error).message,
     }
   }
+}
+
+/** Its provider was interrupted while it made it. */
+function isAskedFor({ input }: Snapshot, replicaId: string): boolean {
+  return input.replicas.some((view) => view.id === replicaId && wantsAgain(view))
 }
 
 function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow): ReplicaOrder {
