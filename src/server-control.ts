@@ -19,12 +19,14 @@ import { enginesOf } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
 import { loadCatalogue } from './models/catalogue.ts'
 import { loadHardware } from './models/hardware.ts'
+import { makeHub } from './models/hub/setup.ts'
 import { systemClock as clock } from './runtime/clock.ts'
 import { makeLog } from './runtime/log.ts'
 import { Seal } from './runtime/seal.ts'
 import { version } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import { runPart } from './server-child.ts'
+import { fetchingDrivers, hubFolder, hubOptions } from './server-hub.ts'
 import { controlMetrics } from './server-metrics.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
 import { type Database, openDatabase } from './store/database.ts'
@@ -36,17 +38,19 @@ runPart<ControlSetup>(async (setup, tell) => {
   const log = makeLog(config['log.level'], 'control')
   const db = openDatabase({ connection: setup.connection, name: 'paddock control', log: (line) => log.warn({}, line) })
   const seal = new Seal(new Secret(setup.secretKey))
+  const hub = makeHub({ db, clock, seal, log, ...hubOptions(config, setup.dataFolder) })
   const parts = {
     db,
     clock,
     seal,
     log,
-    computes: computeDrivers(config, setup, log),
+    computes: fetchingDrivers(config, computeDrivers(config, setup, log), hub),
     engines: enginesOf(config.fleet),
     models: loadCatalogue({
       allowPaths: config['models.allow_paths'],
       starterStandsIn: config.fleet === 'emulated',
       simulated: config.fleet === 'simulated',
+      ...(hub.pin === null ? {} : { hubFolder: hubFolder(config, setup.dataFolder) }),
     }),
     hardware: loadHardware(config['compute.prices']),
   }
@@ -60,6 +64,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   const context = {
     ...parts,
     ...limitsOf(config),
+    pin: hub.pin ?? undefined,
     wake: () => loop.wake(),
   }
   const metrics = controlMetrics(db, log)
@@ -71,6 +76,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
     quotas: new Quotas(context),
+    hubTokens: hub.tokens,
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
     config: { publicUrl: setup.publicUrl },
@@ -97,6 +103,7 @@ runPart<ControlSetup>(async (setup, tell) => {
       stopping.abort()
       server.close()
       await Promise.all(loops)
+      await hub.close()
       await db.close()
     },
   }

@@ -20,6 +20,7 @@ const app = makeApi({
   limits: null as never,
   scaling: null as never,
   quotas: null as never,
+  hubTokens: null as never,
   schedules: null as never,
   metrics: null as never,
   engines: new Map(),

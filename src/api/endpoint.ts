@@ -17,6 +17,7 @@ import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import type { FaultCode } from '../kernel/fault-table.ts'
 import type { ModelCatalogue } from '../models/catalogue.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
+import type { HubTokens } from '../models/hub/tokens.ts'
 
 export const basePath = '/api/v1/public'
 
@@ -28,6 +29,7 @@ export interface ApiParts {
   limits: DeploymentLimits
   scaling: Scaling
   quotas: Quotas
+  hubTokens: HubTokens
   schedules: Schedules
   metrics: DeploymentMetrics
   models: ModelCatalogue

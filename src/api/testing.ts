@@ -23,6 +23,8 @@ import { type Reason, reasonTable } from '../kernel/phase.ts'
 import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue } from '../models/catalogue.ts'
 import { loadHardware } from '../models/hardware.ts'
+import type { Hub } from '../models/hub/setup.ts'
+import { HubTokens } from '../models/hub/tokens.ts'
 import { type Clock, systemClock } from '../runtime/clock.ts'
 import { randomToken } from '../runtime/ids.ts'
 import { type Log, silentLog } from '../runtime/log.ts'
@@ -67,6 +69,9 @@ export interface WorldParts {
   engines?: ReadonlyMap<EngineType, EngineDriver>
   clock?: Clock
   wake?(): void
+  /** A Hub, made on the world's own database. */
+  hub?: (parts: { db: TestDatabase; seal: Seal; clock: Clock }) => Hub
+  hubFolder?: string
 }
 
 export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldParts = {}): Promise<World> {
@@ -80,12 +85,14 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     clock,
     computes: own.computes ?? new Map(),
     engines: own.engines ?? availableEngines(),
-    models: loadCatalogue({ allowPaths: [], starterStandsIn: true }),
+    models: loadCatalogue({ allowPaths: [], starterStandsIn: true, hubFolder: own.hubFolder }),
     hardware: loadHardware({}),
   }
   const access = new Access(db, seal, clock)
   await access.ensureOperator(operator)
-  const context: DeploymentContext = { ...parts, ...testLimits, wake: own.wake ?? (() => {}) }
+  const hub = own.hub?.({ db, seal, clock })
+  const pin = hub?.pin ?? undefined
+  const context: DeploymentContext = { ...parts, ...testLimits, pin, wake: own.wake ?? (() => {}) }
   const options: ApiOptions = {
     ...parts,
     access,
@@ -94,6 +101,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
     quotas: new Quotas(context),
+    hubTokens: hub?.tokens ?? new HubTokens({ db, seal, clock, whoAmI: null }),
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
     config: { publicUrl: 'http://paddock.test' },

@@ -179,6 +179,7 @@ const deployment: Explanation['deployment'] = {
   org_id: 'org_default',
   name: 'demo',
   model_id: 'paddock/starter',
+  model_source: null,
   gpu_type: 'h100',
   gpu_count: 1,
   region: null,

@@ -73,7 +73,8 @@ function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow):
   const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id)!
   const engine = world.engines.get(spec.engine.type)
   if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
-  const { files } = world.models.resolve(spec.modelId)
+  const { files: found } = world.models.resolve(spec.modelId, spec.source)
+  const files = found.remote ? { ...found, remote: { ...found.remote, orgId: row.org_id } } : found
   return {
     id: row.id as ReplicaId,
     deploymentId: row.deployment_id as DeploymentId,

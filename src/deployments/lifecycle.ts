@@ -15,6 +15,7 @@ import { changeDeployment, type Write } from './change.ts'
 import { allowed, type DeploymentContext } from './context.ts'
 import { checkDowntime } from './downtime.ts'
 import { freeOffers, readMarket } from './offers.ts'
+import { pinnedChange, sourceOf } from './pin.ts'
 import { checkCeiling, choicesOf } from './prices.ts'
 import { checkGrowth } from './quota.ts'
 import { checkRoom } from './room.ts'
@@ -117,10 +118,11 @@ export class Lifecycle {
     { alongside, ...options }: RollOptions & { alongside?: Write<string[]> } = {},
   ): Promise<string[]> {
     const free = await freeOffers(this.#context)
+    const asked = change instanceof Function ? change : await pinnedChange(this.#context, principal, idOrName, change)
     return changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       const others = (await alongside?.(tx, row, at)) ?? []
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
-      const { spec } = makeSpec(changedWish(after, change instanceof Function ? change(row) : change), this.#context)
+      const { spec } = makeSpec(changedWish(after, asked instanceof Function ? asked(row) : asked), this.#context)
       const changed = changedFields(row.spec, spec)
       if (changed.length === 0) {
         if (options.allowDowntime) await store.allowInPlace(tx, row.id, row.revision)
@@ -232,16 +234,18 @@ export class Lifecycle {
 
 /** The same engine with the same model on the same choice of hardware; what it may cost changes no replica. */
 function runsAlike(a: DeploymentSpec, b: DeploymentSpec): boolean {
-  const running = ({ modelId, engine, hardware }: DeploymentSpec) => canonical({ modelId, engine, hardware })
+  const running = ({ modelId, source, engine, hardware }: DeploymentSpec) =>
+    canonical({ modelId, sha: source?.sha, files: source?.files, engine, hardware })
   return running(a) === running(b)
 }
 
 /** The wish that makes this spec again. `replicas` as the policy has them, for the price ceiling. */
 export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec' | 'scaling'>): DeploymentWish {
-  const { modelId, hardware, maxHourlyUsd, engine } = row.spec
+  const { modelId, source, hardware, maxHourlyUsd, engine } = row.spec
   return {
     name: row.name,
     modelId,
+    ...(source === undefined ? {} : { source }),
     hardware,
     ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }),
     replicas: floorOf(policyOf(row)),
@@ -253,7 +257,8 @@ export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec' | 'scaling
 function changedWish(row: store.DeploymentRow, change: SpecChange): DeploymentWish {
   const { gpuType, gpuCount, region, hardware, engine, ...rest } = change
   const before = wishOf(row)
-  const wish = { ...before, ...rest, engine: { ...before.engine, ...engine } }
+  const source = sourceOf(row.spec, change)
+  const wish = { ...before, ...rest, source, engine: { ...before.engine, ...engine } }
   if (hardware !== undefined) return { ...wish, hardware }
   const named = (['gpuType', 'gpuCount', 'region'] as const).filter((key) => key in change)
   if (named.length === 0) return wish

@@ -4,6 +4,7 @@ import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.t
 import { Fault } from '../kernel/fault.ts'
 import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
+import type { HubSource } from '../models/hub/pin.ts'
 import type { CalendarWish } from './calendar-change.ts'
 import type { Wanted } from './place.ts'
 import type { PresetName } from './presets.ts'
@@ -14,6 +15,8 @@ import type { ScalingPolicy } from './scaling.ts'
 export interface DeploymentWish extends CalendarWish {
   name: string
   modelId: string
+  /** What `modelId` is pinned to, where it names a repository of the Hub. */
+  source?: HubSource
   /** With count and region: the one choice; absent when there is a list. */
   gpuType?: string
   /** Units per replica; default 1. */
@@ -51,6 +54,8 @@ export interface HardwareWish {
 
 export interface DeploymentSpec {
   modelId: string
+  /** Of a model of the Hub: its commit and files, for as long as this revision is used. */
+  source?: HubSource
   /** In order of preference. */
   hardware: Wanted[]
   /** Absent = no ceiling. */
@@ -77,9 +82,12 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext): { spec: De
   const { maxHourlyUsd } = wish
   const priced = { hardware, ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }) }
   checkCeiling(priced, replicas, context.hardware)
-  const model = context.models.resolve(wish.modelId)
+  const { modelId, source } = wish
+  const model = context.models.resolve(modelId, source)
   const { engine, why } = chooseEngine(wish, model, context.engines)
-  return { spec: { modelId: wish.modelId, ...priced, engine, engineWhy: why, replicas }, model }
+  const pinned = source === undefined ? {} : { source }
+  const engineWhy = source?.why ? `${why} Of several files it has ${source.why}.` : why
+  return { spec: { modelId, ...pinned, ...priced, engine, engineWhy, replicas }, model }
 }
 
 /** The choices in order of preference, each checked. A fault of a list names the entry. */

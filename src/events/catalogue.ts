@@ -26,6 +26,9 @@ const replica = { replica_id: text }
 /** By the parts of a start: hardware, files, load, warmup. */
 const partTimes = z.record(text, z.number())
 
+/** `bytes`: what is here of `total_bytes`. */
+const download = { repo: text, sha: text, bytes: count, total_bytes: count }
+
 export const eventCatalogue = {
   'deployment.created': event('A deployment was created.', { name: text, model_id: text, by }),
   'deployment.phase': event('A deployment went from one phase to another.', {
@@ -112,6 +115,13 @@ export const eventCatalogue = {
   'replica.gone': event('The provider says that the hardware of a replica is free again.', replica),
   'replica.refused': event('The provider refused to create a replica.', { ...replica, why: text }),
   'replica.orphan_removed': event('A machine of ours that no replica owned was removed.', replica),
+  'model.download_started': event('Files of its model are being brought from the Hub.', download),
+  'model.download_progress': event('Another tenth of the files of its model is here.', download),
+  'model.downloaded': event('The files of its model are here, and are what the Hub says they are.', {
+    ...download,
+    took_ms: count,
+  }),
+  'model.download_failed': event('The files of its model could not be brought.', { ...download, why: text }),
   'key.created': event('An API key was created.', { key_id: text, name: text, by }),
   'key.changed': event('The name, limits or priority of an API key were changed.', {
     key_id: text,
@@ -120,6 +130,8 @@ export const eventCatalogue = {
   }),
   'key.revoked': event('An API key was revoked.', { key_id: text, by }),
   'org.created': event('An organisation was created.', { name: text }),
+  'org.hub_token_set': event('The token for the Hub was set.', { by, account: text.nullable() }),
+  'org.hub_token_removed': event('The token for the Hub was removed.', { by }),
   'org.quota_changed': event('The operator set how many GPUs an organisation may hold.', {
     from: z.int(),
     to: z.int(),

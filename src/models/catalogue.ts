@@ -4,6 +4,9 @@ import { isAbsolute, join } from 'node:path'
 import type { ModelFiles } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import { packageRoot } from '../runtime/self.ts'
+import { hubFiles } from './hub/files.ts'
+import { isHubName } from './hub/name.ts'
+import type { HubSource } from './hub/pin.ts'
 import { localModel } from './local-file.ts'
 
 export type ModelSource = { kind: 'shipped'; path: string } | { kind: 'hub'; repo: string }
@@ -38,6 +41,8 @@ export interface ModelPolicy {
   starterStandsIn: boolean
   /** On the simulated fleet no weights are needed, and none are loaded. */
   simulated?: boolean
+  /** Where files of the Hub are kept; absent: there is no Hub. */
+  hubFolder?: string
 }
 
 export class ModelCatalogue {
@@ -67,15 +72,23 @@ export class ModelCatalogue {
   }
 
   /**
-   * Weights for a `model_id`: catalogue id or absolute path of an allowed local GGUF. Throws Fault
-   * `model_not_supported`, `model_path_not_allowed` or `model_file_unreadable`.
+   * Weights for a `model_id`: catalogue id, absolute path of an allowed local GGUF, or what it was pinned to on the Hub.
+   * Throws Fault `model_not_supported`, `model_path_not_allowed`, `model_file_unreadable` or `hub_off`.
    */
-  resolve(modelId: string): ResolvedModel {
+  resolve(modelId: string, source?: HubSource): ResolvedModel {
+    if (isHubName(modelId)) return this.#fromHub(modelId, source)
     const model = this.#models.get(modelId)
     if (model) return this.#fromCatalogue(model)
     if (isAbsolute(modelId) || modelId.startsWith('file:') || modelId.endsWith('.gguf'))
       return { files: localModel(modelId, this.#policy.allowPaths), emulated: this.#policy.simulated === true }
     throw this.#unsupported(modelId, `"${modelId}" is not a model that this server can deploy.`)
+  }
+
+  #fromHub(modelId: string, source: HubSource | undefined): ResolvedModel {
+    const { hubFolder, simulated = false } = this.#policy
+    if (hubFolder === undefined || source === undefined)
+      throw new Fault('hub_off', `${modelId} would come from a Hub, and this server uses none.`)
+    return { files: hubFiles(modelId, source, hubFolder, simulated), emulated: simulated }
   }
 
   #fromCatalogue(model: CatalogueModel): ResolvedModel {

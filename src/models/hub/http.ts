@@ -8,7 +8,6 @@ import type { LookupFunction } from 'node:net'
 import { Agent, type Dispatcher } from 'undici'
 import { Fault } from '../../kernel/fault.ts'
 import type { Secret } from '../../kernel/secret.ts'
-import type { Clock } from '../../runtime/clock.ts'
 import { version } from '../../runtime/self.ts'
 import { kindOfAddress, literalOf, refusedRedirect } from './address.ts'
 import { header, unreachable } from './answer.ts'
@@ -16,7 +15,6 @@ import { header, unreachable } from './answer.ts'
 export interface HubHttpOptions {
   /** Address of the Hub, perhaps with a path, without a trailing slash. */
   endpoint: string
-  clock: Clock
   /** Longest silence of a connection. */
   silenceMs?: number
   /** For tests: what names mean. */

@@ -16,7 +16,7 @@ let options: PinOptions
 
 before(async () => {
   await hub.start()
-  http = new HubHttp({ endpoint: hub.url, clock: systemClock })
+  http = new HubHttp({ endpoint: hub.url })
   options = { client: new HubClient(http), clock: systemClock, timeoutMs: 20_000, cacheBytesMaximum: 0, bases: [] }
   hub.repos.put('ann/plain', safetensorsRepo())
   hub.repos.put('ann/small', { 'README.md': '#', 'starter-Q8_0.gguf': starterBytes })
@@ -219,7 +219,7 @@ test('a Hub that cannot be used now says when to come again', async () => {
   assert.match((await faultOf(pin('hf:ann/plain', null, { timeoutMs: 100 }))).message, /within 0.1 s/)
   resolve()
   hub.pause = null
-  const nobody = new HubHttp({ endpoint: 'http://127.0.0.1:9', clock: systemClock })
+  const nobody = new HubHttp({ endpoint: 'http://127.0.0.1:9' })
   const away = await faultOf(pin('hf:ann/plain', null, { client: new HubClient(nobody) }))
   assert.equal(away.code, 'hub_unreachable')
   await nobody.close()

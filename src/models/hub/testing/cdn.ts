@@ -26,8 +26,8 @@ export class Cdn {
   corrupt = 0
   /** So many requests are told that their link is over. */
   expired = 0
-  /** Called before every piece; a piece is sent when it resolves. */
-  gate: (() => Promise<void>) | null = null
+  /** Called before every piece with its place in the file; a piece is sent when it resolves. */
+  gate: ((at: number, hash: string) => Promise<void>) | null = null
   #generation = 0
   #server: Server | null = null
   #port = 0
@@ -100,10 +100,10 @@ export class Cdn {
       return xml(response, 416, 'InvalidRange', 'The requested range is not satisfiable')
     }
     this.served.push({ hash, from: partial ? from : 0, status: partial ? 206 : 200 })
-    await this.#send(response, bytes, partial ? from : 0, partial)
+    await this.#send(response, hash, bytes, partial ? from : 0)
   }
 
-  async #send(response: ServerResponse, whole: Buffer, from: number, partial: boolean): Promise<void> {
+  async #send(response: ServerResponse, hash: string, whole: Buffer, from: number): Promise<void> {
     const bytes = Buffer.from(whole.subarray(from))
     if (this.corrupt > 0) {
       this.corrupt -= 1
@@ -111,15 +111,15 @@ export class Cdn {
     }
     const cutAt = this.cut.answers > 0 ? this.cut.afterBytes : Number.POSITIVE_INFINITY
     if (this.cut.answers > 0) this.cut.answers -= 1
-    response.writeHead(partial ? 206 : 200, {
+    response.writeHead(from > 0 ? 206 : 200, {
       'content-type': 'application/octet-stream',
       'content-length': bytes.length,
       'accept-ranges': 'bytes',
       etag: `"${createHash('md5').update(whole).digest('hex')}"`,
-      ...(partial ? { 'content-range': `bytes ${from}-${whole.length - 1}/${whole.length}` } : {}),
+      ...(from > 0 ? { 'content-range': `bytes ${from}-${whole.length - 1}/${whole.length}` } : {}),
     })
     for (let at = 0; at < bytes.length; at += pieceBytes) {
-      await this.gate?.()
+      await this.gate?.(from + at, hash)
       if (response.destroyed) return
       const piece = bytes.subarray(at, Math.min(at + pieceBytes, cutAt, bytes.length))
       await new Promise<void>((done) => response.write(piece, () => done()))
