@@ -9,6 +9,7 @@ import { Autoscaler } from './autoscaling/loop.ts'
 import { type DecideSettings, defaultDecideSettings } from './autoscaling/state.ts'
 import { CalendarLoop } from './deployments/calendar-loop.ts'
 import { Deployments } from './deployments/commands.ts'
+import type { DeploymentContext } from './deployments/context.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLimits } from './deployments/limits.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
@@ -17,7 +18,8 @@ import { Quotas } from './deployments/quotas.ts'
 import { Schedules } from './deployments/schedules.ts'
 import { enginesOf } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
-import { loadCatalogue } from './models/catalogue.ts'
+import { loadCatalogue, type ModelPolicy } from './models/catalogue.ts'
+import { Models } from './models/commands.ts'
 import { loadHardware } from './models/hardware.ts'
 import { makeHub } from './models/hub/setup.ts'
 import { systemClock as clock } from './runtime/clock.ts'
@@ -28,6 +30,7 @@ import type { Config } from './runtime/settings.ts'
 import { runPart } from './server-child.ts'
 import { fetchingDrivers, hubFolder, hubOptions } from './server-hub.ts'
 import { controlMetrics } from './server-metrics.ts'
+import { readOwnModels } from './server-models.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { journalGauges } from './usage/gauges.ts'
@@ -38,7 +41,8 @@ runPart<ControlSetup>(async (setup, tell) => {
   const log = makeLog(config['log.level'], 'control')
   const db = openDatabase({ connection: setup.connection, name: 'paddock control', log: (line) => log.warn({}, line) })
   const seal = new Seal(new Secret(setup.secretKey))
-  const hub = makeHub({ db, clock, seal, log, ...hubOptions(config, setup.dataFolder) })
+  const models = loadCatalogue(modelPolicy(setup), readOwnModels(config['models.catalogue']))
+  const hub = makeHub({ db, clock, seal, log, ...hubOptions(setup), bases: () => models.bases() })
   const parts = {
     db,
     clock,
@@ -46,12 +50,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     log,
     computes: fetchingDrivers(config, computeDrivers(config, setup, log), hub),
     engines: enginesOf(config.fleet),
-    models: loadCatalogue({
-      allowPaths: config['models.allow_paths'],
-      starterStandsIn: config.fleet === 'emulated',
-      simulated: config.fleet === 'simulated',
-      ...(hub.pin === null ? {} : { hubFolder: hubFolder(config, setup.dataFolder) }),
-    }),
+    models,
     hardware: loadHardware(config['compute.prices']),
   }
   const access = new Access(db, seal, clock)
@@ -67,18 +66,15 @@ runPart<ControlSetup>(async (setup, tell) => {
     pin: hub.pin ?? undefined,
     wake: () => loop.wake(),
   }
+  const catalogue = new Models(context)
+  await catalogue.refresh()
   const metrics = controlMetrics(db, log)
   const app = makeApi({
     ...parts,
     access,
-    deployments: new Deployments(context),
-    lifecycle: new Lifecycle(context),
-    limits: new DeploymentLimits(context),
-    scaling: new Scaling(context),
-    quotas: new Quotas(context),
+    ...useCases(context),
     hubTokens: hub.tokens,
-    schedules: new Schedules(context),
-    metrics: new DeploymentMetrics(context),
+    catalogue,
     config: { publicUrl: setup.publicUrl },
     version,
     ready: () => ready(db),
@@ -108,6 +104,28 @@ runPart<ControlSetup>(async (setup, tell) => {
     },
   }
 })
+
+function useCases(context: DeploymentContext) {
+  return {
+    deployments: new Deployments(context),
+    lifecycle: new Lifecycle(context),
+    limits: new DeploymentLimits(context),
+    scaling: new Scaling(context),
+    quotas: new Quotas(context),
+    schedules: new Schedules(context),
+    metrics: new DeploymentMetrics(context),
+  }
+}
+
+function modelPolicy(setup: ControlSetup): ModelPolicy {
+  const { config } = setup
+  return {
+    allowPaths: config['models.allow_paths'],
+    starterStandsIn: config.fleet === 'emulated',
+    simulated: config.fleet === 'simulated',
+    ...(config['hub.endpoint'] === '' ? {} : { hubFolder: hubFolder(setup) }),
+  }
+}
 
 function limitsOf(config: Config) {
   return {

@@ -4,18 +4,23 @@ import type { ComputeDriver } from './compute/contract.ts'
 import type { Hub, HubOptions } from './models/hub/setup.ts'
 import type { Config } from './runtime/settings.ts'
 
-export function hubFolder(config: Config, dataFolder: string): string {
+interface Home {
+  config: Config
+  dataFolder: string
+}
+
+export function hubFolder({ config, dataFolder }: Home): string {
   return config['hub.cache_folder'] || join(dataFolder, 'hub')
 }
 
-export function hubOptions(config: Config, dataFolder: string): Omit<HubOptions, 'db' | 'seal' | 'clock' | 'log'> {
+export function hubOptions(home: Home): Omit<HubOptions, 'db' | 'seal' | 'clock' | 'log' | 'bases'> {
+  const { config } = home
   return {
     endpoint: config['hub.endpoint'],
-    folder: hubFolder(config, dataFolder),
+    folder: hubFolder(home),
     timeoutMs: config['hub.timeout_seconds'] * 1000,
     limits: { bytesMaximum: config['hub.cache_max_bytes'], freeBytesMinimum: config['hub.min_free_bytes'] },
     filesAtOnce: config['hub.files_at_once'],
-    bases: [],
   }
 }
 

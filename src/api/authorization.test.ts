@@ -56,6 +56,12 @@ const matrix: Record<string, Line> = {
   readLogs: writesOneDeployment,
   listGpuTypes: catalogue,
   listModels: catalogue,
+  addModel: {
+    stranger: 403,
+    scoped: 403,
+    viewer: 403,
+    body: (id) => ({ id, source_repo: 'x/y', context_size: 1, tensor_type: 'BF16' }),
+  },
   listGpuModelConfigs: catalogue,
   createApiKey: { stranger: 'own', scoped: 403, viewer: 403, body: name },
   listApiKeys: { stranger: 'hidden', scoped: 403, viewer: 403 },

@@ -43,6 +43,7 @@ export const deploymentEndpoints = [
       'price_ceiling',
       'region_unknown',
       'engine_not_available',
+      'does_not_fit',
       'capacity_short',
       ...hubFaults,
     ],

@@ -16,6 +16,7 @@ import type { Schedules } from '../deployments/schedules.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import type { FaultCode } from '../kernel/fault-table.ts'
 import type { ModelCatalogue } from '../models/catalogue.ts'
+import type { Models } from '../models/commands.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { HubTokens } from '../models/hub/tokens.ts'
 
@@ -33,6 +34,8 @@ export interface ApiParts {
   schedules: Schedules
   metrics: DeploymentMetrics
   models: ModelCatalogue
+  /** What is done to it. */
+  catalogue: Models
   hardware: HardwareCatalogue
   /** Engines that can run here. */
   engines: ReadonlyMap<EngineType, EngineDriver>

@@ -22,6 +22,7 @@ import { availableEngines } from '../engines/registry.ts'
 import { type Reason, reasonTable } from '../kernel/phase.ts'
 import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue } from '../models/catalogue.ts'
+import { Models } from '../models/commands.ts'
 import { loadHardware } from '../models/hardware.ts'
 import type { Hub } from '../models/hub/setup.ts'
 import { HubTokens } from '../models/hub/tokens.ts'
@@ -104,6 +105,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     hubTokens: hub?.tokens ?? new HubTokens({ db, seal, clock, whoAmI: null }),
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
+    catalogue: new Models(context),
     config: { publicUrl: 'http://paddock.test' },
     ready: async () => ({ ok: true, problems: [] }),
     log: loud,

@@ -55,7 +55,7 @@ test('a name is made from the model', () => {
     'byom:mine',
     `${'x'.repeat(62)}-y`,
   ].map(nameFor)
-  assert.deepEqual(names, ['starter', 'my-model', 'qwen3-8b-main', 'byom-mine', 'x'.repeat(62)])
+  assert.deepEqual(names, ['starter', 'my-model', 'qwen3-8b', 'byom-mine', 'x'.repeat(62)])
   assert.throws(() => nameFor('///'), Failure)
 })
 

@@ -1,5 +1,6 @@
 /** What a turn asks of the providers, and what comes of it. What stays unanswered is asked again by a later turn. */
 import { ComputeError, type ReplicaOrder } from '../compute/contract.ts'
+import { servedNameOf } from '../engines/contract.ts'
 import { record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
@@ -85,7 +86,7 @@ function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow):
         spec: spec.engine,
         model: files,
         host,
-        servedName: spec.modelId,
+        servedName: servedNameOf(spec.modelId),
         apiKey: engineKey(world.seal, row.id),
       }),
   }

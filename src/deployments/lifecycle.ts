@@ -14,6 +14,7 @@ import { setStoppedBy } from './calendar-store.ts'
 import { changeDeployment, type Write } from './change.ts'
 import { allowed, type DeploymentContext } from './context.ts'
 import { checkDowntime } from './downtime.ts'
+import { refuseMisfit } from './fit.ts'
 import { freeOffers, readMarket } from './offers.ts'
 import { pinnedChange, sourceOf } from './pin.ts'
 import { checkCeiling, choicesOf } from './prices.ts'
@@ -28,7 +29,15 @@ import * as store from './store.ts'
 export type SpecChange = Partial<
   Omit<
     DeploymentWish,
-    'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast' | 'preset' | 'limits' | keyof CalendarWish
+    | 'name'
+    | 'replicas'
+    | 'scaling'
+    | 'inactiveTimeoutMinutes'
+    | 'failFast'
+    | 'force'
+    | 'preset'
+    | 'limits'
+    | keyof CalendarWish
   >
 >
 
@@ -36,6 +45,8 @@ export type SpecChange = Partial<
 export interface RollOptions {
   /** It may leave nobody to answer for longer than requests are held. */
   allowDowntime?: boolean
+  /** Also to what the fit check says will not run. */
+  force?: boolean
 }
 
 export interface RevisionView {
@@ -122,7 +133,10 @@ export class Lifecycle {
     return changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       const others = (await alongside?.(tx, row, at)) ?? []
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
-      const { spec } = makeSpec(changedWish(after, asked instanceof Function ? asked(row) : asked), this.#context)
+      const made = makeSpec(changedWish(after, asked instanceof Function ? asked(row) : asked), this.#context)
+      const { spec } = made
+      // What was forced before is not asked again for a change that has nothing to do with it.
+      if (!options.force && !runsAlike(row.spec, spec)) refuseMisfit(made, this.#context.hardware)
       const changed = changedFields(row.spec, spec)
       if (changed.length === 0) {
         if (options.allowDowntime) await store.allowInPlace(tx, row.id, row.revision)
@@ -241,7 +255,8 @@ function runsAlike(a: DeploymentSpec, b: DeploymentSpec): boolean {
 
 /** The wish that makes this spec again. `replicas` as the policy has them, for the price ceiling. */
 export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec' | 'scaling'>): DeploymentWish {
-  const { modelId, source, hardware, maxHourlyUsd, engine } = row.spec
+  const { modelId, source, hardware, maxHourlyUsd, engine, contextChosen } = row.spec
+  const { maxModelLen: _found, ...asked } = engine
   return {
     name: row.name,
     modelId,
@@ -249,7 +264,7 @@ export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec' | 'scaling
     hardware,
     ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }),
     replicas: floorOf(policyOf(row)),
-    engine: { ...engine },
+    engine: contextChosen ? asked : { ...engine },
   }
 }
 
@@ -280,7 +295,7 @@ function changedWish(row: store.DeploymentRow, change: SpecChange): DeploymentWi
 
 function changedFields(before: DeploymentSpec, after: DeploymentSpec): string[] {
   const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof DeploymentSpec)[]
-  const own = keys.filter((key) => key !== 'engineWhy' && key !== 'replicas')
+  const own = keys.filter((key) => key !== 'engineWhy' && key !== 'contextChosen' && key !== 'replicas')
   return own.filter((key) => canonical(before[key]) !== canonical(after[key]))
 }
 

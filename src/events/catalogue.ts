@@ -132,6 +132,10 @@ export const eventCatalogue = {
   'org.created': event('An organisation was created.', { name: text }),
   'org.hub_token_set': event('The token for the Hub was set.', { by, account: text.nullable() }),
   'org.hub_token_removed': event('The token for the Hub was removed.', { by }),
+  'model.added': event('The operator added a model to the catalogue, or changed one that was added.', {
+    model_id: text,
+    by,
+  }),
   'org.quota_changed': event('The operator set how many GPUs an organisation may hold.', {
     from: z.int(),
     to: z.int(),

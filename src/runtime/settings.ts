@@ -73,6 +73,11 @@ export const settings = {
     'A place whose provider had nothing although it offered is not asked again this long.',
   ),
   'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
+  'models.catalogue': setting(
+    z.string(),
+    '',
+    'YAML or JSON file with a list of models of your own, each as for POST /models; they go before what ships.',
+  ),
   'hub.endpoint': setting(
     z.union([z.literal(''), z.url({ protocol: /^https?$/ })]),
     'https://huggingface.co',

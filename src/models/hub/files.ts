@@ -6,8 +6,9 @@ import type { HubSource } from './pin.ts'
 
 /** `simulated`: nobody reads them, so nothing is brought. The organisation is filled in by whoever orders a replica. */
 export function hubFiles(modelId: string, source: HubSource, folder: string, simulated: boolean): ModelFiles {
-  const { repo, sha, files, format, entry, sizeBytes, contextSize } = source
+  const { repo, sha, files, format, entry, sizeBytes, contextSize, shape } = source
   const path = join(snapshotPath(folder, source), entry)
-  const known = { modelId, format, path, sizeBytes, contextSize }
+  const quantization = format === 'safetensors' ? { quantization: shape?.quantization ?? null } : {}
+  const known = { modelId, format, path, sizeBytes, contextSize, ...quantization }
   return simulated ? known : { ...known, remote: { orgId: '', repo, sha, files } }
 }

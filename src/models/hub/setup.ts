@@ -28,7 +28,8 @@ export interface HubOptions {
   timeoutMs: number
   limits: CacheLimits
   filesAtOnce: number
-  bases: readonly KnownBase[]
+  /** What fine-tunes rest on. */
+  bases(): readonly KnownBase[]
 }
 
 export interface Hub {
@@ -41,7 +42,7 @@ export interface Hub {
 }
 
 export function makeHub(options: HubOptions): Hub {
-  const { db, seal, clock, endpoint, timeoutMs, bases } = options
+  const { db, seal, clock, endpoint, timeoutMs } = options
   if (endpoint === '') {
     const tokens = new HubTokens({ db, seal, clock, whoAmI: null })
     return { tokens, pin: null, fetching: (inner) => inner, close: async () => {} }
@@ -52,11 +53,13 @@ export function makeHub(options: HubOptions): Hub {
   const whoAmI: NonNullable<ConstructorParameters<typeof HubTokens>[0]['whoAmI']> = (token) =>
     bounded(waits, (signal) => client.whoAmI(token, signal))
   const tokens = new HubTokens({ db, seal, clock, whoAmI })
-  const asking = { ...waits, cacheBytesMaximum: options.limits.bytesMaximum, bases }
   const made: FetchingCompute[] = []
   return {
     tokens,
-    pin: async (orgId, modelId, formats) => pinHubModel(modelId, await tokens.of(orgId), formats, asking),
+    pin: async (orgId, modelId, formats) => {
+      const asking = { ...waits, cacheBytesMaximum: options.limits.bytesMaximum, bases: options.bases() }
+      return pinHubModel(modelId, await tokens.of(orgId), formats, asking)
+    },
     fetching: (inner) => {
       const compute = fetchingCompute(options, client, tokens, inner)
       made.push(compute)
