@@ -46,7 +46,7 @@ async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): 
   try {
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
-    await within(world, driver.create(makeOrder(world, snapshot, row)))
+    await within(world, driver.create(await makeOrder(world, snapshot, row)))
     return { replicaId, result: 'started', row }
   } catch (error) {
     if (error instanceof ComputeError && (error.meaning === 'unavailable' || error.meaning === 'not_ready')) {
@@ -70,12 +70,11 @@ function isAskedFor({ input }: Snapshot, replicaId: string): boolean {
   return input.replicas.some((view) => view.id === replicaId && wantsAgain(view))
 }
 
-function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow): ReplicaOrder {
+async function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow): Promise<ReplicaOrder> {
   const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id)!
   const engine = world.engines.get(spec.engine.type)
   if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
-  const { files: found } = world.models.resolve(spec.modelId, spec.source)
-  const files = found.remote ? { ...found, remote: { ...found.remote, orgId: row.org_id } } : found
+  const files = await world.models.bring(world.db, row.org_id, spec.modelId, spec.source)
   return {
     id: row.id as ReplicaId,
     deploymentId: row.deployment_id as DeploymentId,

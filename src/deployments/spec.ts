@@ -89,7 +89,8 @@ export interface MadeSpec {
   fits: ChoiceFit[]
 }
 
-export function makeSpec(wish: DeploymentWish, context: SpecContext): MadeSpec {
+/** `own`: the organisation's own model, where it is one. */
+export function makeSpec(wish: DeploymentWish, context: SpecContext, own: ResolvedModel | null = null): MadeSpec {
   const hardware = chooseHardware(wish, context.hardware)
   const replicas = wish.replicas ?? 1
   if (replicas < 1 || replicas > context.replicasMaximum)
@@ -98,7 +99,7 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext): MadeSpec {
   const priced = { hardware, ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }) }
   checkCeiling(priced, replicas, context.hardware)
   const { modelId, source } = wish
-  const model = context.models.resolve(modelId, source)
+  const model = own ?? context.models.resolve(modelId, source)
   const { engine, why } = chooseEngine(wish, model, context.engines)
   const fitWish = fitWishOf(engine, model.named, context.engines.get(engine.type))
   const fits = fitsOf(hardware, model.named, fitWish, context.hardware)

@@ -115,6 +115,24 @@ export const eventCatalogue = {
   'replica.gone': event('The provider says that the hardware of a replica is free again.', replica),
   'replica.refused': event('The provider refused to create a replica.', { ...replica, why: text }),
   'replica.orphan_removed': event('A machine of ours that no replica owned was removed.', replica),
+  'model.ready': event('An uploaded model can be deployed.', {
+    model_id: text,
+    name: text.nullable(),
+    size_bytes: count,
+    sha256: text,
+    by,
+  }),
+  'model.failed': event('An uploaded file cannot be served, and its bytes are gone.', {
+    model_id: text,
+    name: text.nullable(),
+    code: text,
+    message: text,
+  }),
+  'model.delete_asked': event('An uploaded model was deleted, or its upload given up.', {
+    model_id: text,
+    name: text.nullable(),
+    by,
+  }),
   'model.download_started': event('Files of its model are being brought from the Hub.', download),
   'model.download_progress': event('Another tenth of the files of its model is here.', download),
   'model.downloaded': event('The files of its model are here, and are what the Hub says they are.', {

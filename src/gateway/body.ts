@@ -109,6 +109,7 @@ export function answerEarly(
   response: ClientResponse,
   deadlines: Deadlines,
   write: (response: ClientResponse) => void,
+  maximumBytes = discardMaximumBytes,
 ): void {
   let swallowed = 0
   const end = (): void => {
@@ -118,7 +119,7 @@ export function answerEarly(
   }
   const swallow = (chunk: Buffer): void => {
     swallowed += chunk.length
-    if (swallowed > discardMaximumBytes) end()
+    if (swallowed > maximumBytes) end()
   }
   const limit = deadlines.add(discardMaximumMs, end)
   response.shouldKeepAlive = false

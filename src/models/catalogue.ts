@@ -7,12 +7,14 @@ import { dirname, isAbsolute, join } from 'node:path'
 import type { ModelFiles } from '../engines/contract.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
 import { packageRoot } from '../runtime/self.ts'
+import type { Querier } from '../store/database.ts'
 import { type AddedBy, type CatalogueModel, type ModelEntry, modelOf, type ShippedEntry } from './entry.ts'
 import type { ModelShape } from './fit/shape.ts'
 import { hubFiles } from './hub/files.ts'
 import { isHubName } from './hub/name.ts'
 import type { HubSource } from './hub/pin.ts'
 import { type LocalModel, localModel } from './local-file.ts'
+import type { OwnModels } from './own.ts'
 import { judgeArchitecture, type KnownBase } from './supported/judge.ts'
 
 export type { CatalogueModel, ModelSource } from './entry.ts'
@@ -51,6 +53,7 @@ export class ModelCatalogue {
   readonly #fixed: ReadonlyMap<string, CatalogueModel>
   #models: ReadonlyMap<string, CatalogueModel>
   readonly #policy: ModelPolicy
+  readonly #own: OwnModels[] = []
   constructor(models: readonly CatalogueModel[], policy: ModelPolicy) {
     this.#fixed = new Map(models.map((model) => [model.id, model]))
     this.#models = this.#fixed
@@ -115,6 +118,28 @@ export class ModelCatalogue {
     const judged = judgeArchitecture(format, architecture)
     const named = { format, seesPictures: judged.ok && judged.seesPictures, shape }
     return { files: hubFiles(modelId, source, hubFolder, simulated), emulated: simulated, named }
+  }
+
+  /** Models of organisations, found by their prefix. */
+  addOwn(models: OwnModels): void {
+    this.#own.push(models)
+  }
+
+  /** The organisation's own model of this name; null = no name of such a one. Throws Faults. */
+  async findOwn(db: Querier, orgId: string, modelId: string): Promise<ResolvedModel | null> {
+    return (await this.#ownerOf(modelId)?.find(db, orgId, modelId)) ?? null
+  }
+
+  /** The files to launch, on this machine or with what has to be brought. Throws as `resolve` and `OwnModels.bring` do. */
+  async bring(db: Querier, orgId: string, modelId: string, source?: HubSource): Promise<ModelFiles> {
+    const own = await this.#ownerOf(modelId)?.bring(db, orgId, modelId)
+    if (own) return own
+    const { files } = this.resolve(modelId, source)
+    return files.remote === undefined ? files : { ...files, remote: { ...files.remote, orgId } }
+  }
+
+  #ownerOf(modelId: string): OwnModels | undefined {
+    return this.#own.find(({ prefix }) => modelId.startsWith(prefix))
   }
 
   /** What a model of the catalogue needs, also one that cannot be deployed here. */
