@@ -1,6 +1,7 @@
 /** What somebody wishes, checked and made exact: the spec that a revision freezes. Pure but for the model resolver. */
 import type { LimitsChange } from '../access/limits.ts'
 import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.ts'
+import type { Tuning } from '../engines/contract.tuning.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
 import type { FitWish } from '../models/fit/check.ts'
@@ -46,6 +47,8 @@ export interface DeploymentWish extends CalendarWish {
     maxModelLen?: number
     maxNumSeqs?: number
     additionalArgs?: string[]
+    /** Of a preset. */
+    tuning?: Tuning
   }
 }
 
@@ -68,6 +71,8 @@ export interface DeploymentSpec {
   engine: EngineSpec
   /** Why this engine, in a sentence. */
   engineWhy: string
+  /** How the weights are stored where that is in fewer than 16 bits: it decides what a preset can set. */
+  quantization?: string
   /** Nobody named `engine.maxModelLen`: it is what there was room for, and is found anew on other hardware. */
   contextChosen?: true
   replicas: number
@@ -101,6 +106,7 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
   const { modelId, source } = wish
   const model = own ?? context.models.resolve(modelId, source)
   const { engine, why } = chooseEngine(wish, model, context.engines)
+  const quantization = model.files.format === 'gguf' ? null : quantizationOf(model)
   const fitWish = fitWishOf(engine, model.named, context.engines.get(engine.type))
   const fits = fitsOf(hardware, model.named, fitWish, context.hardware)
   const told = contextToTell(engine, model.named, fits)
@@ -111,6 +117,7 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
     engine: told === null ? engine : { ...engine, maxModelLen: told },
     engineWhy: [why, ...filesWhy(source), ...contextWhy(told)].join(' '),
     ...(told === null ? {} : { contextChosen: true as const }),
+    ...(quantization === null ? {} : { quantization }),
     replicas,
   }
   return { spec, model, fitWish, fits }
@@ -122,6 +129,10 @@ function filesWhy(source: HubSource | undefined): string[] {
 
 function contextWhy(told: number | null): string[] {
   return told === null ? [] : [`Its context is ${told} tokens, for which there is room.`]
+}
+
+function quantizationOf({ files, named }: ResolvedModel): string | null {
+  return files.quantization === undefined ? (named.shape?.quantization ?? null) : files.quantization
 }
 
 /** The choices in order of preference, each checked. A fault of a list names the entry. */
