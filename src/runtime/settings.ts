@@ -289,11 +289,11 @@ export const settings = {
     5,
     'How long a request waits in line when a limit of requests at once is reached; 0: it is refused.',
   ),
-  'limits.queue_requests': setting(count(0, 1_000_000), 1000, 'Requests in line per deployment and worker.'),
+  'limits.queue_requests': setting(count(0, 1_000_000), 1000, 'Requests in line per deployment and host.'),
   'limits.queue_bytes': setting(
     count(0, 64 * 1024 ** 3),
     64 * 1024 * 1024,
-    'Bytes of requests in line per deployment and worker.',
+    'Bytes of requests in line per deployment and host.',
   ),
   'hold.max_seconds': setting(count(0, 3600), 300, 'How long a request is held for a replica.'),
   'hold.comment_seconds': setting(
