@@ -17,17 +17,17 @@ export function adviseEngine({ format, seesPictures }: Omit<NamedModel, 'shape'>
   return { type: 'vllm', because: 'the weights are safetensors of a text model' }
 }
 
+/** `missing`: why that engine cannot run on this server; null = it can. Throws Fault `invalid_request` for its settings. */
 export function chooseEngine(
   wish: Pick<DeploymentWish, 'engine'>,
   model: ResolvedModel,
   engines: ReadonlyMap<EngineType, EngineDriver>,
-): { engine: EngineSpec; why: string } {
+): { engine: EngineSpec; why: string; missing: Fault | null } {
   const asked = wish.engine?.type ?? 'auto'
   const chosen = engineHere(model, engines)
   const type = asked === 'auto' ? chosen.type : asked
   const why = asked === 'auto' ? `${type}, because ${chosen.because}.` : `${type}, as asked.`
   const driver = engines.get(type)
-  if (!driver) throw notHere(type, asked === 'auto' ? chosen.because : null, engines)
   const engine: EngineSpec = {
     type,
     ...(wish.engine?.version === undefined ? {} : { version: wish.engine.version }),
@@ -35,9 +35,10 @@ export function chooseEngine(
     ...(wish.engine?.maxNumSeqs === undefined ? {} : { maxNumSeqs: wish.engine.maxNumSeqs }),
     additionalArgs: wish.engine?.additionalArgs ?? [],
   }
+  if (!driver) return { engine, why, missing: notHere(type, asked === 'auto' ? chosen.because : null, engines) }
   const problems = driver.validate(engine, model.files)
   if (problems.length > 0) throw new Fault('invalid_request', problems.join(' '), { detail: { problems } })
-  return { engine, why }
+  return { engine, why, missing: null }
 }
 
 /** As advised, but for what answers in the place of the model that is named. */

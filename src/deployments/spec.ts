@@ -73,12 +73,16 @@ export interface SpecContext {
   models: ModelCatalogue
   /** Engines that can run here. */
   engines: ReadonlyMap<EngineType, EngineDriver>
+  /** An engine that cannot run here is told of in `missing` instead of thrown. */
+  anyEngine?: boolean
   replicasMaximum: number
 }
 
 export interface MadeSpec {
   spec: DeploymentSpec
   model: ResolvedModel
+  /** Why its engine cannot run here; null = it can. */
+  missing: Fault | null
   /** What the fit check was asked, and its verdict on each choice of hardware; see `refuseMisfit`. */
   fitWish: FitWish
   fits: ChoiceFit[]
@@ -93,7 +97,8 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext): MadeSpec {
   const priced = { hardware, ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }) }
   checkCeiling(priced, replicas, context.hardware)
   const model = context.models.resolve(wish.modelId)
-  const { engine, why } = chooseEngine(wish, model, context.engines)
+  const { engine, why, missing } = chooseEngine(wish, model, context.engines)
+  if (missing !== null && !context.anyEngine) throw missing
   const fitWish = fitWishOf(engine, model.named, context.engines.get(engine.type))
   const fits = fitsOf(hardware, model.named, fitWish, context.hardware)
   const told = contextToTell(engine, model.named, fits)
@@ -105,7 +110,7 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext): MadeSpec {
     ...(told === null ? {} : { contextChosen: true as const }),
     replicas,
   }
-  return { spec, model, fitWish, fits }
+  return { spec, model, missing, fitWish, fits }
 }
 
 /** The choices in order of preference, each checked. A fault of a list names the entry. */

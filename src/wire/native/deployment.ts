@@ -79,6 +79,9 @@ export const createDeployment = z
       description:
         'Scaling, and hardware unless it is named, as a preset of `GET /presets` has them. What is named here goes before it.',
     }),
+    dry_run: z.boolean().optional().meta({
+      description: '`true`: nothing is created; the answer says whether it fits and what it would cost.',
+    }),
     force: z.boolean().optional().meta({
       description: '`true`: created although the fit check says that it will not run; without it that is 422.',
     }),
@@ -214,7 +217,7 @@ export function wishFrom(body: z.output<typeof createDeployment>): DeploymentWis
     expires_at,
     ...others
   } = rest
-  const { limits: _limits, sla: _sla, ...same } = others
+  const { limits: _limits, sla: _sla, dry_run: _dryRun, ...same } = others
   const bounds = limitsFrom(body)
   return {
     ...same,
