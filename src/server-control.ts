@@ -29,6 +29,7 @@ import { runPart } from './server-child.ts'
 import { controlMetrics } from './server-metrics.ts'
 import { readOwnModels } from './server-models.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
+import { makeUploads } from './server-uploads.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { journalGauges } from './usage/gauges.ts'
 import { keepLedger } from './usage/loop.ts'
@@ -50,11 +51,10 @@ runPart<ControlSetup>(async (setup, tell) => {
   }
   const access = new Access(db, seal, clock)
   await access.ensureOperator(setup.operatorKey)
-  const loop = new DeploymentLoop(
-    { ...parts, settings: planSettings(config), stopGraceSeconds: config['compute.local.stop_grace_seconds'] },
-    // The same after every start, so that what a killed control had claimed is taken over at once.
-    `control-${setup.instanceId}`,
-  )
+  const stopGraceSeconds = config['compute.local.stop_grace_seconds']
+  // The same after every start, so that what a killed control had claimed is taken over at once.
+  const owner = `control-${setup.instanceId}`
+  const loop = new DeploymentLoop({ ...parts, settings: planSettings(config), stopGraceSeconds }, owner)
   const context = {
     ...parts,
     ...limitsOf(config),
@@ -63,6 +63,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   const catalogue = new Models(context)
   await catalogue.refresh()
   const metrics = controlMetrics(db, log)
+  const uploads = makeUploads(config, setup, context)
   const app = makeApi({
     ...parts,
     access,
@@ -73,6 +74,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     quotas: new Quotas(context),
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
+    uploads: uploads.uploads,
     catalogue,
     config: { publicUrl: setup.publicUrl },
     version,
@@ -83,13 +85,13 @@ runPart<ControlSetup>(async (setup, tell) => {
   const server = await listen(app.fetch, setup.socketPath)
   const stopping = new AbortController()
   const autoscaler = new Autoscaler({ ...context, decideSettings: decideSettings(config) })
-  const calendar = new CalendarLoop(context)
   const loops = [
     loop.run(stopping.signal),
     loop.sweepForever(stopping.signal),
     autoscaler.run(stopping.signal),
-    calendar.run(stopping.signal),
+    new CalendarLoop(context).run(stopping.signal),
     metrics.keep(stopping.signal),
+    uploads.loop.run(stopping.signal),
     keepLedger({ db, clock, log, retentionDays: config['usage.retention_days'] }, stopping.signal),
   ]
   tell({ kind: 'ready' })

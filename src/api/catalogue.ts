@@ -20,6 +20,7 @@ import {
 } from '../wire/native/catalogue.ts'
 import { listOf, queryFlag } from '../wire/native/fields.ts'
 import { type ApiParts, endpoint, whole } from './endpoint.ts'
+import { renderOwn } from './uploads.ts'
 
 const tag = 'Catalogue'
 
@@ -41,14 +42,15 @@ export const catalogueEndpoints = [
     method: 'get',
     path: '/models',
     tag,
-    summary: 'List the models of the catalogue',
+    summary: 'List the models of the catalogue, and those that your organisation uploaded',
     query: z.strictObject({
       deployable: queryFlag.meta({ description: '`true`: only what can be deployed here.' }),
     }),
     answer: listOf(model),
-    run: async ({ parts, query }) => {
+    run: async ({ principal, parts, query }) => {
       await parts.catalogue.refresh()
-      const models = parts.models.all().map((entry) => renderModel(entry, parts))
+      const own = (await parts.uploads.list(principal)).flatMap((upload) => renderOwn(upload, isSimulated(parts)))
+      const models = [...parts.models.all().map((entry) => renderModel(entry, parts)), ...own]
       return whole(models.filter(({ deployable }) => deployable || !query.deployable))
     },
   }),

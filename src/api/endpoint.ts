@@ -2,6 +2,8 @@
  * What a route of the native API is: plain data plus one function that parses nothing and renders its answer. The
  * table of them (table.ts) feeds the server, the reference and the authorisation matrix alike.
  */
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Readable } from 'node:stream'
 import { z } from 'zod'
 import type { Access } from '../access/commands.ts'
 import type { Once } from '../access/once.ts'
@@ -18,6 +20,7 @@ import type { FaultCode } from '../kernel/fault-table.ts'
 import type { ModelCatalogue } from '../models/catalogue.ts'
 import type { Models } from '../models/commands.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
+import type { Uploads } from '../models/uploads/commands.ts'
 
 export const basePath = '/api/v1/public'
 
@@ -35,6 +38,7 @@ export interface ApiParts {
   /** What is done to it. */
   catalogue: Models
   hardware: HardwareCatalogue
+  uploads: Uploads
   /** Engines that can run here. */
   engines: ReadonlyMap<EngineType, EngineDriver>
   config: {
@@ -54,6 +58,14 @@ export interface Ask<Q = unknown, B = unknown> {
   body: B
   once: Once | null
   parts: ApiParts
+  /** The request itself, of routes that read their body as it comes. */
+  incoming(): Incoming
+}
+
+/** Nothing of the body has been read. */
+export interface Incoming {
+  headers: IncomingHttpHeaders
+  body: Readable
 }
 
 export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
@@ -71,6 +83,8 @@ export interface Endpoint {
   creates: boolean
   query: z.ZodObject
   body: z.ZodType | null
+  /** A form with a file, which the route reads itself; for the reference. */
+  form: z.ZodObject | null
   answer: z.ZodType
   /** What it answers, with 200, to a dry run: nothing was made then. null = it knows none. */
   preview: z.ZodType | null
@@ -85,6 +99,7 @@ interface Definition<Q extends z.ZodObject, B extends z.ZodType, A extends z.Zod
   creates?: boolean
   query?: Q
   body?: B
+  form?: z.ZodObject
   answer: A
   preview?: P
   faults?: readonly FaultCode[]
@@ -108,6 +123,7 @@ export function endpoint<
     query: definition.query ?? noQuery,
     body: definition.body ?? null,
     preview: definition.preview ?? null,
+    form: definition.form ?? null,
     run: definition.run as Endpoint['run'],
   }
 }

@@ -3,6 +3,7 @@ import type { CreateDeployment, Deployment, engineTypes } from '../wire/native/d
 import { type CalendarOptions, calendarBody } from './calendar.ts'
 import { hardwareText } from './deployment-text.ts'
 import { usageFailure } from './failure.ts'
+import { predictionLines } from './prediction-text.ts'
 import type { Session } from './session.ts'
 import { untilAnswers } from './wait.ts'
 import { counted, elapsedText, parseDuration, usdShown } from './words.ts'
@@ -32,7 +33,6 @@ export async function deploy(session: Session, model: string, options: DeployOpt
   const { screen, client, clock, interruption } = session
   const body = { ...deployBody(model, options), ...(await calendarBody(options, clock.now())) }
   if (options.dryRun) {
-    const { predictionLines } = await import('./fit.ts')
     const predicted = await client.predictDeployment(body)
     return screen.answer(predicted, () => predictionLines(predicted, screen))
   }

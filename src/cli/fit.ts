@@ -1,11 +1,7 @@
-/** `paddock fit`, and `paddock deploy --dry-run`: will it fit, what does it cost, what would do better. Creates nothing. */
-import type { Fit } from '../wire/native/fit.ts'
-import type { Prediction } from '../wire/native/prediction.ts'
+/** `paddock fit`: will it fit, what does it cost, what would do better. Creates nothing. */
 import { type DeployOptions, deployBody } from './deploy.ts'
-import type { Screen } from './screen.ts'
+import { predictionLines } from './prediction-text.ts'
 import type { Session } from './session.ts'
-import { type Column, tableLines } from './table.ts'
-import { counted, usdShown } from './words.ts'
 
 /** The name is nobody's: what is asked is whether the model fits, not whether a name is free. */
 const anyName = 'fit'
@@ -15,70 +11,4 @@ export async function fit({ screen, client }: Session, model: string, options: D
   const refusals = predicted.refusals.filter(({ code }) => code !== 'name_taken')
   const shown = { ...predicted, refusals, would_create: refusals.length === 0 }
   screen.answer(shown, () => predictionLines(shown, screen))
-}
-
-type Row = Prediction['runs_on'][number]
-
-export function predictionLines(predicted: Prediction, screen: Pick<Screen, 'columns'>): string[] {
-  const columns: Column<Row>[] = [
-    { title: 'GPU', cell: ({ gpu_type }) => gpu_type },
-    { title: 'COUNT', cell: ({ gpu_count }) => String(gpu_count), right: true },
-    { title: '$/HOUR', cell: ({ hourly_cost_usd }) => usdShown(hourly_cost_usd), right: true },
-    { title: 'VERDICT', cell: (row) => verdictText(row.fit.verdict) },
-    { title: 'CONTEXT', cell: (row) => String(row.fit.context), right: true },
-    { title: 'AT ONCE', cell: (row) => String(row.fit.concurrency), right: true },
-  ]
-  const table = predicted.runs_on.length === 0 ? [] : ['', ...tableLines(columns, predicted.runs_on, screen.columns)]
-  return [...headLines(predicted), ...factLines(predicted), ...table]
-}
-
-function headLines({ model_id, hardware }: Prediction): string[] {
-  return hardware.flatMap(({ gpu_type, gpu_count, fit: own, skipped }) => {
-    const on = `${model_id} on ${gpu_count} × ${gpu_type}`
-    if (own === null) return [`${on}: memory is not checked.`, ...(skipped === null ? [] : [`  ${skipped}`])]
-    return [`${on}: ${verdictText(own.verdict)}. ${own.why}`, ...(skipped === null ? [] : [`  ${skipped}`])]
-  })
-}
-
-function factLines(predicted: Prediction): string[] {
-  const { fit: own, engine, price, cheapest, advice, refusals, served_by } = predicted
-  const best =
-    cheapest === null
-      ? 'none that is known here'
-      : `${cheapest.gpu_count} × ${cheapest.gpu_type}, ${usdShown(cheapest.hourly_cost_usd)}/hour`
-  return [
-    ...(own === null ? [] : fitFacts(own)),
-    fact('Engine', engine.why),
-    fact('Price', priceText(price)),
-    fact('Cheapest', best),
-    ...(advice === null ? [] : [fact('Advice', advice.why), ...conditionLines(advice)]),
-    ...(served_by === null ? [] : [fact('Here', `${served_by} answers in its place.`)]),
-    ...refusals.map(({ message }) => fact('Refused', `a create would be, now: ${message}`)),
-  ]
-}
-
-function fitFacts(own: Fit): string[] {
-  const cache = own.cache_gib > 0 ? `${own.cache_gib} GiB for context` : 'none for context'
-  const memory = `${own.weights_gib} GiB weights, ${own.overhead_gib} GiB engine, ${cache}, on each of ${counted(own.gpus, 'GPU')}`
-  const room = `${own.context} tokens, ${own.concurrency} at once; the longest that fits has ${own.largest_context}`
-  return [fact('Memory', memory), ...(own.largest_context > 0 ? [fact('Context', room)] : [])]
-}
-
-function priceText(price: Prediction['price']): string {
-  const { hourly_cost_usd: hourly, hourly_cost_max_usd: most } = price
-  const top = most > hourly ? `, at most ${usdShown(most)}/hour` : ''
-  return `${usdShown(hourly)}/hour, ${usdShown(price.daily_cost_usd)}/day, ${usdShown(price.monthly_cost_usd)}/month${top}; asleep nothing`
-}
-
-function conditionLines({ conditions }: NonNullable<Prediction['advice']>): string[] {
-  const applying = conditions.filter(({ applies }) => applies)
-  return applying.map(({ condition, why }) => fact('', `${condition.replaceAll('_', ' ')}: ${why}`))
-}
-
-function fact(title: string, text: string): string {
-  return `  ${title.padEnd(9)} ${text}`
-}
-
-function verdictText(verdict: Fit['verdict']): string {
-  return verdict === 'does_not_fit' ? 'does not fit' : verdict
 }

@@ -57,7 +57,8 @@ export class Deployments {
     if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
     const wish = withPreset(asked, this.#context)
     const { policy: scaling, replicas } = firstScaling(wish, this.#context)
-    const made = makeSpec({ ...wish, replicas }, this.#context)
+    const own = await this.#context.models.findOwn(db, principal.orgId, wish.modelId)
+    const made = makeSpec({ ...wish, replicas }, this.#context, own)
     const { spec, model } = made
     if (!wish.force) refuseMisfit(made, this.#context.hardware)
     const market = await readMarket(this.#context)
@@ -69,6 +70,8 @@ export class Deployments {
     const { schedule = null, expiresAt = null } = makeCalendar(wish, this.#context, clock.now())
     const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
       await store.lockOrg(tx, principal.orgId)
+      // From here on nobody deletes it.
+      if (own !== null) await this.#context.models.findOwn(tx, principal.orgId, wish.modelId)
       await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
       if (wish.failFast) checkRoom({ id: null, orgId: principal.orgId, spec, replicas }, market, this.#context)
       const { limits } = withLimits(noLimits, wish.limits ?? {})

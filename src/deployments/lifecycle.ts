@@ -131,7 +131,9 @@ export class Lifecycle {
     return changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       const others = (await alongside?.(tx, row, at)) ?? []
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
-      const made = makeSpec(changedWish(after, change instanceof Function ? change(row) : change), this.#context)
+      const wish = changedWish(after, change instanceof Function ? change(row) : change)
+      const own = await this.#context.models.findOwn(tx, row.org_id, wish.modelId)
+      const made = makeSpec(wish, this.#context, own)
       const { spec } = made
       // What was forced before is not asked again for a change that has nothing to do with it.
       if (!options.force && !runsAlike(row.spec, spec)) refuseMisfit(made, this.#context.hardware)

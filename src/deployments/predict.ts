@@ -52,7 +52,8 @@ export async function predict(
   if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
   const wish = withPreset(asked, context)
   const { policy: scaling, replicas } = firstScaling(wish, context)
-  const made = makeSpec({ ...wish, replicas }, { ...context, anyEngine: true })
+  const own = await context.models.findOwn(context.db, principal.orgId, wish.modelId)
+  const made = makeSpec({ ...wish, replicas }, { ...context, anyEngine: true }, own)
   makeCalendar(wish, context, context.clock.now())
   const market = await readMarket(context)
   return {

@@ -88,7 +88,8 @@ export interface MadeSpec {
   fits: ChoiceFit[]
 }
 
-export function makeSpec(wish: DeploymentWish, context: SpecContext): MadeSpec {
+/** `own`: the organisation's own model, where it is one. */
+export function makeSpec(wish: DeploymentWish, context: SpecContext, own: ResolvedModel | null = null): MadeSpec {
   const hardware = chooseHardware(wish, context.hardware)
   const replicas = wish.replicas ?? 1
   if (replicas < 1 || replicas > context.replicasMaximum)
@@ -96,7 +97,7 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext): MadeSpec {
   const { maxHourlyUsd } = wish
   const priced = { hardware, ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }) }
   checkCeiling(priced, replicas, context.hardware)
-  const model = context.models.resolve(wish.modelId)
+  const model = own ?? context.models.resolve(wish.modelId)
   const { engine, why, missing } = chooseEngine(wish, model, context.engines)
   if (missing !== null && !context.anyEngine) throw missing
   const fitWish = fitWishOf(engine, model.named, context.engines.get(engine.type))

@@ -7,9 +7,11 @@ import { dirname, isAbsolute, join } from 'node:path'
 import type { ModelFiles } from '../engines/contract.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
 import { packageRoot } from '../runtime/self.ts'
+import type { Querier } from '../store/database.ts'
 import { type AddedBy, type CatalogueModel, type ModelEntry, modelOf, type ShippedEntry } from './entry.ts'
 import type { ModelShape } from './fit/shape.ts'
 import { type LocalModel, localModel } from './local-file.ts'
+import type { OwnModels } from './own.ts'
 import { judgeArchitecture, type KnownBase } from './supported/judge.ts'
 
 export type { CatalogueModel, ModelSource } from './entry.ts'
@@ -46,6 +48,7 @@ export class ModelCatalogue {
   readonly #fixed: ReadonlyMap<string, CatalogueModel>
   #models: ReadonlyMap<string, CatalogueModel>
   readonly #policy: ModelPolicy
+  readonly #own: OwnModels[] = []
   constructor(models: readonly CatalogueModel[], policy: ModelPolicy) {
     this.#fixed = new Map(models.map((model) => [model.id, model]))
     this.#models = this.#fixed
@@ -99,6 +102,25 @@ export class ModelCatalogue {
     if (isAbsolute(modelId) || modelId.startsWith('file:') || modelId.endsWith('.gguf'))
       return resolved(localModel(modelId, this.#policy.allowPaths), this.#policy.simulated === true)
     throw this.#unsupported(modelId, `"${modelId}" is not a model that this server can deploy.`)
+  }
+
+  /** Models of organisations, found by their prefix. */
+  addOwn(models: OwnModels): void {
+    this.#own.push(models)
+  }
+
+  /** The organisation's own model of this name; null = no name of such a one. Throws Faults. */
+  async findOwn(db: Querier, orgId: string, modelId: string): Promise<ResolvedModel | null> {
+    return (await this.#ownerOf(modelId)?.find(db, orgId, modelId)) ?? null
+  }
+
+  /** The files to launch, on this machine. Throws as `resolve` and `OwnModels.bring` do. */
+  async bring(db: Querier, orgId: string, modelId: string): Promise<ModelFiles> {
+    return (await this.#ownerOf(modelId)?.bring(db, orgId, modelId)) ?? this.resolve(modelId).files
+  }
+
+  #ownerOf(modelId: string): OwnModels | undefined {
+    return this.#own.find(({ prefix }) => modelId.startsWith(prefix))
   }
 
   /** What a model of the catalogue needs, also one that cannot be deployed here. */

@@ -313,11 +313,11 @@ describe('command line', { concurrency: false }, () => {
     const misfit: { would_create: boolean } = await json(['fit', 'deepseek/deepseek-v3-0324', '--gpu', 'h100'])
     assert.equal(misfit.would_create, false)
     assert.match((await ok(['deploy', 'paddock/starter', '--dry-run'])).stdout, /memory is not checked/)
-    assert.equal((await run(['deploy', 'deepseek/deepseek-v3-0324', '--gpu', 'h100'])).status, 5)
+    assert.equal((await run(['deploy', 'deepseek/deepseek-v3-0324', '--gpu', 'h100'])).status, 1)
     const entry = { id: 'acme/one', source_repo: 'acme/one', context_size: 8192, tensor_type: 'BF16' }
     const input = JSON.stringify(entry)
     assert.match((await ok(['models', 'add', '-'], { input })).stdout, /^acme\/one is in the catalogue/)
-    assert.equal((await run(['models', 'add', '-'], { input })).status, 4)
+    assert.equal((await run(['models', 'add', '-'], { input })).status, 1)
     assert.equal((await run(['models', 'add', '/nowhere.json'])).status, 2)
   })
 

@@ -129,9 +129,10 @@ export const model = z
     emulated: z.boolean().meta({ description: 'true: another model answers in its place.' }),
     simulated: z.boolean().meta({ description: 'true: nothing computes; the answers are made up.' }),
     served_by: orNull(z.string()),
-    added_by: z
-      .enum(['paddock', 'file', 'api'])
-      .meta({ description: 'It ships with Paddock, is in the operator’s file, or was added over the API.' }),
+    added_by: z.enum(['paddock', 'file', 'api', 'upload']).meta({
+      description:
+        'It ships with Paddock, is in the operator’s file, was added over the API, or your organisation uploaded it.',
+    }),
   })
   .meta({ id: 'Model' })
 export type Model = z.output<typeof model>

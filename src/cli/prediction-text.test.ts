@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Prediction } from '../wire/native/prediction.ts'
-import { predictionLines } from './fit.ts'
+import { predictionLines } from './prediction-text.ts'
 
 const fit = {
   verdict: 'risky' as const,
