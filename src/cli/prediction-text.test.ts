@@ -32,6 +32,9 @@ const predicted: Prediction = {
     max_num_seqs: null,
     additional_args: [],
     why: 'vllm, because.',
+    preset_sets: [],
+    preset_sequences: null,
+    preset_leaves_out: [],
   },
   scaling: {
     autoscaling_enabled: true,
@@ -82,6 +85,12 @@ test('the whole of it', () => {
     'GPU     COUNT  $/HOUR  VERDICT  CONTEXT  AT ONCE',
     'mi300x      1   $2.59  fits       70000        1',
   ])
+})
+
+test('what a preset sets of the engine, and what it leaves out', () => {
+  const engine = { ...predicted.engine, preset_sets: ['--max-num-seqs', '16'], preset_leaves_out: ['No guessing.'] }
+  const text = lines({ preset: 'latency', engine }).join('\n')
+  assert.match(text, /^ {2}Preset {4}latency sets --max-num-seqs 16\n {12}No guessing\.$/m)
 })
 
 test('nothing known, nothing that does, and what a create would be refused for', () => {

@@ -37,6 +37,7 @@ function factLines(predicted: Prediction): string[] {
   return [
     ...(own === null ? [] : fitFacts(own)),
     fact('Engine', engine.why),
+    ...presetLines(predicted),
     fact('Price', priceText(price)),
     fact('Cheapest', best),
     ...(advice === null ? [] : [fact('Advice', advice.why), ...conditionLines(advice)]),
@@ -50,6 +51,12 @@ function fitFacts(own: Fit): string[] {
   const memory = `${own.weights_gib} GiB weights, ${own.overhead_gib} GiB engine, ${cache}, on each of ${counted(own.gpus, 'GPU')}`
   const room = `${own.context} tokens, ${own.concurrency} at once; the longest that fits has ${own.largest_context}`
   return [fact('Memory', memory), ...(own.largest_context > 0 ? [fact('Context', room)] : [])]
+}
+
+function presetLines({ preset, engine }: Prediction): string[] {
+  if (preset === null) return []
+  const sets = engine.preset_sets.length === 0 ? 'nothing of the engine' : engine.preset_sets.join(' ')
+  return [fact('Preset', `${preset} sets ${sets}`), ...engine.preset_leaves_out.map((why) => fact('', why))]
 }
 
 function priceText(price: Prediction['price']): string {

@@ -10,6 +10,7 @@ import { type FitWish, fitsOn, type HardwareFit } from '../models/fit/check.ts'
 import type { ModelShape } from '../models/fit/shape.ts'
 import { makeCalendar } from './calendar-change.ts'
 import { type DeploymentContext, forbidden } from './context.ts'
+import type { EngineSettings } from './engine-settings.ts'
 import { type ChoiceFit, refuseMisfit } from './fit.ts'
 import { type Market, readMarket } from './offers.ts'
 import { onlyEmulated } from './place.ts'
@@ -26,6 +27,8 @@ export interface Prediction {
   spec: DeploymentSpec
   scaling: ScalingPolicy
   preset: string | null
+  /** What the preset sets of the engine. */
+  engineSettings: EngineSettings
   choices: Choice[]
   /** In the order of the choices. */
   fits: ChoiceFit[]
@@ -65,7 +68,7 @@ export async function predict(
 
 function figures(
   { hardware, models }: DeploymentContext,
-  { spec, model, fits, fitWish }: MadeSpec,
+  { spec, model, settings, fits, fitWish }: MadeSpec,
   wish: DeploymentWish,
   scaling: ScalingPolicy,
 ): Omit<Prediction, 'emulated' | 'refusals'> {
@@ -78,6 +81,7 @@ function figures(
     spec,
     scaling,
     preset: wish.preset ?? null,
+    engineSettings: settings,
     choices,
     fits,
     runsOn: all.filter(({ fit }) => fit.verdict !== 'does_not_fit'),

@@ -1,12 +1,14 @@
 /** What somebody wishes, checked and made exact: the spec that a revision freezes. Pure but for the model resolver. */
 import type { LimitsChange } from '../access/limits.ts'
 import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.ts'
+import type { Tuning } from '../engines/contract.tuning.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
 import type { FitWish } from '../models/fit/check.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { CalendarWish } from './calendar-change.ts'
 import { chooseEngine } from './engine-choice.ts'
+import { type EngineSettings, engineSettings } from './engine-settings.ts'
 import { type ChoiceFit, contextToTell, fitsOf, fitWishOf } from './fit.ts'
 import type { Wanted } from './place.ts'
 import type { PresetName } from './presets.ts'
@@ -43,6 +45,8 @@ export interface DeploymentWish extends CalendarWish {
     maxModelLen?: number
     maxNumSeqs?: number
     additionalArgs?: string[]
+    /** Of a preset. */
+    tuning?: Tuning
   }
 }
 
@@ -63,6 +67,8 @@ export interface DeploymentSpec {
   engine: EngineSpec
   /** Why this engine, in a sentence. */
   engineWhy: string
+  /** How the weights are stored where that is in fewer than 16 bits: it decides what a preset can set. */
+  quantization?: string
   /** Nobody named `engine.maxModelLen`: it is what there was room for, and is found anew on other hardware. */
   contextChosen?: true
   replicas: number
@@ -83,6 +89,8 @@ export interface MadeSpec {
   model: ResolvedModel
   /** Why its engine cannot run here; null = it can. */
   missing: Fault | null
+  /** What its preset sets of the engine, on the first choice of hardware. */
+  settings: EngineSettings
   /** What the fit check was asked, and its verdict on each choice of hardware; see `refuseMisfit`. */
   fitWish: FitWish
   fits: ChoiceFit[]
@@ -100,7 +108,10 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
   const model = own ?? context.models.resolve(wish.modelId)
   const { engine, why, missing } = chooseEngine(wish, model, context.engines)
   if (missing !== null && !context.anyEngine) throw missing
-  const fitWish = fitWishOf(engine, model.named, context.engines.get(engine.type))
+  const quantization = model.files.format === 'gguf' ? null : quantizationOf(model)
+  const driver = context.engines.get(engine.type)
+  const settings = engineSettings(engine, driver, quantization, context.hardware.get(hardware[0]!.gpuType))
+  const fitWish = fitWishOf(engine, model.named, driver)
   const fits = fitsOf(hardware, model.named, fitWish, context.hardware)
   const told = contextToTell(engine, model.named, fits)
   const spec = {
@@ -109,9 +120,14 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
     engine: told === null ? engine : { ...engine, maxModelLen: told },
     engineWhy: told === null ? why : `${why} Its context is ${told} tokens, for which there is room.`,
     ...(told === null ? {} : { contextChosen: true as const }),
+    ...(quantization === null ? {} : { quantization }),
     replicas,
   }
-  return { spec, model, missing, fitWish, fits }
+  return { spec, model, missing, settings, fitWish, fits }
+}
+
+function quantizationOf({ files, named }: ResolvedModel): string | null {
+  return files.quantization === undefined ? (named.shape?.quantization ?? null) : files.quantization
 }
 
 /** The choices in order of preference, each checked. A fault of a list names the entry. */

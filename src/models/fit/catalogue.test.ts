@@ -169,3 +169,9 @@ for (const [what, id, type, units, load, recommend, more, applies] of cases)
       assert.ok(said.length > 0 && said.every((name) => advice.why.includes(name.replaceAll('_', ' '))), advice.why)
     }
   })
+
+test('weights that the engine makes smaller as it loads them', () => {
+  const on = (weightShare: number) =>
+    checkFit(shapeOf(bf16of70), hardware.get('h100')!, 2, { ...usualWish, weightShare })
+  assert.deepEqual([on(1).verdict, on(0.57).verdict], ['does_not_fit', 'risky'])
+})

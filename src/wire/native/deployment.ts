@@ -124,13 +124,22 @@ export const reason = z
   })
   .meta({ id: 'Reason', description: 'Why the deployment is not simply serving.' })
 
-const engine = z.object({
+export const engineShown = z.object({
   type: z.enum(engineTypes),
   version: orNull(z.string()),
   max_model_len: orNull(z.int()),
   max_num_seqs: orNull(z.int()),
   additional_args: z.array(z.string()),
   why: z.string().meta({ description: 'Why this engine.' }),
+})
+
+const engineTuned = engineShown.extend({
+  preset_sets: z.array(z.string()).meta({
+    description: 'What its preset sets of the engine, as arguments; what is named above goes before it.',
+    example: ['--performance-mode', 'throughput'],
+  }),
+  preset_sequences: orNull(z.int()).meta({ description: 'Sequences at once by its preset; null: it says nothing.' }),
+  preset_leaves_out: z.array(z.string()).meta({ description: 'What its preset would set and does not, and why.' }),
 })
 
 export const deployment = z
@@ -147,7 +156,7 @@ export const deployment = z
     queue: orNull(queue).meta({ description: 'Where it stands in the queue for hardware; null: it waits for none.' }),
     runs_on: z.array(runsOn).meta({ description: 'The hardware that its replicas really have.' }),
     replicas: z.int().meta({ description: 'How many there are while awake, at least.' }),
-    engine,
+    engine: engineTuned,
     status: z.enum(nativeStatuses),
     phase: z.enum(phases),
     reason: orNull(reason),
@@ -251,6 +260,12 @@ interface WantedShape {
   region: string | null
 }
 
+export interface EngineSettingsShape {
+  args: string[]
+  sequences: number | null
+  left: string[]
+}
+
 /** What is needed of a deployment to show it. */
 export interface DeploymentShape {
   id: string
@@ -286,6 +301,7 @@ export interface DeploymentShape {
   servedBy: string | null
   expiresAt: Date | null
   preset: string | null
+  engineSettings: EngineSettingsShape
   limits: Limits
   schedule: { windows: number; active: ActiveShape | null; nextChangeAt: Date | null } | null
   createdAt: Date
@@ -307,7 +323,7 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     ...renderHardware(view),
     queue: view.waiting === null ? null : renderQueue(view.waiting),
     replicas: view.spec.replicas,
-    engine: renderEngine(view.spec),
+    engine: renderTuned(view),
     status: nativeStatus[view.phase],
     phase: view.phase,
     reason: view.reason,
@@ -336,7 +352,14 @@ function endpointUrl(view: Pick<DeploymentShape, 'id' | 'phase'>, publicUrl: str
   return reachable ? `${publicUrl}/api/v1/public/deployments/${view.id}` : null
 }
 
-export function renderEngine({ engine: own, engineWhy }: DeploymentShape['spec']): Deployment['engine'] {
+export function renderTuned({
+  spec,
+  engineSettings: { args, sequences, left },
+}: Pick<DeploymentShape, 'spec' | 'engineSettings'>): Deployment['engine'] {
+  return { ...renderEngine(spec), preset_sets: args, preset_sequences: sequences, preset_leaves_out: left }
+}
+
+export function renderEngine({ engine: own, engineWhy }: DeploymentShape['spec']): z.output<typeof engineShown> {
   return {
     type: own.type,
     version: own.version ?? null,

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import type { Fault } from '../../kernel/fault.ts'
 import { type MicroUsd, usdNumber } from '../../kernel/money.ts'
-import { type DeploymentShape, deployment, renderEngine } from './deployment.ts'
+import { type DeploymentShape, deployment, renderTuned } from './deployment.ts'
 import { orNull, usd } from './fields.ts'
 import { type FitShape, fit, renderFit } from './fit.ts'
 import { shownChoice, wantedFrom } from './hardware.ts'
@@ -104,6 +104,7 @@ export interface PredictionShape {
   spec: DeploymentShape['spec']
   scaling: ScalingShape
   preset: string | null
+  engineSettings: DeploymentShape['engineSettings']
   choices: DeploymentShape['choices']
   fits: { fit: FitShape | null }[]
   runsOn: OnOfferShape[]
@@ -131,7 +132,7 @@ export function renderPrediction(view: PredictionShape): Prediction {
     model_id: spec.modelId,
     preset: view.preset,
     replicas: spec.replicas,
-    engine: renderEngine(spec),
+    engine: renderTuned(view),
     scaling: {
       autoscaling_enabled: own.autoscalingEnabled,
       policy: own.policy,
