@@ -13,6 +13,7 @@ import {
 import { listOf, moment, pageQuery, plainText, queryFlag } from '../wire/native/fields.ts'
 import { prediction, renderPrediction } from '../wire/native/prediction.ts'
 import { endpoint, paged, whole } from './endpoint.ts'
+import { hubFaults } from './lifecycle.ts'
 
 const tag = 'Deployments'
 const path = '/deployments/{id}'
@@ -48,6 +49,7 @@ export const deploymentEndpoints = [
       'engine_not_available',
       'does_not_fit',
       'capacity_short',
+      ...hubFaults,
     ],
     run: async ({ principal, query, body, once, parts }) => {
       const wish = wishFrom(body)

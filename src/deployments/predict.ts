@@ -13,6 +13,7 @@ import { type DeploymentContext, forbidden } from './context.ts'
 import type { EngineSettings } from './engine-settings.ts'
 import { type ChoiceFit, refuseMisfit } from './fit.ts'
 import { type Market, readMarket } from './offers.ts'
+import { pinned } from './pin.ts'
 import { onlyEmulated } from './place.ts'
 import { checkPresetHardware, withPreset } from './presets.ts'
 import { type Choice, ceilingOf, choicesOf, hourlyMost, hourlyNow } from './prices.ts'
@@ -53,7 +54,7 @@ export async function predict(
   asked: DeploymentWish,
 ): Promise<Prediction> {
   if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
-  const wish = withPreset(asked, context)
+  const wish = await pinned(context, principal.orgId, withPreset(asked, context))
   const { policy: scaling, replicas } = firstScaling(wish, context)
   const own = await context.models.findOwn(context.db, principal.orgId, wish.modelId)
   const made = makeSpec({ ...wish, replicas }, { ...context, anyEngine: true }, own)
