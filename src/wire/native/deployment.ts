@@ -81,6 +81,9 @@ export const createDeployment = z
       description:
         'Scaling, and hardware unless it is named, as a preset of `GET /presets` has them. What is named here goes before it.',
     }),
+    dry_run: z.boolean().optional().meta({
+      description: '`true`: nothing is created; the answer says whether it fits and what it would cost.',
+    }),
     force: z.boolean().optional().meta({
       description: '`true`: created although the fit check says that it will not run; without it that is 422.',
     }),
@@ -223,7 +226,7 @@ export function wishFrom(body: z.output<typeof createDeployment>): DeploymentWis
     expires_at,
     ...others
   } = rest
-  const { limits: _limits, sla: _sla, ...same } = others
+  const { limits: _limits, sla: _sla, dry_run: _dryRun, ...same } = others
   const bounds = limitsFrom(body)
   return {
     ...same,
@@ -322,12 +325,7 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     ...renderHardware(view),
     queue: view.waiting === null ? null : renderQueue(view.waiting),
     replicas: view.spec.replicas,
-    engine: {
-      ...renderEngine(view.spec),
-      preset_sets: view.engineSettings.args,
-      preset_sequences: view.engineSettings.sequences,
-      preset_leaves_out: view.engineSettings.left,
-    },
+    engine: renderTuned(view),
     status: nativeStatus[view.phase],
     phase: view.phase,
     reason: view.reason,
@@ -354,6 +352,13 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
 function endpointUrl(view: Pick<DeploymentShape, 'id' | 'phase'>, publicUrl: string): string | null {
   const reachable = answering[view.phase] === 'yes' || answering[view.phase] === 'hold'
   return reachable ? `${publicUrl}/api/v1/public/deployments/${view.id}` : null
+}
+
+export function renderTuned({
+  spec,
+  engineSettings: { args, sequences, left },
+}: Pick<DeploymentShape, 'spec' | 'engineSettings'>): Deployment['engine'] {
+  return { ...renderEngine(spec), preset_sets: args, preset_sequences: sequences, preset_leaves_out: left }
 }
 
 export function renderEngine({ engine: own, engineWhy }: DeploymentShape['spec']): z.output<typeof engineShown> {
