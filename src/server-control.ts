@@ -75,6 +75,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
     uploads: uploads.uploads,
+    resumable: uploads.resumable,
     catalogue,
     config: { publicUrl: setup.publicUrl },
     version,

@@ -8,12 +8,14 @@ import { Copies } from './models/uploads/copies.ts'
 import { DiskStorage } from './models/uploads/disk-storage.ts'
 import { UploadLoop } from './models/uploads/loop.ts'
 import { Receiving } from './models/uploads/receiving.ts'
+import { ResumableUploads } from './models/uploads/resumable.ts'
 import { UploadSource } from './models/uploads/source.ts'
 import type { Log } from './runtime/log.ts'
 import type { Config } from './runtime/settings.ts'
 
 export interface UploadParts {
   uploads: Uploads
+  resumable: ResumableUploads
   loop: UploadLoop
 }
 
@@ -42,5 +44,6 @@ export function makeUploads(
   }
   const loop = new UploadLoop(parts)
   models.addOwn(new UploadSource(copies, { simulated: config.fleet === 'simulated' }))
-  return { uploads: new Uploads(parts), loop }
+  const uploads = new Uploads(parts)
+  return { uploads, resumable: new ResumableUploads(parts, uploads), loop }
 }

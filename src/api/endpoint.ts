@@ -21,6 +21,7 @@ import type { ModelCatalogue } from '../models/catalogue.ts'
 import type { Models } from '../models/commands.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { Uploads } from '../models/uploads/commands.ts'
+import type { ResumableUploads } from '../models/uploads/resumable.ts'
 
 export const basePath = '/api/v1/public'
 
@@ -39,6 +40,7 @@ export interface ApiParts {
   catalogue: Models
   hardware: HardwareCatalogue
   uploads: Uploads
+  resumable: ResumableUploads
   /** Engines that can run here. */
   engines: ReadonlyMap<EngineType, EngineDriver>
   config: {
