@@ -7,7 +7,13 @@ import type { Page } from '../deployments/commands.ts'
 import { allowed, type DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle, type SpecChange } from '../deployments/lifecycle.ts'
 import { freeOffers, readMarket } from '../deployments/offers.ts'
-import { checkPresetHardware, type PresetName, presetHardware, presetScaling } from '../deployments/presets.ts'
+import {
+  checkPresetHardware,
+  type PresetName,
+  presetEngine,
+  presetHardware,
+  presetScaling,
+} from '../deployments/presets.ts'
 import { checkCeiling } from '../deployments/prices.ts'
 import { checkGrowth } from '../deployments/quota.ts'
 import { checkRoom } from '../deployments/room.ts'
@@ -111,7 +117,7 @@ export class Scaling {
   }
 
   /**
-   * Sets policy and hardware as the preset has them; with `keepHardware` the policy alone. Returns the names of what it
+   * Sets policy, engine and hardware as the preset has them; with `keepHardware` all but the hardware. Returns the names of what it
    * changed. Throws Fault `hardware_absent` when its hardware is not here, and what a change of hardware may throw.
    */
   async applyPreset(
@@ -122,7 +128,10 @@ export class Scaling {
   ): Promise<string[]> {
     const { hardware } = this.#context
     const offers = keepHardware ? [] : await freeOffers(this.#context)
-    const spec = (row: DeploymentRow) => (keepHardware ? {} : presetHardware(preset, row.spec, hardware))
+    const spec = (row: DeploymentRow) => ({
+      ...presetEngine(preset, row.spec, this.#context.engines),
+      ...(keepHardware ? {} : presetHardware(preset, row.spec, hardware)),
+    })
     const alongside: Write<string[]> = async (tx, row, at) => {
       const by = principal.keyId
       if (spec(row).hardware !== undefined) checkPresetHardware(preset, offers, hardware)

@@ -3,6 +3,7 @@
  * SGLang) with our addition that GGUF is llama.cpp's own format, and only its. Pure.
  */
 import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.ts'
+import type { Tuning } from '../engines/contract.tuning.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { NamedModel, ResolvedModel } from '../models/catalogue.ts'
 import type { DeploymentWish } from './spec.ts'
@@ -34,10 +35,16 @@ export function chooseEngine(
     ...(wish.engine?.maxModelLen === undefined ? {} : { maxModelLen: wish.engine.maxModelLen }),
     ...(wish.engine?.maxNumSeqs === undefined ? {} : { maxNumSeqs: wish.engine.maxNumSeqs }),
     additionalArgs: wish.engine?.additionalArgs ?? [],
+    ...tuningFor(driver, wish.engine?.tuning),
   }
   const problems = driver.validate(engine, model.files)
   if (problems.length > 0) throw new Fault('invalid_request', problems.join(' '), { detail: { problems } })
   return { engine, why }
+}
+
+/** Nothing of an engine that has no words for it: it would be another spec, and the same engine. */
+function tuningFor({ tune }: EngineDriver, tuning: Tuning | undefined): Pick<EngineSpec, 'tuning'> {
+  return tune === undefined || tuning === undefined || Object.keys(tuning).length === 0 ? {} : { tuning }
 }
 
 /** As advised, but for what answers in the place of the model that is named. */

@@ -1,6 +1,7 @@
 /** What somebody wishes, checked and made exact: the spec that a revision freezes. Pure but for the model resolver. */
 import type { LimitsChange } from '../access/limits.ts'
 import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.ts'
+import type { Tuning } from '../engines/contract.tuning.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
 import type { FitWish } from '../models/fit/check.ts'
@@ -43,6 +44,8 @@ export interface DeploymentWish extends CalendarWish {
     maxModelLen?: number
     maxNumSeqs?: number
     additionalArgs?: string[]
+    /** Of a preset. */
+    tuning?: Tuning
   }
 }
 
@@ -63,6 +66,8 @@ export interface DeploymentSpec {
   engine: EngineSpec
   /** Why this engine, in a sentence. */
   engineWhy: string
+  /** How the weights are stored where that is in fewer than 16 bits: it decides what a preset can set. */
+  quantization?: string
   /** Nobody named `engine.maxModelLen`: it is what there was room for, and is found anew on other hardware. */
   contextChosen?: true
   replicas: number
@@ -95,6 +100,7 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
   checkCeiling(priced, replicas, context.hardware)
   const model = own ?? context.models.resolve(wish.modelId)
   const { engine, why } = chooseEngine(wish, model, context.engines)
+  const quantization = model.files.format === 'gguf' ? null : quantizationOf(model)
   const fitWish = fitWishOf(engine, model.named, context.engines.get(engine.type))
   const fits = fitsOf(hardware, model.named, fitWish, context.hardware)
   const told = contextToTell(engine, model.named, fits)
@@ -104,9 +110,14 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
     engine: told === null ? engine : { ...engine, maxModelLen: told },
     engineWhy: told === null ? why : `${why} Its context is ${told} tokens, for which there is room.`,
     ...(told === null ? {} : { contextChosen: true as const }),
+    ...(quantization === null ? {} : { quantization }),
     replicas,
   }
   return { spec, model, fitWish, fits }
+}
+
+function quantizationOf({ files, named }: ResolvedModel): string | null {
+  return files.quantization === undefined ? (named.shape?.quantization ?? null) : files.quantization
 }
 
 /** The choices in order of preference, each checked. A fault of a list names the entry. */

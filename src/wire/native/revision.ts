@@ -1,6 +1,13 @@
 /** Changing a deployment on the native API: parts of its settings, its revisions, and the way back to one. */
 import { z } from 'zod'
-import { createDeployment, type DeploymentShape, deployment, type engineTypes, renderEngine } from './deployment.ts'
+import {
+  createDeployment,
+  type DeploymentShape,
+  deployment,
+  engineShown,
+  type engineTypes,
+  renderEngine,
+} from './deployment.ts'
 import { instant, iso, orNull, plainText } from './fields.ts'
 import { hardwareFrom, shownWanted, usdFrom, wantedFrom } from './hardware.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
@@ -148,7 +155,7 @@ export const revision = z
     region: shown.region,
     hardware: z.array(shownWanted).meta({ description: 'In order of preference.' }),
     max_hourly_usd: shown.max_hourly_usd,
-    engine: shown.engine,
+    engine: engineShown,
   })
   .meta({ id: 'Revision', description: 'The settings of a deployment as they were.' })
 export type Revision = z.output<typeof revision>
