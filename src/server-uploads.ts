@@ -18,8 +18,8 @@ import type { Config } from './runtime/settings.ts'
 import { localOptions } from './server-parts.ts'
 
 export interface UploadParts {
-  uploads: Uploads
-  resumable: ResumableUploads
+  /** What the API calls. */
+  use: { uploads: Uploads; resumable: ResumableUploads }
   loop: UploadLoop
 }
 
@@ -50,7 +50,7 @@ export function makeUploads(
   const loop = new UploadLoop(parts)
   models.addOwn(new UploadSource(copies, { simulated: config.fleet === 'simulated' }))
   const uploads = new Uploads(parts)
-  return { uploads, resumable: new ResumableUploads(parts, uploads), loop }
+  return { use: { uploads, resumable: new ResumableUploads(parts, uploads) }, loop }
 }
 
 /** Whether llama.cpp can load a file, as an engine of this machine would. */
