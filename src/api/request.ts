@@ -76,7 +76,7 @@ export function incomingOf(c: ApiContext): Incoming {
 function pathParameters(c: ApiContext): Record<string, string> {
   const params = c.req.param() as Record<string, string>
   for (const [name, value] of Object.entries(params))
-    if (!/^[\w-]{1,100}$/.test(value)) throw new Fault('not_found', `There is nothing with this ${name}.`)
+    if (!/^[\w.-]{1,100}$/.test(value)) throw new Fault('not_found', `There is nothing with this ${name}.`)
   return params
 }
 
