@@ -16,7 +16,7 @@ import {
   type WaitingShape,
 } from './hardware.ts'
 import { type ModelSourceShape, modelSource, renderSource } from './hub.ts'
-import { type ChangeLimits, type Limits, limitFields, limits, limitsFrom, saysTwice } from './limits.ts'
+import { type ChangeLimits, type Limits, limitFields, limits, limitsFrom, saidTwice, saysTwice } from './limits.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
 import {
   type ActiveShape,
@@ -99,10 +99,7 @@ export const createDeployment = z
       when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value),
     },
   )
-  .refine((wish) => !saysTwice(wish), {
-    path: ['sla', 'concurrency_limit'],
-    error: 'is the same as limits.concurrency; give one of them',
-  })
+  .refine((wish) => !saysTwice(wish), saidTwice)
   .meta({ id: 'CreateDeployment', example: { name: 'my-first', model_id: 'paddock/starter', gpu_type: 'cpu' } })
 export type CreateDeployment = z.input<typeof createDeployment>
 
