@@ -93,7 +93,7 @@ export class ModelCatalogue {
   }
 
   /**
-   * Weights for a `model_id`: catalogue id or absolute path of an allowed local GGUF. Throws Fault
+   * Weights for a `model_id`: catalogue id or absolute path of an allowed local GGUF file or folder. Throws Fault
    * `model_not_supported`, `model_path_not_allowed` or `model_file_unreadable`.
    */
   resolve(modelId: string): ResolvedModel {
@@ -167,8 +167,8 @@ function resolved(model: LocalModel, emulated: boolean): ResolvedModel {
   return { files: model.files, emulated, named: namedOf(model) }
 }
 
-function namedOf({ shape }: LocalModel): NamedModel {
-  return { format: 'gguf', seesPictures: false, shape }
+function namedOf({ files, shape, seesPictures = false }: LocalModel): NamedModel {
+  return { format: files.format, seesPictures, shape }
 }
 
 /** Whatever the format is, nobody reads it. */

@@ -55,7 +55,7 @@ export const createDeployment = z
   .strictObject({
     name: deploymentName,
     model_id: plainText(4096).meta({
-      description: 'An id from `GET /models`, or the absolute path of a GGUF file that the operator allowed.',
+      description: 'An id from `GET /models`, or the absolute path of a GGUF file, or of a folder of safetensors, that the operator allowed.',
       example: 'paddock/starter',
     }),
     gpu_type: plainText(60).optional().meta({
