@@ -12,6 +12,7 @@ import {
 } from '../wire/native/explanation.ts'
 import { listOf, moment, pageQuery, plainText, queryFlag } from '../wire/native/fields.ts'
 import { endpoint, paged, whole } from './endpoint.ts'
+import { hubFaults } from './lifecycle.ts'
 
 const tag = 'Deployments'
 const path = '/deployments/{id}'
@@ -44,6 +45,7 @@ export const deploymentEndpoints = [
       'engine_not_available',
       'does_not_fit',
       'capacity_short',
+      ...hubFaults,
     ],
     run: async ({ principal, body, once, parts }) =>
       renderDeployment(await parts.deployments.create(principal, wishFrom(body), once), parts.config.publicUrl),

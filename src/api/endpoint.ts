@@ -20,6 +20,7 @@ import type { FaultCode } from '../kernel/fault-table.ts'
 import type { ModelCatalogue } from '../models/catalogue.ts'
 import type { Models } from '../models/commands.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
+import type { HubTokens } from '../models/hub/tokens.ts'
 import type { Uploads } from '../models/uploads/commands.ts'
 
 export const basePath = '/api/v1/public'
@@ -32,6 +33,7 @@ export interface ApiParts {
   limits: DeploymentLimits
   scaling: Scaling
   quotas: Quotas
+  hubTokens: HubTokens
   schedules: Schedules
   metrics: DeploymentMetrics
   models: ModelCatalogue

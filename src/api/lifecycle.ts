@@ -15,8 +15,26 @@ export async function changed({ principal, param, parts }: Ask): Promise<z.outpu
   return renderDeployment(await parts.deployments.get(principal, param('id')), parts.config.publicUrl)
 }
 
+/** What a repository of the Hub can be refused for. */
+export const hubFaults: FaultCode[] = [
+  'hub_off',
+  'hub_token_missing',
+  'hub_token_refused',
+  'hub_access_not_granted',
+  'hub_repo_not_found',
+  'hub_revision_not_found',
+  'hub_file_not_found',
+  'hub_files_missing',
+  'hub_no_weights',
+  'hub_repo_disabled',
+  'hub_too_large',
+  'hub_unreachable',
+  'hub_rate_limited',
+]
+
 /** What a changed spec can be refused for. */
 export const specFaults: FaultCode[] = [
+  ...hubFaults,
   'quota_exceeded',
   'model_not_supported',
   'model_path_not_allowed',

@@ -4,6 +4,7 @@ import type { ChatOptions } from './chat.ts'
 import { addLimitOptions, examples, type Talk } from './command-parts.ts'
 import type { DeployOptions } from './deploy.ts'
 import type { Doors, GlobalOptions } from './doors.ts'
+import type { HubTokenOptions } from './hub-token.ts'
 import { addLifecycle } from './lifecycle-commands.ts'
 import { addKeyChanges, addLimits, highestPriority } from './limit-commands.ts'
 import type { LimitOptions } from './limits.ts'
@@ -136,6 +137,7 @@ function addDeploy(program: Command, talk: Talk): void {
     ['paddock deploy paddock/starter --wait', 'on this machine’s CPU'],
     ['paddock deploy llama-3.3-70b-instruct --name prod --gpu h100 --replicas 2', ''],
     ['paddock deploy llama-3.3-70b-instruct --hardware h100@nyc2,h100,mi300x --max-hourly 5', 'the first that is free'],
+    ['paddock deploy hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF/Q4_K_M --name small', 'from the Hub'],
     ['paddock deploy /models/mine.gguf --name mine --max-model-len 8192', 'a file of yours'],
   ])
 }
@@ -268,7 +270,7 @@ function addAccess(program: Command, talk: Talk): void {
 }
 
 function addOrgs(program: Command, talk: Talk): void {
-  const orgs = program.command('orgs').description('organisations: create, ls, quota (operator only)')
+  const orgs = program.command('orgs').description('organisations: create, ls, quota (operator only), hf-token')
   const create = orgs
     .command('create <name>')
     .description('make an organisation')
@@ -280,6 +282,7 @@ function addOrgs(program: Command, talk: Talk): void {
     .description('list organisations')
     .action(talk(async (session) => (await import('./keys.ts')).listOrgs(session)))
   examples(list, [['paddock orgs ls', '']])
+  addHubToken(orgs, talk)
   const quota = orgs
     .command('quota <org> <gpus>')
     .description('set how many GPUs an organisation may hold; "default": as the server’s setting says')
@@ -287,6 +290,23 @@ function addOrgs(program: Command, talk: Talk): void {
   examples(quota, [
     ['paddock orgs quota org_0mhx3k2v9ab3d5f7h9k1 16', ''],
     ['paddock orgs quota org_default default', ''],
+  ])
+}
+
+function addHubToken(orgs: Command, talk: Talk): void {
+  const token = orgs
+    .command('hf-token <org>')
+    .description('the token with which an organisation reads from the Hub; without options: whether there is one')
+    .option('--set', 'set it, from standard input or HF_TOKEN')
+    .option('--remove', 'remove it')
+    .action(
+      talk(async (session, org: string, own: HubTokenOptions) =>
+        (await import('./hub-token.ts')).hubToken(session, org, own),
+      ),
+    )
+  examples(token, [
+    ['paddock orgs hf-token org_default --set < token.txt', ''],
+    ['paddock orgs hf-token org_default', 'whose it is; the token itself is shown to nobody'],
   ])
 }
 

@@ -97,7 +97,9 @@ function usdOption(flag: string, text: string | undefined): number | undefined {
 
 /** "paddock/starter" → "starter", "/models/My Model.gguf" → "my-model". */
 export function nameFor(model: string): string {
-  const last = model.split(/[/\\]/).filter(Boolean).at(-1) ?? ''
+  // Of the Hub: by its repository, whatever of it is chosen.
+  const [, repo] = /^hf:([^/@]+\/[^/@]+)/.exec(model) ?? []
+  const last = (repo ?? model).split(/[/\\]/).filter(Boolean).at(-1) ?? ''
   const name = last
     .toLowerCase()
     .replace(/\.gguf$/, '')

@@ -21,6 +21,7 @@ import { beginCold, lastColdStart } from './cold-store.ts'
 import { allowed, type DeploymentContext, forbidden } from './context.ts'
 import { refuseMisfit } from './fit.ts'
 import { freeOffers, readMarket } from './offers.ts'
+import { pinned } from './pin.ts'
 import { onlyEmulated } from './place.ts'
 import { checkPresetHardware, withPreset } from './presets.ts'
 import { makeRoute } from './publish.ts'
@@ -54,7 +55,7 @@ export class Deployments {
   async create(principal: Principal, asked: DeploymentWish, once: Once | null): Promise<DeploymentView> {
     const { db, seal, clock } = this.#context
     if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
-    const wish = withPreset(asked, this.#context)
+    const wish = await pinned(this.#context, principal.orgId, withPreset(asked, this.#context))
     const { policy: scaling, replicas } = firstScaling(wish, this.#context)
     const own = await this.#context.models.findOwn(db, principal.orgId, wish.modelId)
     const made = makeSpec({ ...wish, replicas }, this.#context, own)

@@ -6,6 +6,7 @@ import { Fault } from '../kernel/fault.ts'
 import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
 import type { FitWish } from '../models/fit/check.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
+import type { HubSource } from '../models/hub/pin.ts'
 import type { CalendarWish } from './calendar-change.ts'
 import { chooseEngine } from './engine-choice.ts'
 import { type ChoiceFit, contextToTell, fitsOf, fitWishOf } from './fit.ts'
@@ -18,6 +19,8 @@ import type { ScalingPolicy } from './scaling.ts'
 export interface DeploymentWish extends CalendarWish {
   name: string
   modelId: string
+  /** What `modelId` is pinned to, where it names a repository of the Hub. */
+  source?: HubSource
   /** With count and region: the one choice; absent when there is a list. */
   gpuType?: string
   /** Units per replica; default 1. */
@@ -59,6 +62,8 @@ export interface HardwareWish {
 
 export interface DeploymentSpec {
   modelId: string
+  /** Of a model of the Hub: its commit and files, for as long as this revision is used. */
+  source?: HubSource
   /** In order of preference. */
   hardware: Wanted[]
   /** Absent = no ceiling. */
@@ -98,22 +103,32 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
   const { maxHourlyUsd } = wish
   const priced = { hardware, ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }) }
   checkCeiling(priced, replicas, context.hardware)
-  const model = own ?? context.models.resolve(wish.modelId)
+  const { modelId, source } = wish
+  const model = own ?? context.models.resolve(modelId, source)
   const { engine, why } = chooseEngine(wish, model, context.engines)
   const quantization = model.files.format === 'gguf' ? null : quantizationOf(model)
   const fitWish = fitWishOf(engine, model.named, context.engines.get(engine.type))
   const fits = fitsOf(hardware, model.named, fitWish, context.hardware)
   const told = contextToTell(engine, model.named, fits)
   const spec = {
-    modelId: wish.modelId,
+    modelId,
+    ...(source === undefined ? {} : { source }),
     ...priced,
     engine: told === null ? engine : { ...engine, maxModelLen: told },
-    engineWhy: told === null ? why : `${why} Its context is ${told} tokens, for which there is room.`,
+    engineWhy: [why, ...filesWhy(source), ...contextWhy(told)].join(' '),
     ...(told === null ? {} : { contextChosen: true as const }),
     ...(quantization === null ? {} : { quantization }),
     replicas,
   }
   return { spec, model, fitWish, fits }
+}
+
+function filesWhy(source: HubSource | undefined): string[] {
+  return source?.why ? [`Of several files it has ${source.why}.`] : []
+}
+
+function contextWhy(told: number | null): string[] {
+  return told === null ? [] : [`Its context is ${told} tokens, for which there is room.`]
 }
 
 function quantizationOf({ files, named }: ResolvedModel): string | null {

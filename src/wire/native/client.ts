@@ -18,6 +18,7 @@ import type { AddModel, GpuModelConfig, GpuType, Model } from './catalogue.ts'
 import type { CreateDeployment, Deployment, Starting } from './deployment.ts'
 import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
 import type { ListOf } from './fields.ts'
+import type { HubToken, PutHubToken } from './hub.ts'
 import type { ChangeLimits, ChangeSla, Limits, Sla } from './limits.ts'
 import type { DeploymentMetrics, metricsWindows } from './metrics.ts'
 import type { AppliedPreset, ApplyPreset, Preset } from './presets.ts'
@@ -212,6 +213,15 @@ export class NativeClient {
   /** The operator only. */
   changeQuota(orgId: string, body: ChangeQuota): Promise<OrgQuota> {
     return this.#json('PATCH', `/orgs/${encodeURIComponent(orgId)}/quota`, { body })
+  }
+  getHubToken(orgId: string): Promise<HubToken> {
+    return this.#json('GET', `/orgs/${encodeURIComponent(orgId)}/hf-token`)
+  }
+  putHubToken(orgId: string, body: PutHubToken): Promise<HubToken> {
+    return this.#json('PUT', `/orgs/${encodeURIComponent(orgId)}/hf-token`, { body })
+  }
+  deleteHubToken(orgId: string): Promise<HubToken> {
+    return this.#json('DELETE', `/orgs/${encodeURIComponent(orgId)}/hf-token`)
   }
   listGpuTypes(): Promise<ListOf<GpuType>> {
     return this.#json('GET', '/gpu-types')

@@ -15,6 +15,7 @@ import {
   usdFrom,
   type WaitingShape,
 } from './hardware.ts'
+import { type ModelSourceShape, modelSource, renderSource } from './hub.ts'
 import { type ChangeLimits, type Limits, limitFields, limits, limitsFrom, saysTwice } from './limits.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
 import {
@@ -55,7 +56,8 @@ export const createDeployment = z
   .strictObject({
     name: deploymentName,
     model_id: plainText(4096).meta({
-      description: 'An id from `GET /models`, or the absolute path of a GGUF file, or of a folder of safetensors, that the operator allowed.',
+      description:
+        'An id from `GET /models`; `hf:<owner>/<name>[/<quantisation or GGUF file>][@<revision>]` for a repository of the Hub; or the absolute path of a GGUF file, or of a folder of safetensors, that the operator allowed.',
       example: 'paddock/starter',
     }),
     gpu_type: plainText(60).optional().meta({
@@ -145,6 +147,7 @@ export const deployment = z
     org_id: z.string().meta({ example: 'org_default' }),
     name: z.string(),
     model_id: z.string(),
+    model_source: orNull(modelSource).meta({ description: 'Where its weights come from; null: not from the Hub.' }),
     gpu_type: z.string(),
     gpu_count: z.int().meta({ description: 'Units per replica.' }),
     region: orNull(z.string()).meta({ description: 'null: any.' }),
@@ -270,6 +273,7 @@ export interface DeploymentShape {
   name: string
   spec: {
     modelId: string
+    source?: ModelSourceShape
     hardware: WantedShape[]
     maxHourlyUsd?: string
     engine: {
@@ -314,6 +318,7 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     org_id: view.orgId,
     name: view.name,
     model_id: view.spec.modelId,
+    model_source: renderSource(view.spec.source),
     gpu_type: first?.gpuType ?? '',
     gpu_count: first?.gpuCount ?? 0,
     region: first?.region ?? null,

@@ -10,6 +10,7 @@ import {
 } from './deployment.ts'
 import { instant, iso, orNull, plainText } from './fields.ts'
 import { hardwareFrom, shownWanted, usdFrom, wantedFrom } from './hardware.ts'
+import { renderSource } from './hub.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
 import { type CalendarShape, calendarFields, calendarFrom } from './schedule.ts'
 
@@ -150,6 +151,7 @@ export const revision = z
     failed_why: orNull(z.string()),
     created_at: instant,
     model_id: shown.model_id,
+    model_source: shown.model_source,
     gpu_type: shown.gpu_type,
     gpu_count: shown.gpu_count,
     region: shown.region,
@@ -178,6 +180,7 @@ export function renderRevision(view: {
     failed_why: view.failedWhy,
     created_at: iso(view.createdAt),
     model_id: view.spec.modelId,
+    model_source: renderSource(view.spec.source),
     gpu_type: first?.gpuType ?? '',
     gpu_count: first?.gpuCount ?? 0,
     region: first?.region ?? null,
