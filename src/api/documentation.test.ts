@@ -106,6 +106,7 @@ test('every route of the contract that exists now is in the document', () => {
       'POST /v1/rerank',
       'POST /v1/responses',
       'POST /v1/messages',
+      'POST /v1/messages/count_tokens',
       'GET /v1/models/{id}',
       'GET /v1/models',
     ]),

@@ -56,7 +56,7 @@ export const lifecycleEndpoints = [
     tag,
     summary: 'Change the settings of a deployment',
     description:
-      'What changes how it runs makes a new revision and rolls to it; `replicas` and `scaling` take effect without one. A revision that does not start gives way to the newest before it that worked. Replicas that run just so already stay. What has failed stays down until it is started.',
+      'What changes how it runs makes a new revision and rolls to it; `replicas`, `scaling` and `limits` take effect without one. A revision that does not start gives way to the newest before it that worked. Replicas that run just so already stay. What has failed stays down until it is started.',
     body: changeDeployment,
     answer: deployment,
     faults: [...specFaults, 'downtime_not_allowed'],

@@ -8,6 +8,7 @@ import type { HubTokenOptions } from './hub-token.ts'
 import { addLifecycle } from './lifecycle-commands.ts'
 import { addKeyChanges, addLimits, highestPriority } from './limit-commands.ts'
 import type { LimitOptions } from './limits.ts'
+import { addModels } from './model-commands.ts'
 import type { Screen } from './screen.ts'
 import type { TopOptions } from './top.ts'
 
@@ -38,6 +39,7 @@ export function addCommands(program: Command, screen: Screen, doors: Doors, setS
   addRm(program, talk)
   addAccess(program, talk)
   addCatalogue(program, talk)
+  addModels(program, talk, { engines, presets })
   addPresets(program, talk)
 }
 
@@ -119,6 +121,8 @@ function addDeploy(program: Command, talk: Talk): void {
     .option('--hardware <list>', 'in order of preference: h100:2@nyc2,mi300x; instead of the three above')
     .option('--max-hourly <usd>', 'what an hour of all replicas may cost; dearer hardware is passed over')
     .option('--fail-fast', 'refuse rather than wait for hardware')
+    .option('--force', 'also where the fit check says that it will not run')
+    .option('--dry-run', 'create nothing; say whether it fits and what it would cost')
     .option('--replicas <n>', 'how many replicas; default: 1, or as the preset scales')
     .addOption(new Option('--preset <preset>', 'what to make of it, see "paddock presets"').choices(presets))
     .option('--schedule <file>', 'windows of time, as JSON; "-": standard input')
@@ -316,11 +320,6 @@ function addCatalogue(program: Command, talk: Talk): void {
     .description('list hardware types with prices')
     .action(talk(async (session) => (await import('./catalogue.ts')).gpus(session)))
   examples(gpus, [['paddock gpus', '']])
-  const models = program
-    .command('models')
-    .description('list models that can be deployed')
-    .action(talk(async (session) => (await import('./catalogue.ts')).models(session)))
-  examples(models, [['paddock models', '']])
 }
 
 function addPresets(program: Command, talk: Talk): void {

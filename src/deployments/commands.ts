@@ -23,6 +23,7 @@ import { refuseMisfit } from './fit.ts'
 import { freeOffers, readMarket } from './offers.ts'
 import { pinned } from './pin.ts'
 import { onlyEmulated } from './place.ts'
+import { type Prediction, predict } from './predict.ts'
 import { checkPresetHardware, withPreset } from './presets.ts'
 import { makeRoute } from './publish.ts'
 import { checkQuota } from './quota.ts'
@@ -83,6 +84,11 @@ export class Deployments {
     await propagated(db, clock, 'routes', result.routesVersion)
     const row = await store.deploymentById(db, result.id)
     return this.#view(row!)
+  }
+
+  /** What `create` would do; nothing is written. Throws as it does for what no create can be. */
+  predict(principal: Principal, asked: DeploymentWish): Promise<Prediction> {
+    return predict(this.#context, principal, asked)
   }
 
   async #insert(

@@ -9,6 +9,7 @@ import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { HubSource } from '../models/hub/pin.ts'
 import type { CalendarWish } from './calendar-change.ts'
 import { chooseEngine } from './engine-choice.ts'
+import { type EngineSettings, engineSettings } from './engine-settings.ts'
 import { type ChoiceFit, contextToTell, fitsOf, fitWishOf } from './fit.ts'
 import type { Wanted } from './place.ts'
 import type { PresetName } from './presets.ts'
@@ -83,12 +84,18 @@ export interface SpecContext {
   models: ModelCatalogue
   /** Engines that can run here. */
   engines: ReadonlyMap<EngineType, EngineDriver>
+  /** An engine that cannot run here is told of in `missing` instead of thrown. */
+  anyEngine?: boolean
   replicasMaximum: number
 }
 
 export interface MadeSpec {
   spec: DeploymentSpec
   model: ResolvedModel
+  /** Why its engine cannot run here; null = it can. */
+  missing: Fault | null
+  /** What its preset sets of the engine, on the first choice of hardware. */
+  settings: EngineSettings
   /** What the fit check was asked, and its verdict on each choice of hardware; see `refuseMisfit`. */
   fitWish: FitWish
   fits: ChoiceFit[]
@@ -105,9 +112,12 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
   checkCeiling(priced, replicas, context.hardware)
   const { modelId, source } = wish
   const model = own ?? context.models.resolve(modelId, source)
-  const { engine, why } = chooseEngine(wish, model, context.engines)
+  const { engine, why, missing } = chooseEngine(wish, model, context.engines)
+  if (missing !== null && !context.anyEngine) throw missing
   const quantization = model.files.format === 'gguf' ? null : quantizationOf(model)
-  const fitWish = fitWishOf(engine, model.named, context.engines.get(engine.type))
+  const driver = context.engines.get(engine.type)
+  const settings = engineSettings(engine, driver, quantization, context.hardware.get(hardware[0]!.gpuType))
+  const fitWish = fitWishOf(engine, model.named, driver)
   const fits = fitsOf(hardware, model.named, fitWish, context.hardware)
   const told = contextToTell(engine, model.named, fits)
   const spec = {
@@ -120,7 +130,7 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
     ...(quantization === null ? {} : { quantization }),
     replicas,
   }
-  return { spec, model, fitWish, fits }
+  return { spec, model, missing, settings, fitWish, fits }
 }
 
 function filesWhy(source: HubSource | undefined): string[] {

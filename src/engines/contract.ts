@@ -119,7 +119,14 @@ export interface EngineSample {
   generatedTokensTotal?: number
 }
 
-export type InferenceRoute = 'chat/completions' | 'completions' | 'embeddings' | 'responses' | 'rerank' | 'messages'
+export type InferenceRoute =
+  | 'chat/completions'
+  | 'completions'
+  | 'embeddings'
+  | 'responses'
+  | 'rerank'
+  | 'messages'
+  | 'messages/count_tokens'
 
 /** Fields that the gateway adds upstream so that usage is always known, and whether the client's own choice must be honoured by stripping. */
 export interface UsageDialect {

@@ -54,6 +54,7 @@ const paths: Record<InferenceRoute, string> = {
   responses: '/v1/responses',
   rerank: '/v1/rerank',
   messages: '/v1/messages',
+  'messages/count_tokens': '/v1/messages/count_tokens',
 }
 
 /** `stream` null: a plain answer is expected. */

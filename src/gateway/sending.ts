@@ -16,7 +16,7 @@ import { NamedStream } from './named-stream.ts'
 import type { Ask } from './parse.ts'
 import { type RouteWords, routeWords } from './route-words.ts'
 import { type Ending, settle } from './settle.ts'
-import { estimatedUsage, readUsage, tokensOf } from './usage.ts'
+import { estimatedUsage, noUsage, readUsage, tokensOf } from './usage.ts'
 
 /**
  * `seen`: the engine may have seen the request. `busy`: it said that it takes nothing now. `fault`: what the client is told when nobody else can
@@ -111,7 +111,7 @@ export class Sending implements StreamBegin {
     const found = findUsage(text)
     const told = found === null ? null : readUsage(text.slice(found.valueStart, found.valueEnd))
     const made = this.#words.generates ? tokensOf(text.length) : 0
-    const usage = told ?? estimatedUsage(exchange.bytesIn, made)
+    const usage = this.#words.free ? noUsage : (told ?? estimatedUsage(exchange.bytesIn, made))
     const now = this.#parts.clock.monotonicMs()
     exchange.contentCame(now)
     if (exchange.gone) return this.#settle({ status: 499, code: 'client_closed', usage })

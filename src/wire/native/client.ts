@@ -21,6 +21,7 @@ import type { ListOf } from './fields.ts'
 import type { HubToken, PutHubToken } from './hub.ts'
 import type { ChangeLimits, ChangeSla, Limits, Sla } from './limits.ts'
 import type { DeploymentMetrics, metricsWindows } from './metrics.ts'
+import type { Prediction } from './prediction.ts'
 import type { AppliedPreset, ApplyPreset, Preset } from './presets.ts'
 import type { ChangeDeployment, Restart, Revision, Rollback } from './revision.ts'
 import type { ChangeScaling, Decision, Scaling } from './scaling.ts'
@@ -93,6 +94,10 @@ export class NativeClient {
 
   createDeployment(body: CreateDeployment, creating: Creating = {}): Promise<Deployment> {
     return this.#json('POST', '/deployments', { body, ...creating })
+  }
+  /** What creating it would do: nothing is created. */
+  predictDeployment(body: CreateDeployment): Promise<Prediction> {
+    return this.#json('POST', '/deployments', { body: { ...body, dry_run: true } })
   }
   listDeployments(query: Page & { deleted?: boolean } = {}): Promise<ListOf<Deployment>> {
     return this.#json('GET', '/deployments', { query })

@@ -16,7 +16,7 @@ import {
   type WaitingShape,
 } from './hardware.ts'
 import { type ModelSourceShape, modelSource, renderSource } from './hub.ts'
-import { type ChangeLimits, type Limits, limitFields, limits, limitsFrom, saysTwice } from './limits.ts'
+import { type ChangeLimits, type Limits, limitFields, limits, limitsFrom, saidTwice, saysTwice } from './limits.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
 import {
   type ActiveShape,
@@ -81,6 +81,9 @@ export const createDeployment = z
       description:
         'Scaling, and hardware unless it is named, as a preset of `GET /presets` has them. What is named here goes before it.',
     }),
+    dry_run: z.boolean().optional().meta({
+      description: '`true`: nothing is created; the answer says whether it fits and what it would cost.',
+    }),
     force: z.boolean().optional().meta({
       description: '`true`: created although the fit check says that it will not run; without it that is 422.',
     }),
@@ -96,10 +99,7 @@ export const createDeployment = z
       when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value),
     },
   )
-  .refine((wish) => !saysTwice(wish), {
-    path: ['sla', 'concurrency_limit'],
-    error: 'is the same as limits.concurrency; give one of them',
-  })
+  .refine((wish) => !saysTwice(wish), saidTwice)
   .meta({ id: 'CreateDeployment', example: { name: 'my-first', model_id: 'paddock/starter', gpu_type: 'cpu' } })
 export type CreateDeployment = z.input<typeof createDeployment>
 
@@ -226,7 +226,7 @@ export function wishFrom(body: z.output<typeof createDeployment>): DeploymentWis
     expires_at,
     ...others
   } = rest
-  const { limits: _limits, sla: _sla, ...same } = others
+  const { limits: _limits, sla: _sla, dry_run: _dryRun, ...same } = others
   const bounds = limitsFrom(body)
   return {
     ...same,
@@ -325,12 +325,7 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     ...renderHardware(view),
     queue: view.waiting === null ? null : renderQueue(view.waiting),
     replicas: view.spec.replicas,
-    engine: {
-      ...renderEngine(view.spec),
-      preset_sets: view.engineSettings.args,
-      preset_sequences: view.engineSettings.sequences,
-      preset_leaves_out: view.engineSettings.left,
-    },
+    engine: renderTuned(view),
     status: nativeStatus[view.phase],
     phase: view.phase,
     reason: view.reason,
@@ -357,6 +352,13 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
 function endpointUrl(view: Pick<DeploymentShape, 'id' | 'phase'>, publicUrl: string): string | null {
   const reachable = answering[view.phase] === 'yes' || answering[view.phase] === 'hold'
   return reachable ? `${publicUrl}/api/v1/public/deployments/${view.id}` : null
+}
+
+export function renderTuned({
+  spec,
+  engineSettings: { args, sequences, left },
+}: Pick<DeploymentShape, 'spec' | 'engineSettings'>): Deployment['engine'] {
+  return { ...renderEngine(spec), preset_sets: args, preset_sequences: sequences, preset_leaves_out: left }
 }
 
 export function renderEngine({ engine: own, engineWhy }: DeploymentShape['spec']): z.output<typeof engineShown> {

@@ -11,6 +11,7 @@ import {
 import { instant, iso, orNull, plainText } from './fields.ts'
 import { hardwareFrom, shownWanted, usdFrom, wantedFrom } from './hardware.ts'
 import { renderSource } from './hub.ts'
+import { type ChangeLimits, limitFields, limitsFrom, saidTwice, saysTwice } from './limits.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
 import { type CalendarShape, calendarFields, calendarFrom } from './schedule.ts'
 
@@ -58,7 +59,9 @@ export const changeDeployment = z
     allow_downtime: allowDowntime,
     force,
     ...calendarFields,
+    ...limitFields,
   })
+  .refine((change) => !saysTwice(change), saidTwice)
   .meta({
     id: 'ChangeDeployment',
     description: 'What is absent stays as it is.',
@@ -85,6 +88,7 @@ export interface ChangeShape {
   }
   scaling: Partial<ScalingShape>
   calendar: CalendarShape
+  limits?: ChangeLimits
   replicas?: number
   allowDowntime?: boolean
   force?: boolean
@@ -101,7 +105,17 @@ const engineWord = {
 
 export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape {
   const { replicas: fixed, engine: asked, scaling, inactive_timeout_minutes: minutes, ...rest } = body
-  const { hardware: list, max_hourly_usd: ceiling, allow_downtime, force: forced, schedule, expires_at, ...spec } = rest
+  const {
+    hardware: list,
+    max_hourly_usd: ceiling,
+    allow_downtime,
+    force: forced,
+    schedule,
+    expires_at,
+    ...others
+  } = rest
+  const { limits: _limits, sla: _sla, ...spec } = others
+  const bounds = limitsFrom(body)
   return {
     spec: {
       ...renamed(spec, specWord),
@@ -114,6 +128,7 @@ export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape
       ...(scaling === undefined ? {} : scalingFrom(scaling)),
     },
     calendar: calendarFrom({ schedule, expires_at }),
+    ...(bounds === undefined ? {} : { limits: bounds }),
     ...(fixed === undefined ? {} : { replicas: fixed }),
     ...(allow_downtime === undefined ? {} : { allowDowntime: allow_downtime }),
     ...(forced === undefined ? {} : { force: forced }),
