@@ -128,8 +128,9 @@ export class ModelCatalogue {
   }
 
   /**
-   * Weights for a `model_id`: catalogue id, absolute path of an allowed local GGUF, or what it was pinned to on the Hub.
-   * Throws Fault `model_not_supported`, `model_path_not_allowed`, `model_file_unreadable` or `hub_off`.
+   * Weights for a `model_id`: catalogue id, absolute path of an allowed local GGUF file or folder of safetensors, or what
+   * it was pinned to on the Hub. Throws Fault `model_not_supported`, `model_path_not_allowed`, `model_file_unreadable` or
+   * `hub_off`.
    */
   resolve(modelId: string, source?: HubSource, options: ResolveOptions = {}): ResolvedModel {
     if (isHubName(modelId)) return this.#fromHub(modelId, source)
@@ -245,8 +246,8 @@ function resolved(model: LocalModel, emulated: boolean): ResolvedModel {
   return { files: model.files, emulated, named: namedOf(model) }
 }
 
-function namedOf({ shape }: LocalModel): NamedModel {
-  return { format: 'gguf', seesPictures: false, shape }
+function namedOf({ files, shape, seesPictures = false }: LocalModel): NamedModel {
+  return { format: files.format, seesPictures, shape }
 }
 
 /** Whatever the format is, nobody reads it. */
