@@ -79,15 +79,15 @@ export function uploadForm(name: string, file: Uint8Array = tinyGguf()): FormDat
 
 export type TestValue = string | number | boolean
 
-/** A GGUF with these pairs and one small tensor; `dataBytes` of it are zeros. */
-export function tinyGguf(pairs: Record<string, TestValue> = {}, dataBytes = 32): Buffer {
+/** A GGUF with these pairs and one tensor of `dataBytes` zeros, of which `given` are in the buffer; default all. */
+export function tinyGguf(pairs: Record<string, TestValue> = {}, dataBytes = 32, given = dataBytes): Buffer {
   const all = { 'general.architecture': 'llama', 'llama.context_length': 128, ...pairs }
   const head = [Buffer.from('GGUF'), u32(3), u64(1), u64(Object.keys(all).length)]
   for (const [key, value] of Object.entries(all)) head.push(text(key), ...typed(value))
   head.push(text('t'), u32(1), u64(dataBytes / 4), u32(0), u64(0))
   const bytes = Buffer.concat(head)
   const padding = (32 - (bytes.length % 32)) % 32
-  return Buffer.concat([bytes, Buffer.alloc(padding + Math.ceil(dataBytes / 32) * 32)])
+  return Buffer.concat([bytes, Buffer.alloc(padding + Math.ceil(given / 32) * 32)])
 }
 
 function typed(value: TestValue): Buffer[] {
