@@ -64,6 +64,8 @@ export interface LaunchInput {
   apiKey: string
   /** LoRA adapters that the deployment has now; absent = none. */
   adapters?: readonly EngineAdapter[]
+  /** Adapters, and mixtures of adapters, that it may hold a context for, where each takes one; absent = its default. */
+  adapterSets?: number
 }
 
 export type StartPhase = 'hardware' | 'files' | 'load' | 'warmup'

@@ -1,5 +1,6 @@
 /** llama.cpp's own server, when the operator has put it on the PATH: the same files, GPUs too. */
 import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
+import { serverAdapters } from './adapters.ts'
 import { metricsSample, readinessOf, serverRefusedField } from './dialect.ts'
 import { contextTokensDefaultMaximum } from './embedded.ts'
 import { contextTokensMaximum, contextTokensMinimum } from './worker/arguments.ts'
@@ -43,6 +44,7 @@ export const llamaServer: EngineDriver = {
   metricsPath: '/metrics',
   readiness: readinessOf,
   metrics: metricsSample,
+  adapters: serverAdapters,
   refusedField: serverRefusedField,
 }
 
@@ -94,7 +96,7 @@ function limits(spec: EngineSpec, model: { contextSize: number }): { contextToke
   }
 }
 
-function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch {
+function launch({ spec, model, host, servedName, apiKey, adapters = [] }: LaunchInput): Launch {
   const { contextTokens, sequences } = limits(spec, model)
   const argv = [
     'llama-server',
@@ -116,6 +118,8 @@ function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch 
     '--threads',
     String(host.threads),
   )
+  // Whoever names no adapter gets the model as it is.
+  if (adapters.length > 0) argv.push('--lora', adapters.map(({ path }) => path).join(','), '--lora-init-without-apply')
   // Slots show prompts; nobody needs them.
   argv.push('--metrics', '--no-slots', '--no-webui', '--offline', ...spec.additionalArgs)
   return { argv, env: { LLAMA_API_KEY: apiKey }, image: null, stopGraceSeconds }
