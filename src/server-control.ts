@@ -7,6 +7,8 @@ import { makeApi } from './api/app.ts'
 import { Scaling } from './autoscaling/commands.ts'
 import { Autoscaler } from './autoscaling/loop.ts'
 import { type DecideSettings, defaultDecideSettings } from './autoscaling/state.ts'
+import { Adapters } from './deployments/adapters/commands.ts'
+import { AdapterLoop } from './deployments/adapters/loop.ts'
 import { CalendarLoop } from './deployments/calendar-loop.ts'
 import { Deployments } from './deployments/commands.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
@@ -62,12 +64,15 @@ runPart<ControlSetup>(async (setup, tell) => {
     ...limitsOf(config),
     wake: () => loop.wake(),
   }
+  const lifecycle = new Lifecycle(context)
+  const adapters = new AdapterLoop(parts)
   const metrics = controlMetrics(db, log)
   const app = makeApi({
     ...parts,
     access,
     deployments: new Deployments(context),
-    lifecycle: new Lifecycle(context),
+    lifecycle,
+    adapters: new Adapters({ ...context, lifecycle, look: () => adapters.wake() }),
     limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
     quotas: new Quotas(context),
@@ -88,6 +93,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     loop.sweepForever(stopping.signal),
     autoscaler.run(stopping.signal),
     calendar.run(stopping.signal),
+    adapters.run(stopping.signal),
     metrics.keep(stopping.signal),
     keepLedger({ db, clock, log, retentionDays: config['usage.retention_days'] }, stopping.signal),
   ]
@@ -112,6 +118,9 @@ function limitsOf(config: Config) {
     quotaGpus: config['quota.gpus'],
     holdMaxSeconds: config['hold.max_seconds'],
     startExpectedSeconds: config['start.expected_seconds'],
+    adaptersMaximum: config['adapters.maximum'],
+    adapterSets: config['adapters.sets'],
+    modelPaths: config['models.allow_paths'],
     reserveAfterMs: config['capacity.reserve_after_minutes'] * 60_000,
   }
 }
@@ -145,6 +154,7 @@ function planSettings(config: Config) {
     drainDeadlineMs: config['drain.deadline_seconds'] * 1000,
     reserveAfterMs: config['capacity.reserve_after_minutes'] * 60_000,
     refusedMs: config['capacity.refused_seconds'] * 1000,
+    adapterSets: config['adapters.sets'],
   }
 }
 

@@ -5,6 +5,7 @@ import { Fault } from '../kernel/fault.ts'
 import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
 import type { Tx } from '../store/database.ts'
 import { type Lease, release, withLease } from '../store/leases.ts'
+import { adaptersById } from './adapters/store.ts'
 import { lookAfterActingAt } from './look-again.ts'
 import { engineKey, placementOf, viewOf } from './observe.ts'
 import type { Action } from './plan.ts'
@@ -43,7 +44,7 @@ async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): 
   try {
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
-    await within(world, driver.create(makeOrder(world, snapshot, row)))
+    await within(world, driver.create(await makeOrder(world, snapshot, row)))
     return { replicaId, result: 'started', row }
   } catch (error) {
     if (error instanceof ComputeError && (error.meaning === 'unavailable' || error.meaning === 'not_ready')) {
@@ -62,16 +63,21 @@ async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): 
   }
 }
 
-function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow): ReplicaOrder {
+async function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow): Promise<ReplicaOrder> {
   const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id)!
   const engine = world.engines.get(spec.engine.type)
   if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
   const { files } = world.models.resolve(spec.modelId)
+  // Only engines that must be told at their start have any fixed.
+  const fixed = spec.engine.adapterRoom?.fixed ?? []
+  const adapters = fixed.length === 0 ? [] : await adaptersById(world.db, fixed)
+  const { adapterSets } = world.settings
   return {
     id: row.id as ReplicaId,
     deploymentId: row.deployment_id as DeploymentId,
     placement: placementOf(row),
     model: files,
+    ...(adapters.length === 0 ? {} : { files: Object.fromEntries(adapters.map(({ id, path }) => [id, path])) }),
     launch: (host) =>
       engine.launch({
         spec: spec.engine,
@@ -79,6 +85,8 @@ function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow):
         host,
         servedName: spec.modelId,
         apiKey: engineKey(world.seal, row.id),
+        adapters: adapters.map(({ id, path, rank }) => ({ engineName: id, path: host.files?.[id] ?? path, rank })),
+        ...(adapterSets === undefined ? {} : { adapterSets }),
       }),
   }
 }

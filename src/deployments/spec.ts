@@ -1,5 +1,6 @@
 /** What somebody wishes, checked and made exact: the spec that a revision freezes. Pure but for the model resolver. */
 import type { LimitsChange } from '../access/limits.ts'
+import type { AdapterRoom } from '../engines/contract.adapters.ts'
 import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
@@ -38,6 +39,8 @@ export interface DeploymentWish extends CalendarWish {
     maxModelLen?: number
     maxNumSeqs?: number
     additionalArgs?: string[]
+    /** Not asked for by anybody: it follows from the adapters (see EngineAdapters.room). */
+    adapterRoom?: AdapterRoom
   }
 }
 
@@ -153,6 +156,7 @@ function chooseEngine(
     ...(wish.engine?.maxModelLen === undefined ? {} : { maxModelLen: wish.engine.maxModelLen }),
     ...(wish.engine?.maxNumSeqs === undefined ? {} : { maxNumSeqs: wish.engine.maxNumSeqs }),
     additionalArgs: wish.engine?.additionalArgs ?? [],
+    ...(wish.engine?.adapterRoom === undefined ? {} : { adapterRoom: wish.engine.adapterRoom }),
   }
   const problems = driver.validate(engine, model.files)
   if (problems.length > 0) throw new Fault('invalid_request', problems.join(' '), { detail: { problems } })

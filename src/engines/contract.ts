@@ -39,6 +39,8 @@ export interface LaunchHost {
   gpuIds: string[]
   /** Where the engine can read the weights (may differ from ModelFiles.path: compute drivers place them). */
   modelPath: string
+  /** Where it can read the other files of its order: name → path; absent = there are none. */
+  files?: Readonly<Record<string, string>>
   /** The pinned Node binary and the folder that holds `src/` and `node_modules/`, readable by the engine. */
   node: string
   packageRoot: string

@@ -73,6 +73,12 @@ export const settings = {
     'A place whose provider had nothing although it offered is not asked again this long.',
   ),
   'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
+  'adapters.maximum': setting(count(0, 256), 32, 'LoRA adapters that a deployment may have.'),
+  'adapters.sets': setting(
+    count(0, 256),
+    8,
+    'Adapters and mixtures of adapters that one replica of the embedded engine computes with at once; each takes the memory of a context.',
+  ),
   'start.deadline_seconds': setting(
     count(1, 86_400),
     600,

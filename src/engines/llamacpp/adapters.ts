@@ -7,6 +7,7 @@ import type { AdapterRoom, CallOutcome, EngineAdapter, EngineAdapters } from '..
 export const embeddedAdapters: EngineAdapters = {
   format: 'gguf',
   mixes: true,
+  takesContexts: true,
   room: () => null,
   load: ({ engineName, path }) => ({ method: 'POST', path: '/adapters', body: { name: engineName, path } }),
   unload: (engineName) => ({ method: 'DELETE', path: `/adapters/${engineName}`, body: null }),
