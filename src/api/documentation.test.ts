@@ -17,6 +17,7 @@ const app = makeApi({
   access: null as never,
   deployments: null as never,
   lifecycle: null as never,
+  adapters: null as never,
   limits: null as never,
   scaling: null as never,
   quotas: null as never,

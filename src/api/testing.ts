@@ -9,6 +9,7 @@ import { z } from 'zod'
 import { Access } from '../access/commands.ts'
 import { Scaling } from '../autoscaling/commands.ts'
 import type { ComputeDriver } from '../compute/contract.ts'
+import { Adapters } from '../deployments/adapters/commands.ts'
 import { Deployments } from '../deployments/commands.ts'
 import type { DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle } from '../deployments/lifecycle.ts'
@@ -66,6 +67,8 @@ export interface WorldParts {
   computes?: ReadonlyMap<string, ComputeDriver>
   engines?: ReadonlyMap<EngineType, EngineDriver>
   clock?: Clock
+  /** Folders from which adapters may be loaded. */
+  modelPaths?: readonly string[]
   wake?(): void
 }
 
@@ -86,11 +89,14 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
   const access = new Access(db, seal, clock)
   await access.ensureOperator(operator)
   const context: DeploymentContext = { ...parts, ...testLimits, wake: own.wake ?? (() => {}) }
+  const lifecycle = new Lifecycle(context)
+  const adapterLimits = { adaptersMaximum: 4, adapterSets: 3, modelPaths: own.modelPaths ?? [] }
   const options: ApiOptions = {
     ...parts,
     access,
     deployments: new Deployments(context),
-    lifecycle: new Lifecycle(context),
+    lifecycle,
+    adapters: new Adapters({ ...context, ...adapterLimits, lifecycle, look: () => {} }),
     limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
     quotas: new Quotas(context),

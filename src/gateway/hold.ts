@@ -5,6 +5,7 @@
 import type { Route, RouteTable } from '../deployments/routes.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
+import { routeWith } from './adapters.ts'
 import type { Counters } from './counters.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 import { estimate } from './limits/estimate.ts'
@@ -23,6 +24,8 @@ export interface HoldLimits {
 
 interface HeldRequest extends Waiting {
   bytes: number
+  /** What it needs besides a replica; null = nothing. */
+  adapters: string | null
   /** Looks whether it need not wait any more; true = it does not. */
   look(): boolean
 }
@@ -30,6 +33,8 @@ interface HeldRequest extends Waiting {
 interface Held {
   requests: FairQueue<HeldRequest>
   bytes: number
+  /** Those of them that need adapters. */
+  adapted: number
   unwatch: () => void
   /** Where all workers of this host count them, and the KiB of their bodies. */
   requestsSlot: number
@@ -75,6 +80,10 @@ export class Holding {
    */
   readonly wake = (deploymentId: string, count = Number.POSITIVE_INFINITY): void => {
     const held = this.#held.get(deploymentId)
+    if (held !== undefined && held.adapted > 0) {
+      wakeEach(held.requests, count)
+      return
+    }
     for (let left = count; left > 0; left--) {
       const next = held?.requests.next() ?? null
       // What one is told holds for all of them.
@@ -106,7 +115,9 @@ export class Holding {
         else reject(error)
       }
       const look = (): boolean => {
-        const now = outlook(this.#routes.byId(deploymentId), this.#stateOf, exchange.seenBy)
+        const all = this.#routes.byId(deploymentId)
+        const route = exchange.adapters === null || all === null ? all : routeWith(all, exchange.adapters)
+        const now = route instanceof Fault ? route : outlook(route, this.#stateOf, exchange.seenBy)
         if (now !== 'hold') end(now === 'ready' ? null : now)
         return now !== 'hold'
       }
@@ -116,7 +127,7 @@ export class Holding {
         pulse = this.#deadlines.add(commentMs, beat)
         exchange.commentAt = pulse.at
       }
-      const one = { ...waitingOf(exchange, route), bytes, look }
+      const one = { ...waitingOf(exchange, route), bytes, adapters: exchange.adapters?.key ?? null, look }
       // Held for the second time: whoever it was sent to did not take it.
       this.#add(deploymentId, held, one, exchange.commentAt !== null)
       exchange.interrupted = end
@@ -135,6 +146,7 @@ export class Holding {
     return {
       requests: new FairQueue(),
       bytes: 0,
+      adapted: 0,
       unwatch: () => {},
       requestsSlot: this.#counters.slot(`held ${deploymentId}`),
       kibSlot: this.#counters.slot(`held KiB ${deploymentId}`),
@@ -163,6 +175,7 @@ export class Holding {
     // The first to wait may be the one that wakes a sleeping deployment.
     if (held.requests.size === 1) this.#onHold(deploymentId)
     held.bytes += one.bytes
+    if (one.adapters !== null) held.adapted += 1
     this.#counters.add(held.requestsSlot, 1)
     this.#counters.add(held.kibSlot, kib(one.bytes))
   }
@@ -170,12 +183,25 @@ export class Holding {
   #remove(deploymentId: string, held: Held, one: HeldRequest): void {
     held.requests.drop(one)
     held.bytes -= one.bytes
+    if (one.adapters !== null) held.adapted -= 1
     this.#counters.add(held.requestsSlot, -1)
     this.#counters.add(held.kibSlot, -kib(one.bytes))
     if (held.requests.size > 0) return
     held.unwatch()
     this.#held.delete(deploymentId)
     this.#giveUp(held)
+  }
+}
+
+/** Whoever needs an adapter that is not loaded yet does not keep the others waiting. */
+function wakeEach(requests: FairQueue<HeldRequest>, count: number): void {
+  const stuck = new Set<string | null>()
+  for (let left = count; left > 0; ) {
+    const next = requests.next(({ adapters }) => !stuck.has(adapters))
+    if (next === null) return
+    if (next.look()) left -= 1
+    // What one is told holds for all that need the same.
+    else stuck.add(next.adapters)
   }
 }
 

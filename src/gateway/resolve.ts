@@ -5,6 +5,7 @@ import { bearer, hashKey, type Keyring } from '../access/keyring.ts'
 import { can, type Principal } from '../access/permissions.ts'
 import type { Route, RouteTable } from '../deployments/routes.ts'
 import { Fault } from '../kernel/fault.ts'
+import { hasAdapters, splitModel } from './adapters.ts'
 import type { ClientRequest } from './door/client.ts'
 
 /** The last key of each connection: clients send the same one again and again, and hashing is not free. */
@@ -53,10 +54,21 @@ export function resolve(routes: RouteTable, principal: Principal, meant: MeantBy
 
 function byModel(routes: RouteTable, principal: Principal, model: string | null): Route {
   if (model === null) throw new Fault('invalid_request', '"model" is missing.', { detail: { param: 'model' } })
-  const byId = routes.byId(model)
-  const route = byId?.orgId === principal.orgId ? byId : routes.byName(principal.orgId, model)
+  const route = named(routes, principal, model) ?? withAdapters(routes, principal, model)
   if (!route) throw modelNotFound(model)
   return route
+}
+
+function named(routes: RouteTable, principal: Principal, name: string): Route | null {
+  const byId = routes.byId(name)
+  return byId?.orgId === principal.orgId ? byId : routes.byName(principal.orgId, name)
+}
+
+/** `<deployment>:<adapter>`, where the deployment has it. */
+function withAdapters(routes: RouteTable, principal: Principal, model: string): Route | null {
+  const split = splitModel(model)
+  const route = split && named(routes, principal, split.base)
+  return route && hasAdapters(route, split.adapters) ? route : null
 }
 
 function byPath(routes: RouteTable, principal: Principal, orgId: string, asked: string, model: string | null): Route {
@@ -70,7 +82,9 @@ function byPath(routes: RouteTable, principal: Principal, orgId: string, asked: 
 }
 
 function names(route: Route, model: string | null): boolean {
-  return model === null || model === route.deploymentId || model === route.name || model === route.modelId
+  if (model === null || model === route.deploymentId || model === route.name || model === route.modelId) return true
+  const split = route.adapters === undefined ? null : splitModel(model)
+  return split !== null && hasAdapters(route, split.adapters) && names(route, split.base)
 }
 
 function modelNotFound(model: string): Fault {

@@ -49,8 +49,16 @@ export function acceptAdapter(
 
 /** Of the last part of a path or repository, as far as its characters will do. */
 export function nameFrom(source: string): string {
-  const last = source.replace(/\/+$/, '').split('/').at(-1)!.replace(/\.gguf$/i, '').replace(/@.*$/, '')
-  return last.replace(/[^A-Za-z0-9_-]+/g, '-').replace(/^[-_]+/, '').slice(0, 63)
+  const last = source
+    .replace(/\/+$/, '')
+    .split('/')
+    .at(-1)!
+    .replace(/\.gguf$/i, '')
+    .replace(/@.*$/, '')
+  return last
+    .replace(/[^A-Za-z0-9_-]+/g, '-')
+    .replace(/^[-_]+/, '')
+    .slice(0, 63)
 }
 
 export function checkName(name: string): void {

@@ -65,7 +65,18 @@ export class Adapters {
     await this.#change(principal, idOrName, once, options, async (tx, row, at) => {
       const { format, rank, sizeBytes: size_bytes, bases } = file
       const base = bases[0] ?? null
-      const adapter = { id, org_id: row.org_id, deployment_id: row.id, name, source, format, path, rank, size_bytes, base }
+      const adapter = {
+        id,
+        org_id: row.org_id,
+        deployment_id: row.id,
+        name,
+        source,
+        format,
+        path,
+        rank,
+        size_bytes,
+        base,
+      }
       // What was accepted was accepted for this spec.
       acceptAdapter(path, { spec: row.spec, force }, this.#context)
       await this.#checkRoom(tx, row)
@@ -82,7 +93,12 @@ export class Adapters {
   }
 
   /** By name or id. New requests for it are refused when this returns; replicas let go of it as soon as they can. */
-  async remove(principal: Principal, idOrName: string, nameOrId: string, options: RollOptions = {}): Promise<AdapterView> {
+  async remove(
+    principal: Principal,
+    idOrName: string,
+    nameOrId: string,
+    options: RollOptions = {},
+  ): Promise<AdapterView> {
     const found = (await this.list(principal, idOrName)).find(({ id, name }) => id === nameOrId || name === nameOrId)
     await this.#change(principal, idOrName, null, options, async (tx, row, at) => {
       const adapters = await adaptersOf(tx, row.id)
@@ -112,7 +128,10 @@ export class Adapters {
       await publishAdapters(tx, row.id)
       return ['adapters']
     }
-    await lifecycle.change(principal, idOrName, () => ({ engine: { adapterRoom: room } }), once, { ...options, alongside })
+    await lifecycle.change(principal, idOrName, () => ({ engine: { adapterRoom: room } }), once, {
+      ...options,
+      alongside,
+    })
     look()
   }
 

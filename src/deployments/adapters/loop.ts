@@ -94,8 +94,7 @@ export class AdapterLoop {
       adaptersOf(db, deploymentId),
       statesOf(db, deploymentId),
     ])
-    if (deployment === null || deployment.desired === 'deleted')
-      return this.#write(deploymentId, async () => {})
+    if (deployment === null || deployment.desired === 'deleted') return this.#write(deploymentId, async () => {})
     const targets = new Map<string, Target>()
     for (const row of replicas) {
       const type = revisions.find(({ id }) => id === row.revision_id)?.spec.engine.type

@@ -32,8 +32,7 @@ export interface AdapterStateRow {
 
 type Db = Database | Tx
 
-const columns =
-  'id, org_id, deployment_id, name, source, format, path, rank, size_bytes, base, created_at, removed_at'
+const columns = 'id, org_id, deployment_id, name, source, format, path, rank, size_bytes, base, created_at, removed_at'
 
 /** False: there is one of that name. */
 export async function insertAdapter(
