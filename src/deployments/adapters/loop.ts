@@ -17,7 +17,7 @@ import * as store from '../store.ts'
 import { callEngine } from './call.ts'
 import { type AdapterPart, type AdapterStep, adapterSteps, againAt, triesMaximum } from './plan.ts'
 import { publishAdapters } from './publish.ts'
-import { type AdapterStateRow, adaptersOf, dropState, saveState, statesOf, withAdapters } from './store.ts'
+import { type AdapterStateRow, adaptersOf, dropState, saveAdapterState, statesOf, withAdapters } from './store.ts'
 
 const idleMs = 500
 const deploymentsAtOnce = 8
@@ -203,15 +203,15 @@ export class AdapterLoop {
     return { engineName: id, path: placed, rank }
   }
 
-  #call(row: store.ReplicaRow, call: Parameters<typeof callEngine>[2]) {
-    return callEngine({ address: row.address!, port: row.port! }, engineKey(this.#world.seal, row.id), call)
+  #call(row: store.ReplicaRow, call: Parameters<typeof callEngine>[3]) {
+    return callEngine(this.#world.clock, { address: row.address!, port: row.port! }, engineKey(this.#world.seal, row.id), call)
   }
 
   async #save(deploymentId: string, row: store.ReplicaRow, adapter: AdapterPart, change: StateChange): Promise<void> {
     const { nextAt, ...state } = change
     await this.#write(deploymentId, async (tx, at, orgId) => {
       const next_at = new Date(nextAt)
-      await saveState(tx, { adapter_id: adapter.id, replica_id: row.id, ...state, next_at }, at)
+      await saveAdapterState(tx, { adapter_id: adapter.id, replica_id: row.id, ...state, next_at }, at)
       const told = { adapter: adapter.name, adapter_id: adapter.id, replica_id: row.id }
       if (state.state === 'ready') await record(tx, { orgId, deploymentId, type: 'adapter.ready', data: told, at })
       if (state.state === 'failed' || (state.state === 'pending' && state.detail === lost)) {

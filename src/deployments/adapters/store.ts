@@ -89,7 +89,7 @@ export async function statesOf(db: Db, deploymentId: string): Promise<AdapterSta
   )
 }
 
-export async function saveState(tx: Tx, row: Omit<AdapterStateRow, 'changed_at'>, at: Date): Promise<void> {
+export async function saveAdapterState(tx: Tx, row: Omit<AdapterStateRow, 'changed_at'>, at: Date): Promise<void> {
   await tx.query(
     `insert into adapter_replicas (adapter_id, replica_id, state, detail, handle, tries, next_at, changed_at)
      values ($1, $2, $3, $4, $5, $6, $7, $8)

@@ -82,7 +82,7 @@ test('another model: by what it says, by its architecture, by its shapes', () =>
   const other = gguf({ base: 'acme/other' })
   assert.match(why(other)!, /^It was trained on "acme\/other"; this deployment serves "paddock\/starter"\.$/)
   assert.equal(why(other, starter, true), null, 'whoever insists is believed')
-  assert.equal(why(gguf({ base: '/home/me/out' })), null, 'a path says nothing')
+  assert.equal(why(gguf({ base: './out' })), null, 'a path says nothing')
   assert.match(why(gguf({ architecture: 'qwen2' }))!, /architecture "qwen2"; the model is "llama"/)
   const narrow = gguf({ inputs: 32 })
   assert.match(why(narrow, starter, true)!, /^It changes "blk\.0\.\w+" from 32 to \d+ channels; the model's has \d+ to/)
