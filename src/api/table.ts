@@ -10,6 +10,7 @@ import { limitEndpoints } from './limits.ts'
 import { presetEndpoints } from './presets.ts'
 import { scalingEndpoints } from './scaling.ts'
 import { scheduleEndpoints } from './schedules.ts'
+import { uploadEndpoints } from './uploads.ts'
 
 export const endpoints: readonly Endpoint[] = [
   ...deploymentEndpoints,
@@ -21,5 +22,6 @@ export const endpoints: readonly Endpoint[] = [
   ...presetEndpoints,
   ...adapterEndpoints,
   ...catalogueEndpoints,
+  ...uploadEndpoints,
   ...accountEndpoints,
 ]

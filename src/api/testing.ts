@@ -18,12 +18,15 @@ import { DeploymentMetrics } from '../deployments/metrics.ts'
 import { Quotas } from '../deployments/quotas.ts'
 import { Schedules } from '../deployments/schedules.ts'
 import { testLimits } from '../deployments/testing/limits.ts'
+import { UploadUsers } from '../deployments/uploads.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import { availableEngines } from '../engines/registry.ts'
 import { type Reason, reasonTable } from '../kernel/phase.ts'
 import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue } from '../models/catalogue.ts'
+import { Models } from '../models/commands.ts'
 import { loadHardware } from '../models/hardware.ts'
+import { type TestUploadOptions, type TestUploads, testUploads } from '../models/uploads/testing.ts'
 import { type Clock, systemClock } from '../runtime/clock.ts'
 import { randomToken } from '../runtime/ids.ts'
 import { type Log, silentLog } from '../runtime/log.ts'
@@ -53,6 +56,7 @@ export interface World {
   options: ApiOptions
   /** What the use cases stand on. */
   context: DeploymentContext
+  uploads: TestUploads
   /** Secrets by who holds them. */
   keys: { operator: string; ownerA: string; viewerA: string; scopedA: string; developerA: string; ownerB: string }
   orgA: string
@@ -69,6 +73,7 @@ export interface WorldParts {
   clock?: Clock
   /** Folders from which adapters may be loaded. */
   modelPaths?: readonly string[]
+  uploads?: TestUploadOptions
   wake?(): void
 }
 
@@ -91,6 +96,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
   const context: DeploymentContext = { ...parts, ...testLimits, wake: own.wake ?? (() => {}) }
   const lifecycle = new Lifecycle(context)
   const adapterLimits = { adaptersMaximum: 4, adapterSets: 3, modelPaths: own.modelPaths ?? [] }
+  const uploads = testUploads({ ...parts, ...own.uploads }, new UploadUsers(context))
   const options: ApiOptions = {
     ...parts,
     access,
@@ -102,6 +108,8 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     quotas: new Quotas(context),
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
+    uploads: uploads.uploads,
+    catalogue: new Models(context),
     config: { publicUrl: 'http://paddock.test' },
     ready: async () => ({ ok: true, problems: [] }),
     log: loud,
@@ -124,7 +132,11 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
   keys.scopedA = await key(orgA, 'scoped')
   keys.developerA = await key(orgA, 'developer')
   keys.ownerB = await key(orgB, 'owner')
-  return { app, db, options, context, keys, orgA, orgB, call, close: () => db.close() }
+  const close = async () => {
+    await uploads.close()
+    await db.close()
+  }
+  return { app, db, options, context, uploads, keys, orgA, orgB, call, close }
 }
 
 /** A 500 is a bug: its cause belongs in the test's output. */
@@ -142,14 +154,18 @@ async function ask(
 ): Promise<Answer> {
   const { key = keys.ownerA, body, headers = {} } = options
   const raw = typeof body === 'string' || body instanceof Uint8Array || body instanceof ReadableStream
+  const form = body instanceof FormData ? new Response(body) : null
   const init: RequestInit & { duplex?: 'half' } = {
     method,
     headers: {
       ...(key === null ? {} : { authorization: `Bearer ${key}` }),
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(body === undefined ? {} : { 'content-type': form?.headers.get('content-type') ?? 'application/json' }),
+      ...(form === null ? {} : { 'content-length': String((await form.clone().arrayBuffer()).byteLength) }),
       ...headers,
     },
-    ...(body === undefined ? {} : { body: (raw ? body : JSON.stringify(body)) as never, duplex: 'half' }),
+    ...(body === undefined
+      ? {}
+      : { body: (form?.body ?? (raw ? body : JSON.stringify(body))) as never, duplex: 'half' }),
   }
   const full = path.startsWith('//') ? path.slice(1) : basePath + path
   const answer = await app.request(full, init)

@@ -53,6 +53,7 @@ export interface DeploymentChange {
   replicas?: number
   /** The roll may leave nobody to answer for longer than requests are held. */
   allowDowntime?: boolean
+  force?: boolean
 }
 
 export class Scaling {
@@ -94,7 +95,7 @@ export class Scaling {
     change: DeploymentChange,
     once: Once | null = null,
   ): Promise<void> {
-    const { spec, scaling, replicas, allowDowntime } = change
+    const { spec, scaling, replicas, allowDowntime, force } = change
     if (replicas !== undefined && Object.keys(scaling).some((key) => key !== 'inactiveTimeoutMinutes'))
       throw new Fault('invalid_request', 'replicas is exactly that many; a change of scaling goes without it.')
     const made = makeCalendar(change.calendar ?? {}, this.#context, this.#context.clock.now())
@@ -106,7 +107,7 @@ export class Scaling {
       await changeCalendar(this.#context, tx, (await deploymentById(tx, row.id))!, made, { by: principal.keyId, at })
       return changed
     }
-    await this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime })
+    await this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime, force })
   }
 
   /**

@@ -1,5 +1,6 @@
 /** What a turn asks of the providers, and what comes of it. What stays unanswered is asked again by a later turn. */
 import { ComputeError, type ReplicaOrder } from '../compute/contract.ts'
+import { servedNameOf } from '../engines/contract.ts'
 import { record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
@@ -67,7 +68,7 @@ async function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.Replic
   const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id)!
   const engine = world.engines.get(spec.engine.type)
   if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
-  const { files } = world.models.resolve(spec.modelId)
+  const files = await world.models.bring(world.db, row.org_id, spec.modelId)
   // Only engines that must be told at their start have any fixed.
   const fixed = spec.engine.adapterRoom?.fixed ?? []
   const adapters = fixed.length === 0 ? [] : await adaptersById(world.db, fixed)
@@ -83,7 +84,7 @@ async function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.Replic
         spec: spec.engine,
         model: files,
         host,
-        servedName: spec.modelId,
+        servedName: servedNameOf(spec.modelId),
         apiKey: engineKey(world.seal, row.id),
         adapters: adapters.map(({ id, path, rank }) => ({ engineName: id, path: host.files?.[id] ?? path, rank })),
         ...(adapterSets === undefined ? {} : { adapterSets }),

@@ -3,6 +3,7 @@
  * data, so that launch lines and dialects are golden-tested. Adding an engine = its folder + one line in the registry.
  */
 import type { AdapterRoom, EngineAdapter, EngineAdapters } from './contract.adapters.ts'
+import type { Tune, Tuning } from './contract.tuning.ts'
 
 export type EngineType = 'llamacpp' | 'llama-server' | 'vllm' | 'sglang' | 'simulated'
 
@@ -17,6 +18,8 @@ export interface EngineSpec {
   additionalArgs: string[]
   /** Set aside for LoRA adapters; absent = nothing. */
   adapterRoom?: AdapterRoom
+  /** What a preset asks of it; absent = as the engine is by itself. */
+  tuning?: Tuning
 }
 
 /** Weights on this machine's disk, with what the header says of them. */
@@ -28,6 +31,8 @@ export interface ModelFiles {
   sizeBytes: number
   /** Context length the model was trained for, in tokens. */
   contextSize: number
+  /** How its weights are stored where that is in fewer than 16 bits: `fp8`, `awq`, …; null = they are not; absent = unknown. */
+  quantization?: string | null
 }
 
 /** The place where a replica will run, as its compute driver offers it. */
@@ -37,6 +42,8 @@ export interface LaunchHost {
   threads: number
   /** Device indices this replica may use; empty on CPU. */
   gpuIds: string[]
+  /** Whose they are; absent = no GPUs, or not known. */
+  gpuVendor?: GpuVendor | null
   /** Where the engine can read the weights (may differ from ModelFiles.path: compute drivers place them). */
   modelPath: string
   /** Where it can read the other files of its order: name → path; absent = there are none. */
@@ -46,11 +53,15 @@ export interface LaunchHost {
   packageRoot: string
 }
 
+export type GpuVendor = 'nvidia' | 'amd'
+
 /** How to start an engine. Environment beyond this comes from the compute driver's allow-list only. */
 export interface Launch {
   argv: string[]
   env: Record<string, string>
-  /** Container image for container back ends; null = runs on the host. */
+  /** Files that only the engine reads, by name: they lie in the folder it is started in. */
+  files?: Record<string, string>
+  /** Image that has this program, for container back ends: `argv` is then the container's whole command. null = none has. */
   image: string | null
   /** Seconds between SIGTERM and SIGKILL once drained. */
   stopGraceSeconds: number
@@ -105,6 +116,13 @@ export interface UsageDialect {
   timings?: boolean
 }
 
+/**
+ * The name under which an engine serves a model: its id, but for colons, after which some look for an adapter's name.
+ */
+export function servedNameOf(modelId: string): string {
+  return modelId.replaceAll(':', '/')
+}
+
 export interface EngineDriver {
   type: EngineType
   /** Weights formats it can load. */
@@ -122,6 +140,10 @@ export interface EngineDriver {
   healthPath: string
   metricsPath: string
   readiness(status: number | null, body: string): Readiness
+  /** How far its start is by what it has printed, oldest first, while its port says nothing; null = cannot be told. */
+  phaseOfLog?(lines: readonly string[]): StartPhase | null
+  /** What a preset's wishes are in its own arguments. Absent: it has none to set. */
+  tune?: Tune
   metrics(text: string): EngineSample
   /** Absent: it takes no LoRA adapters. */
   adapters?: EngineAdapters

@@ -1,11 +1,14 @@
 /** Is this an adapter for that deployment? Read from the disk and checked before anything is written. */
+import { ComputeError } from '../../compute/contract.ts'
 import type { AdapterFormat } from '../../engines/contract.adapters.ts'
+import type { ModelFiles } from '../../engines/contract.ts'
 import { Fault } from '../../kernel/fault.ts'
 import { baseModel } from '../../models/adapters/base.ts'
 import type { AdapterFile } from '../../models/adapters/file.ts'
 import { mismatchOf } from '../../models/adapters/match.ts'
 import { readAdapter } from '../../models/adapters/read.ts'
 import { realPathInside } from '../../models/local-file.ts'
+import type { Querier } from '../../store/database.ts'
 import type { DeploymentSpec, SpecContext } from '../spec.ts'
 
 export interface AdapterWish {
@@ -29,17 +32,18 @@ export function adapterPath(source: string, allowed: readonly string[]): string 
 }
 
 /** Throws Faults: adapter_unreadable, adapter_not_supported, adapter_unsuitable, adapter_mismatch, engine_unsupported. */
-export function acceptAdapter(
+export async function acceptAdapter(
+  db: Querier,
   path: string,
-  { spec, force }: { spec: DeploymentSpec; force: boolean },
+  { spec, orgId, force }: { spec: DeploymentSpec; orgId: string; force: boolean },
   { engines, models }: SpecContext,
-): AdapterFile {
+): Promise<AdapterFile> {
   const { type } = spec.engine
   const engine = engines.get(type)?.adapters
   if (!engine) throw new Fault('engine_unsupported', `The engine ${type} takes no LoRA adapters.`)
   const adapter = readAdapter(path)
   if (adapter.format !== engine.format) throw unsuitable(type, engine.format, adapter.format)
-  const { files } = models.resolve(spec.modelId)
+  const files = await models.bring(db, orgId, spec.modelId).catch(notYetHere)
   const reason = mismatchOf(adapter, baseModel(files, namesOf(spec.modelId, models)), force)
   if (reason === null) return adapter
   const standIn = models.standIn(spec.modelId)
@@ -64,6 +68,12 @@ export function nameFrom(source: string): string {
 export function checkName(name: string): void {
   if (adapterName.test(name)) return
   throw invalid('name', 'name: 1 to 63 letters, digits, "-" and "_", and the first is no "-" or "_".')
+}
+
+/** Its shapes are not known before it is here; the engine will refuse what does not fit. */
+function notYetHere(error: unknown): Pick<ModelFiles, 'format' | 'path'> {
+  if (error instanceof ComputeError && error.meaning === 'not_ready') return { format: 'gguf', path: '' }
+  throw error
 }
 
 function namesOf(modelId: string, models: SpecContext['models']): string[] {

@@ -57,10 +57,10 @@ export class Adapters {
     options: RollOptions = {},
   ): Promise<AdapterView> {
     const { source, force = false, name = nameFrom(source) } = wish
-    const { spec } = await allowed(this.#context, principal, idOrName, 'deployment:write')
+    const { spec, org_id: orgId } = await allowed(this.#context, principal, idOrName, 'deployment:write')
     checkName(name)
     const path = adapterPath(source, this.#context.modelPaths)
-    const file = acceptAdapter(path, { spec, force }, this.#context)
+    const file = await acceptAdapter(this.#context.db, path, { spec, orgId, force }, this.#context)
     const id = newId('ada', this.#context.clock)
     await this.#change(principal, idOrName, once, options, async (tx, row, at) => {
       const { format, rank, sizeBytes: size_bytes, bases } = file
@@ -78,7 +78,7 @@ export class Adapters {
         base,
       }
       // What was accepted was accepted for this spec.
-      acceptAdapter(path, { spec: row.spec, force }, this.#context)
+      await acceptAdapter(tx, path, { spec: row.spec, orgId, force }, this.#context)
       await this.#checkRoom(tx, row)
       if (!(await insertAdapter(tx, adapter, at)))
         throw new Fault('name_taken', `${row.name} has an adapter "${name}" already.`, {

@@ -204,7 +204,12 @@ export class AdapterLoop {
   }
 
   #call(row: store.ReplicaRow, call: Parameters<typeof callEngine>[3]) {
-    return callEngine(this.#world.clock, { address: row.address!, port: row.port! }, engineKey(this.#world.seal, row.id), call)
+    return callEngine(
+      this.#world.clock,
+      { address: row.address!, port: row.port! },
+      engineKey(this.#world.seal, row.id),
+      call,
+    )
   }
 
   async #save(deploymentId: string, row: store.ReplicaRow, adapter: AdapterPart, change: StateChange): Promise<void> {

@@ -79,6 +79,9 @@ export const createDeployment = z
       description:
         'Scaling, and hardware unless it is named, as a preset of `GET /presets` has them. What is named here goes before it.',
     }),
+    force: z.boolean().optional().meta({
+      description: '`true`: created although the fit check says that it will not run; without it that is 422.',
+    }),
     fail_fast: z.boolean().optional().meta({
       description: '`true`: 503, and nothing is created, unless all replicas that are wanted at first can start now.',
     }),
@@ -187,6 +190,8 @@ export interface DeploymentWishShape extends CalendarShape {
   /** Quiet time before it is stopped; 0 = never. */
   inactiveTimeoutMinutes?: number
   limits?: ChangeLimits
+  /** In spite of the fit check. */
+  force?: boolean
   /** Refused instead of queued. */
   failFast?: boolean
   engine?: {
