@@ -26,15 +26,18 @@ interface HeldRequest extends Waiting {
   bytes: number
   /** What it needs besides a replica; null = nothing. */
   adapters: string | null
+  queue: FairQueue<HeldRequest>
   /** Looks whether it need not wait any more; true = it does not. */
   look(): boolean
 }
 
 interface Held {
+  /** Those that need nothing but a replica; the others by what they need. */
   requests: FairQueue<HeldRequest>
+  adapted: Map<string, FairQueue<HeldRequest>>
+  /** Of all together. */
+  size: number
   bytes: number
-  /** Those of them that need adapters. */
-  adapted: number
   unwatch: () => void
   /** Where all workers of this host count them, and the KiB of their bodies. */
   requestsSlot: number
@@ -71,7 +74,7 @@ export class Holding {
 
   /** Deployment id → requests that wait for a replica of it. */
   counts(): Record<string, number> {
-    return Object.fromEntries([...this.#held].map(([id, held]) => [id, held.requests.size]))
+    return Object.fromEntries([...this.#held].map(([id, held]) => [id, held.size]))
   }
 
   /**
@@ -80,8 +83,8 @@ export class Holding {
    */
   readonly wake = (deploymentId: string, count = Number.POSITIVE_INFINITY): void => {
     const held = this.#held.get(deploymentId)
-    if (held !== undefined && held.adapted > 0) {
-      wakeEach(held.requests, count)
+    if (held !== undefined && held.adapted.size > 0) {
+      wakeEach(held, count)
       return
     }
     for (let left = count; left > 0; left--) {
@@ -101,12 +104,12 @@ export class Holding {
     if (exchange.gone) return Promise.reject(new ClientGone())
     const held = this.#held.get(deploymentId) ?? this.#begin(deploymentId)
     if (this.#limits.maxSeconds > 0 && this.#isFull(held, bytes)) {
-      if (held.requests.size === 0) this.#giveUp(held)
+      if (held.size === 0) this.#giveUp(held)
       return Promise.reject(holdFull(route))
     }
     return new Promise((resolve, reject) => {
       const end = (error: Error | null): void => {
-        if (error === null) held.requests.serve(one)
+        if (error === null) one.queue.serve(one)
         this.#remove(deploymentId, held, one)
         this.#deadlines.cancel(bound)
         this.#deadlines.cancel(pulse)
@@ -127,7 +130,8 @@ export class Holding {
         pulse = this.#deadlines.add(commentMs, beat)
         exchange.commentAt = pulse.at
       }
-      const one = { ...waitingOf(exchange, route), bytes, adapters: exchange.adapters?.key ?? null, look }
+      const adapters = exchange.adapters === null ? null : exchange.adapters.key
+      const one = { ...waitingOf(exchange, route), bytes, adapters, queue: queueFor(held, adapters), look }
       // Held for the second time: whoever it was sent to did not take it.
       this.#add(deploymentId, held, one, exchange.commentAt !== null)
       exchange.interrupted = end
@@ -146,7 +150,8 @@ export class Holding {
     return {
       requests: new FairQueue(),
       bytes: 0,
-      adapted: 0,
+      adapted: new Map(),
+      size: 0,
       unwatch: () => {},
       requestsSlot: this.#counters.slot(`held ${deploymentId}`),
       kibSlot: this.#counters.slot(`held KiB ${deploymentId}`),
@@ -166,42 +171,52 @@ export class Holding {
   }
 
   #add(deploymentId: string, held: Held, one: HeldRequest, again: boolean): void {
-    if (held.requests.size === 0) {
+    if (held.size === 0) {
       this.#held.set(deploymentId, held)
       held.unwatch = this.#routes.watch(deploymentId, () => this.wake(deploymentId))
     }
-    if (again) held.requests.restore(one)
-    else held.requests.add(one)
+    if (again) one.queue.restore(one)
+    else one.queue.add(one)
+    held.size += 1
     // The first to wait may be the one that wakes a sleeping deployment.
-    if (held.requests.size === 1) this.#onHold(deploymentId)
+    if (held.size === 1) this.#onHold(deploymentId)
     held.bytes += one.bytes
-    if (one.adapters !== null) held.adapted += 1
     this.#counters.add(held.requestsSlot, 1)
     this.#counters.add(held.kibSlot, kib(one.bytes))
   }
 
   #remove(deploymentId: string, held: Held, one: HeldRequest): void {
-    held.requests.drop(one)
+    one.queue.drop(one)
+    held.size -= 1
     held.bytes -= one.bytes
-    if (one.adapters !== null) held.adapted -= 1
+    if (one.adapters !== null && one.queue.size === 0) held.adapted.delete(one.adapters)
     this.#counters.add(held.requestsSlot, -1)
     this.#counters.add(held.kibSlot, -kib(one.bytes))
-    if (held.requests.size > 0) return
+    if (held.size > 0) return
     held.unwatch()
     this.#held.delete(deploymentId)
     this.#giveUp(held)
   }
 }
 
-/** Whoever needs an adapter that is not loaded yet does not keep the others waiting. */
-function wakeEach(requests: FairQueue<HeldRequest>, count: number): void {
-  const stuck = new Set<string | null>()
+function queueFor({ requests, adapted }: Held, adapters: string | null): FairQueue<HeldRequest> {
+  if (adapters === null) return requests
+  let queue = adapted.get(adapters)
+  if (queue === undefined) adapted.set(adapters, (queue = new FairQueue()))
+  return queue
+}
+
+/** In turns, each after what it needs: whoever waits for an adapter that is not loaded yet keeps nobody else waiting. */
+function wakeEach({ requests, adapted }: Held, count: number): void {
+  const queues = [...adapted.values(), requests]
   for (let left = count; left > 0; ) {
-    const next = requests.next(({ adapters }) => !stuck.has(adapters))
-    if (next === null) return
-    if (next.look()) left -= 1
+    const queue = queues.shift()
+    if (queue === undefined) return
+    const next = queue.next()
     // What one is told holds for all that need the same.
-    else stuck.add(next.adapters)
+    if (next === null || !next.look()) continue
+    left -= 1
+    queues.push(queue)
   }
 }
 

@@ -13,8 +13,8 @@ import type { Log } from '../../runtime/log.ts'
 import type { Seal } from '../../runtime/seal.ts'
 import type { Database, Tx } from '../../store/database.ts'
 import { engineKey } from '../observe.ts'
+import { callEngine } from '../probe.ts'
 import * as store from '../store.ts'
-import { callEngine } from './call.ts'
 import { type AdapterPart, type AdapterStep, adapterSteps, againAt, triesMaximum } from './plan.ts'
 import { publishAdapters } from './publish.ts'
 import { type AdapterStateRow, adaptersOf, dropState, saveAdapterState, statesOf, withAdapters } from './store.ts'
@@ -203,13 +203,8 @@ export class AdapterLoop {
     return { engineName: id, path: placed, rank }
   }
 
-  #call(row: store.ReplicaRow, call: Parameters<typeof callEngine>[3]) {
-    return callEngine(
-      this.#world.clock,
-      { address: row.address!, port: row.port! },
-      engineKey(this.#world.seal, row.id),
-      call,
-    )
+  #call(row: store.ReplicaRow, call: Parameters<typeof callEngine>[2]) {
+    return callEngine({ address: row.address!, port: row.port! }, engineKey(this.#world.seal, row.id), call)
   }
 
   async #save(deploymentId: string, row: store.ReplicaRow, adapter: AdapterPart, change: StateChange): Promise<void> {
