@@ -22,12 +22,14 @@ import { Secret } from './kernel/secret.ts'
 import { loadCatalogue, type ModelPolicy } from './models/catalogue.ts'
 import { Models } from './models/commands.ts'
 import { loadHardware } from './models/hardware.ts'
+import { makeHub } from './models/hub/setup.ts'
 import { systemClock as clock } from './runtime/clock.ts'
 import { makeLog } from './runtime/log.ts'
 import { Seal } from './runtime/seal.ts'
 import { version } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import { runPart } from './server-child.ts'
+import { fetchingDrivers, hubFolder, hubOptions } from './server-hub.ts'
 import { controlMetrics } from './server-metrics.ts'
 import { readOwnModels } from './server-models.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
@@ -41,14 +43,16 @@ runPart<ControlSetup>(async (setup, tell) => {
   const log = makeLog(config['log.level'], 'control')
   const db = openDatabase({ connection: setup.connection, name: 'paddock control', log: (line) => log.warn({}, line) })
   const seal = new Seal(new Secret(setup.secretKey))
+  const models = loadCatalogue(modelPolicy(setup), readOwnModels(config['models.catalogue']))
+  const hub = makeHub({ db, clock, seal, log, ...hubOptions(setup), bases: () => models.bases() })
   const parts = {
     db,
     clock,
     seal,
     log,
-    computes: computeDrivers(config, setup, log),
+    computes: fetchingDrivers(config, computeDrivers(config, setup, log), hub),
     engines: enginesOf(config.fleet),
-    models: loadCatalogue(modelPolicy(config), readOwnModels(config['models.catalogue'])),
+    models,
     hardware: loadHardware(config['compute.prices']),
   }
   const access = new Access(db, seal, clock)
@@ -60,6 +64,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   const context = {
     ...parts,
     ...limitsOf(config),
+    pin: hub.pin ?? undefined,
     wake: () => loop.wake(),
   }
   const adapters = new AdapterLoop(parts)
@@ -71,6 +76,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     ...parts,
     access,
     ...useCases({ ...context, lifecycle: new Lifecycle(context), look: () => adapters.wake() }),
+    hubTokens: hub.tokens,
     uploads: uploads.uploads,
     catalogue,
     config: { publicUrl: setup.publicUrl },
@@ -81,11 +87,10 @@ runPart<ControlSetup>(async (setup, tell) => {
   })
   const server = await listen(app.fetch, setup.socketPath)
   const stopping = new AbortController()
-  const autoscaler = new Autoscaler({ ...context, decideSettings: decideSettings(config) })
   const loops = [
     loop.run(stopping.signal),
     loop.sweepForever(stopping.signal),
-    autoscaler.run(stopping.signal),
+    new Autoscaler({ ...context, decideSettings: decideSettings(config) }).run(stopping.signal),
     new CalendarLoop(context).run(stopping.signal),
     adapters.run(stopping.signal),
     metrics.keep(stopping.signal),
@@ -98,16 +103,19 @@ runPart<ControlSetup>(async (setup, tell) => {
       stopping.abort()
       server.close()
       await Promise.all(loops)
+      await hub.close()
       await db.close()
     },
   }
 })
 
-function modelPolicy(config: Config): ModelPolicy {
+function modelPolicy(setup: ControlSetup): ModelPolicy {
+  const { config } = setup
   return {
     allowPaths: config['models.allow_paths'],
     starterStandsIn: config.fleet === 'emulated',
     simulated: config.fleet === 'simulated',
+    ...(config['hub.endpoint'] === '' ? {} : { hubFolder: hubFolder(setup) }),
   }
 }
 

@@ -26,6 +26,8 @@ import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue } from '../models/catalogue.ts'
 import { Models } from '../models/commands.ts'
 import { loadHardware } from '../models/hardware.ts'
+import type { Hub } from '../models/hub/setup.ts'
+import { HubTokens } from '../models/hub/tokens.ts'
 import { type TestUploadOptions, type TestUploads, testUploads } from '../models/uploads/testing.ts'
 import { type Clock, systemClock } from '../runtime/clock.ts'
 import { randomToken } from '../runtime/ids.ts'
@@ -75,6 +77,9 @@ export interface WorldParts {
   modelPaths?: readonly string[]
   uploads?: TestUploadOptions
   wake?(): void
+  /** A Hub, made on the world's own database. */
+  hub?: (parts: { db: TestDatabase; seal: Seal; clock: Clock }) => Hub
+  hubFolder?: string
 }
 
 export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldParts = {}): Promise<World> {
@@ -88,12 +93,14 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     clock,
     computes: own.computes ?? new Map(),
     engines: own.engines ?? availableEngines(),
-    models: loadCatalogue({ allowPaths: [], starterStandsIn: true }),
+    models: loadCatalogue({ allowPaths: [], starterStandsIn: true, hubFolder: own.hubFolder }),
     hardware: loadHardware({}),
   }
   const access = new Access(db, seal, clock)
   await access.ensureOperator(operator)
-  const context: DeploymentContext = { ...parts, ...testLimits, wake: own.wake ?? (() => {}) }
+  const hub = own.hub?.({ db, seal, clock })
+  const pin = hub?.pin ?? undefined
+  const context: DeploymentContext = { ...parts, ...testLimits, pin, wake: own.wake ?? (() => {}) }
   const lifecycle = new Lifecycle(context)
   const adapterLimits = { adaptersMaximum: 4, adapterSets: 3, modelPaths: own.modelPaths ?? [] }
   const uploads = testUploads({ ...parts, ...own.uploads }, new UploadUsers(context))
@@ -106,6 +113,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
     quotas: new Quotas(context),
+    hubTokens: hub?.tokens ?? new HubTokens({ db, seal, clock, whoAmI: null }),
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
     uploads: uploads.uploads,

@@ -1,4 +1,5 @@
 /** Use cases of scaling: the policy, waking and putting to sleep by hand, what was decided and why. */
+import type { LimitsChange } from '../access/limits.ts'
 import type { Once } from '../access/once.ts'
 import type { Principal } from '../access/permissions.ts'
 import { type CalendarWish, changeCalendar, makeCalendar } from '../deployments/calendar-change.ts'
@@ -6,8 +7,15 @@ import { changeDeployment, type Write } from '../deployments/change.ts'
 import type { Page } from '../deployments/commands.ts'
 import { allowed, type DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle, type SpecChange } from '../deployments/lifecycle.ts'
+import { writeLimits } from '../deployments/limits.ts'
 import { freeOffers, readMarket } from '../deployments/offers.ts'
-import { checkPresetHardware, type PresetName, presetHardware, presetScaling } from '../deployments/presets.ts'
+import {
+  checkPresetHardware,
+  type PresetName,
+  presetEngine,
+  presetHardware,
+  presetScaling,
+} from '../deployments/presets.ts'
 import { checkCeiling } from '../deployments/prices.ts'
 import { checkGrowth } from '../deployments/quota.ts'
 import { checkRoom } from '../deployments/room.ts'
@@ -44,11 +52,12 @@ export interface DecisionView {
   why: string
 }
 
-/** What may change at once: the spec (rolled to), the policy, lease and schedule, or just how many there are to be. */
+/** What may change at once: the spec (rolled to), the policy, lease and schedule, limits, or just how many there are to be. */
 export interface DeploymentChange {
   spec: SpecChange
   scaling: Partial<ScalingPolicy>
   calendar?: CalendarWish
+  limits?: LimitsChange
   /** Exactly that many, autoscaling off. */
   replicas?: number
   /** The roll may leave nobody to answer for longer than requests are held. */
@@ -105,13 +114,14 @@ export class Scaling {
       const policy = changeScaling(policyOf(row), { ...fixed, ...scaling }, this.#context)
       const changed = await this.#changePolicy(tx, { row, policy, by: principal.keyId, at })
       await changeCalendar(this.#context, tx, (await deploymentById(tx, row.id))!, made, { by: principal.keyId, at })
+      await writeLimits(tx, row, change.limits ?? {}, { by: principal.keyId, at })
       return changed
     }
     await this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime, force })
   }
 
   /**
-   * Sets policy and hardware as the preset has them; with `keepHardware` the policy alone. Returns the names of what it
+   * Sets policy, engine and hardware as the preset has them; with `keepHardware` all but the hardware. Returns the names of what it
    * changed. Throws Fault `hardware_absent` when its hardware is not here, and what a change of hardware may throw.
    */
   async applyPreset(
@@ -122,7 +132,10 @@ export class Scaling {
   ): Promise<string[]> {
     const { hardware } = this.#context
     const offers = keepHardware ? [] : await freeOffers(this.#context)
-    const spec = (row: DeploymentRow) => (keepHardware ? {} : presetHardware(preset, row.spec, hardware))
+    const spec = (row: DeploymentRow) => ({
+      ...presetEngine(preset, row.spec, this.#context.engines),
+      ...(keepHardware ? {} : presetHardware(preset, row.spec, hardware)),
+    })
     const alongside: Write<string[]> = async (tx, row, at) => {
       const by = principal.keyId
       if (spec(row).hardware !== undefined) checkPresetHardware(preset, offers, hardware)

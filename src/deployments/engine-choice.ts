@@ -3,6 +3,7 @@
  * SGLang) with our addition that GGUF is llama.cpp's own format, and only its. Pure.
  */
 import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.ts'
+import type { Tuning } from '../engines/contract.tuning.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { NamedModel, ResolvedModel } from '../models/catalogue.ts'
 import type { DeploymentWish } from './spec.ts'
@@ -17,18 +18,18 @@ export function adviseEngine({ format, seesPictures }: Omit<NamedModel, 'shape'>
   return { type: 'vllm', because: 'the weights are safetensors of a text model' }
 }
 
+/** `missing`: why that engine cannot run on this server; null = it can. Throws Fault `invalid_request` for its settings. */
 export function chooseEngine(
   wish: Pick<DeploymentWish, 'engine'>,
   model: ResolvedModel,
   engines: ReadonlyMap<EngineType, EngineDriver>,
-): { engine: EngineSpec; why: string } {
+): { engine: EngineSpec; why: string; missing: Fault | null } {
   const asked = wish.engine?.type ?? 'auto'
   const chosen = engineHere(model, engines)
   const type = asked === 'auto' ? chosen.type : asked
   const why = asked === 'auto' ? `${type}, because ${chosen.because}.` : `${type}, as asked.`
   const driver = engines.get(type)
-  if (!driver) throw notHere(type, asked === 'auto' ? chosen.because : null, engines)
-  const engine: EngineSpec = {
+  const plain: EngineSpec = {
     type,
     ...(wish.engine?.version === undefined ? {} : { version: wish.engine.version }),
     ...(wish.engine?.maxModelLen === undefined ? {} : { maxModelLen: wish.engine.maxModelLen }),
@@ -36,9 +37,16 @@ export function chooseEngine(
     additionalArgs: wish.engine?.additionalArgs ?? [],
     ...(wish.engine?.adapterRoom === undefined ? {} : { adapterRoom: wish.engine.adapterRoom }),
   }
+  if (!driver) return { engine: plain, why, missing: notHere(type, asked === 'auto' ? chosen.because : null, engines) }
+  const engine: EngineSpec = { ...plain, ...tuningFor(driver, wish.engine?.tuning) }
   const problems = driver.validate(engine, model.files)
   if (problems.length > 0) throw new Fault('invalid_request', problems.join(' '), { detail: { problems } })
-  return { engine, why }
+  return { engine, why, missing: null }
+}
+
+/** Nothing of an engine that has no words for it: it would be another spec, and the same engine. */
+function tuningFor({ tune }: EngineDriver, tuning: Tuning | undefined): Pick<EngineSpec, 'tuning'> {
+  return tune === undefined || tuning === undefined || Object.keys(tuning).length === 0 ? {} : { tuning }
 }
 
 /** As advised, but for what answers in the place of the model that is named. */

@@ -7,6 +7,7 @@ import { Fault } from '../kernel/fault.ts'
 import type { NamedModel } from '../models/catalogue.ts'
 import { cheapestFit, checkFit, type Fit, type FitWish, usualWish } from '../models/fit/check.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
+import { engineSettings } from './engine-settings.ts'
 import type { Wanted } from './place.ts'
 
 export interface ChoiceFit {
@@ -33,20 +34,30 @@ export function fitsOf(
  * What the engine's settings ask of memory. llama.cpp takes the room of all its sequences at the start, used or not; the
  * others want one sequence and share the rest out as it comes.
  */
-export function fitWishOf(engine: EngineSpec, named: NamedModel, driver: EngineDriver | undefined): FitWish {
+export function fitWishOf(asked: EngineSpec, named: NamedModel, driver: EngineDriver | undefined): FitWish {
+  const preset = engineSettings(asked, driver, named.shape?.quantization ?? null, someGpu)
+  const engine = { ...asked, additionalArgs: [...preset.args, ...asked.additionalArgs] }
   const context = engine.maxModelLen ?? null
   if (named.format === 'gguf' && named.shape !== null && driver !== undefined && engine.type !== 'simulated') {
     const { contextTokens, sequences } = driver.limits(engine, named.shape)
     return { ...usualWish, contextTokens, sequences, ...cacheBytes(engine, ['--cache-type-k', '--cache-type-v']) }
   }
   const share = Number(settingOf(engine, ['--gpu-memory-utilization', '--mem-fraction-static']))
+  const toEightBit = /^fp8/.test(settingOf(engine, ['--quantization', '-q']) ?? '')
   return {
     ...usualWish,
+    ...(toEightBit && named.shape?.quantization === null ? { weightShare: eightBitShare } : {}),
     contextTokens: context,
     ...(share > 0 && share <= 1 ? { memoryShare: share } : {}),
     ...cacheBytes(engine, ['--kv-cache-dtype']),
   }
 }
+
+/** What is said of memory is the same on all of them. */
+const someGpu = { name: '', gpusPerUnit: 1 }
+
+/** Of 16 bit weights that the engine makes 8 bit as it loads them: embeddings and head stay as they are. */
+const eightBitShare = 0.57
 
 /** Names of 8 bit and 4 bit caches; what is not known counts as the model's own. */
 function cacheBytes(engine: EngineSpec, flags: readonly string[]): Pick<FitWish, 'cacheElementBytes'> | object {

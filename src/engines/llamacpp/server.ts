@@ -1,8 +1,10 @@
 /** llama.cpp's own server, when the operator has put it on the PATH: the same files, GPUs too. */
 import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
+import { tunedArgs } from '../contract.tuning.ts'
 import { serverAdapters } from './adapters.ts'
 import { metricsSample, readinessOf, serverRefusedField } from './dialect.ts'
 import { contextTokensDefaultMaximum } from './embedded.ts'
+import { tuneServer } from './tune.ts'
 import { contextTokensMaximum, contextTokensMinimum } from './worker/arguments.ts'
 
 const stopGraceSeconds = 10
@@ -34,7 +36,15 @@ export const llamaServer: EngineDriver = {
   formats: ['gguf'],
   program: 'llama-server',
   // What a build or a model does not have it refuses itself: embeddings and ranks need the arguments below.
-  routes: new Set<InferenceRoute>(['chat/completions', 'completions', 'embeddings', 'responses', 'rerank', 'messages']),
+  routes: new Set<InferenceRoute>([
+    'chat/completions',
+    'completions',
+    'embeddings',
+    'responses',
+    'rerank',
+    'messages',
+    'messages/count_tokens',
+  ]),
   // It knows no cumulative usage in a stream; running timings stand in for it.
   usage: { streamOptions: { include_usage: true }, extraBody: { timings_per_token: true }, timings: true },
   validate,
@@ -43,6 +53,7 @@ export const llamaServer: EngineDriver = {
   healthPath: '/health',
   metricsPath: '/metrics',
   readiness: readinessOf,
+  tune: tuneServer,
   metrics: metricsSample,
   adapters: serverAdapters,
   refusedField: serverRefusedField,
@@ -92,7 +103,7 @@ function argumentProblems(given: readonly string[]): string[] {
 function limits(spec: EngineSpec, model: { contextSize: number }): { contextTokens: number; sequences: number } {
   return {
     contextTokens: spec.maxModelLen ?? Math.min(model.contextSize, contextTokensDefaultMaximum),
-    sequences: spec.maxNumSeqs ?? sequencesDefault,
+    sequences: spec.maxNumSeqs ?? tuneServer(spec.tuning ?? {}).sequences ?? sequencesDefault,
   }
 }
 
@@ -121,6 +132,7 @@ function launch({ spec, model, host, servedName, apiKey, adapters = [] }: Launch
   // Whoever names no adapter gets the model as it is.
   if (adapters.length > 0) argv.push('--lora', adapters.map(({ path }) => path).join(','), '--lora-init-without-apply')
   // Slots show prompts; nobody needs them.
-  argv.push('--metrics', '--no-slots', '--no-webui', '--offline', ...spec.additionalArgs)
+  argv.push('--metrics', '--no-slots', '--no-webui', '--offline')
+  argv.push(...tunedArgs(tuneServer(spec.tuning ?? {}), spec.additionalArgs), ...spec.additionalArgs)
   return { argv, env: { LLAMA_API_KEY: apiKey }, image: null, stopGraceSeconds }
 }
