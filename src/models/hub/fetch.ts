@@ -71,7 +71,9 @@ export class Fetches {
   /** Wants the model for this replica; the same job for all who want it. */
   want(content: RemoteFiles, replicaId: string, deploymentId: string): FetchJob {
     const key = snapshotKey(content)
-    const job = this.#running.get(key) ?? this.#start(key, content)
+    const known = this.#running.get(key)
+    // One that was given up may not have ended yet; nobody can join it.
+    const job = known === undefined || known.stop.signal.aborted ? this.#start(key, content) : known
     job.waiting.set(replicaId, { deploymentId, orgId: content.orgId })
     return job
   }
@@ -119,7 +121,9 @@ export class Fetches {
       done: Promise.resolve(),
     }
     this.#running.set(key, job)
-    job.done = this.#run(job, total).finally(() => this.#running.delete(key))
+    job.done = this.#run(job, total).finally(() => {
+      if (this.#running.get(key) === job) this.#running.delete(key)
+    })
     job.done.catch(() => {})
     return job
   }
