@@ -77,7 +77,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     access,
     ...useCases({ ...context, lifecycle: new Lifecycle(context), look: () => adapters.wake() }),
     hubTokens: hub.tokens,
-    uploads: uploads.uploads,
+    ...uploads.use,
     catalogue,
     config: { publicUrl: setup.publicUrl },
     version,

@@ -72,7 +72,11 @@ export const settings = {
     30,
     'A place whose provider had nothing although it offered is not asked again this long.',
   ),
-  'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
+  'models.allow_paths': setting(
+    list,
+    [] as string[],
+    'Folders whose models (GGUF files, folders of safetensors) may be deployed by path.',
+  ),
   'adapters.maximum': setting(count(0, 256), 32, 'LoRA adapters that a deployment may have.'),
   'adapters.sets': setting(
     count(0, 256),
