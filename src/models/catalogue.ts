@@ -42,6 +42,8 @@ export interface NamedModel {
   shape: ModelShape | null
   /** Its weights are made 8 bit while they are loaded. */
   eightBitAtLoad?: boolean
+  /** Tokens, where the catalogue allows fewer than its repository says; its engine has to be told. */
+  contextAllowed?: number
 }
 
 export interface ResolveOptions {
@@ -62,6 +64,9 @@ export interface ModelPolicy {
   /** Where files of the Hub are kept; absent: there is no Hub. */
   hubFolder?: string
 }
+
+/** Names one of several files of a repository. */
+const ggufType = /^I?Q\d(_[A-Z0-9]+)*$/i
 
 export class ModelCatalogue {
   readonly #fixed: ReadonlyMap<string, CatalogueModel>
@@ -108,7 +113,8 @@ export class ModelCatalogue {
     const model = this.#models.get(modelId)
     if (model?.source.kind !== 'hub' || model.withheld !== null || !this.#isLoaded(model)) return null
     const { repo, revision } = model.source
-    return this.#policy.hubFolder === undefined ? null : `hf:${repo}${revision === null ? '' : `@${revision}`}`
+    const choice = model.isGguf && ggufType.test(model.tensorType) ? `/${model.tensorType}` : ''
+    return this.#policy.hubFolder === undefined ? null : `hf:${repo}${choice}${revision === null ? '' : `@${revision}`}`
   }
 
   /** Id of the model that answers in the place of this one here; null = it answers itself. */
@@ -208,7 +214,13 @@ export class ModelCatalogue {
     return {
       files: { ...files, contextSize },
       emulated: false,
-      named: { ...named, shape, seesPictures, ...(eightBitAtLoad ? { eightBitAtLoad } : {}) },
+      named: {
+        ...named,
+        shape,
+        seesPictures,
+        ...(eightBitAtLoad ? { eightBitAtLoad } : {}),
+        ...(contextSize < files.contextSize ? { contextAllowed: contextSize } : {}),
+      },
     }
   }
 
