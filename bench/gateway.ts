@@ -13,11 +13,11 @@ import { added, oneClient } from './gateway/latency.ts'
 import { findNginx, startNginx } from './gateway/nginx.ts'
 import { quantile } from './gateway/numbers.ts'
 import { startPortkey } from './gateway/peers.ts'
-import { type Helper, startHelper } from './gateway/process.ts'
+import { type Helper, startFront, startHelper } from './gateway/process.ts'
 import { startSink } from './gateway/sink.ts'
 import { aborts, lossFree, memoryWith, pin } from './gateway/streams.ts'
 import { median } from './median.ts'
-import type { Bench, Measured } from './report.ts'
+import { type Bench, isWanted, type Measured } from './report.ts'
 
 type Report = (measured: Measured) => void
 type Ends = (() => Promise<void>)[]
@@ -46,10 +46,23 @@ interface World {
   quick: boolean
 }
 
+const sections: Record<string, (world: World) => Promise<void>> = {
+  costs,
+  workers,
+  latencies,
+  frontiers,
+  memory,
+  hangUps,
+  disturbances,
+  // Binds processes to cores.
+  manyStreams,
+}
+
 export const bench: Bench = {
   name: 'gateway',
   about: 'The gateway with everything on, beside nginx proxy_pass and other gateways in the same run',
-  run: async (report, { quick, show }) => {
+  parts: Object.keys(sections),
+  run: async (report, { quick, only, show }) => {
     const program = findNginx()
     const linux = existsSync('/proc/self/schedstat')
     if (program === null || !linux) {
@@ -59,9 +72,8 @@ export const bench: Bench = {
     }
     const ends: Ends = []
     try {
-      const world = await startWorld(program, ends, { report, quick })
-      for (const section of [costs, workers, latencies, frontiers, memory, hangUps, disturbances, manyStreams])
-        await section(world)
+      const world = await startWorld(program, ends, { report, quick, only })
+      for (const [name, section] of Object.entries(sections)) if (isWanted(only, name)) await section(world)
       show(comparison(world.rows, [...world.fronts.keys()]))
     } finally {
       for (const end of ends.reverse()) await end()
@@ -72,7 +84,7 @@ export const bench: Bench = {
 async function startWorld(
   program: string,
   ends: Ends,
-  { report, quick }: Pick<World, 'report' | 'quick'>,
+  { report, quick, only }: Pick<World, 'report' | 'quick'> & { only: readonly string[] },
 ): Promise<World> {
   const start = async (module: string, setup: object = {}) => {
     const { helper, started } = await startHelper<{ port: number }>(module, setup)
@@ -87,15 +99,17 @@ async function startWorld(
   const sink = await startSink(temporaryFolder(ends))
   ends.push(sink.end)
   const setup = { upstreamPort: engine.port, journal: temporaryFolder(ends), control: sink.path }
-  const { helper, port } = await start('./front.ts', setup)
-  const own: Front = { pid: helper.pid, port }
+  const first = await startFront(setup)
+  ends.push(first.helper.end)
+  const own: Front = { pid: first.helper.pid, port: first.started.port }
   const both = await start('./front-workers.ts', { ...setup, journal: temporaryFolder(ends), workers: 2 })
   const two: Front = { pid: both.helper.pid, port: both.port }
   const fronts = new Map<string, Front>([
     ['nginx', nginx],
     ['Paddock', own],
   ])
-  const portkey = quick ? 'left out of the quick form' : await startPortkey(engine.port, ends)
+  const portkey =
+    quick || only.length > 0 ? 'left out of the quick form and of parts' : await startPortkey(engine.port, ends)
   if (typeof portkey === 'string') report({ name: 'Portkey', value: null, unit: '', why: portkey })
   else fronts.set('Portkey', portkey)
   for (const front of fronts.values()) await cost(load, front, quick ? plain : warmUp)
@@ -201,7 +215,6 @@ async function disturbances({ own, load, secondLoad, report }: World): Promise<v
   report({ name: 'uploaded meanwhile', value: sent / 1024 ** 2, unit: 'MB' })
 }
 
-/** Last, because it binds processes to cores. */
 async function manyStreams(world: World): Promise<void> {
   const { engine, load, report, rows, quick } = world
   for (const { pid } of [engine, load]) pin(pid, 0)

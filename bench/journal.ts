@@ -11,7 +11,7 @@ import { batchLines } from '../src/usage/journal/shipper.ts'
 import { recordLines } from '../src/usage/store.ts'
 import { cost } from './gateway/cost.ts'
 import { temporaryFolder } from './gateway/folder.ts'
-import { type Helper, startHelper } from './gateway/process.ts'
+import { type Helper, startFront, startHelper } from './gateway/process.ts'
 import { median } from './median.ts'
 import type { Bench, Measured } from './report.ts'
 
@@ -62,7 +62,7 @@ async function measureGateway(report: Report, ends: Ends): Promise<void> {
 }
 
 async function front(setup: object, ends: Ends): Promise<Front> {
-  const { helper, started } = await startHelper<{ port: number }>('./front.ts', setup)
+  const { helper, started } = await startFront(setup)
   ends.push(helper.end)
   return { pid: helper.pid, port: started.port }
 }

@@ -17,6 +17,8 @@ export interface Bench {
   name: string
   /** One line for the list. */
   about: string
+  /** What of it can be run by itself, by `--only`; absent = nothing. */
+  parts?: readonly string[]
   /** Measures and reports; what it throws becomes a figure that could not be measured. */
   run(report: (measured: Measured) => void, options: BenchOptions): Promise<void> | void
 }
@@ -24,10 +26,16 @@ export interface Bench {
 export interface BenchOptions {
   /** Smaller and shorter, where the bench has such a form: to see that it works. */
   quick: boolean
+  /** Names of `parts`; empty = all of them. */
+  only: readonly string[]
   /** Folder of traces of real traffic, for the benches that can replay them; null = none was named. */
   traces: string | null
   /** Text for people, below the figures. */
   show(text: string): void
+}
+
+export function isWanted(only: readonly string[], part: string): boolean {
+  return only.length === 0 || only.includes(part)
 }
 
 /** One line of the result, as `--json` gives it. */

@@ -47,6 +47,12 @@ test('without a name it lists', async () => {
   assert.equal((await findBenches(folder)).length, 4)
 })
 
+test('a part that the bench does not have is told, with those that it has', async () => {
+  const { status, text } = await run('ready', '--only', 'nothing')
+  assert.equal(status, 2)
+  assert.match(text, /"ready"|ready has no part "nothing"; it has none/)
+})
+
 test('figures keep their bounds or do not, and the status is 0 either way', async () => {
   const { figures, bench } = await json('ready')
   assert.equal(bench, 'ready')

@@ -1,6 +1,6 @@
 /**
- * `npm run bench` lists the benches; `npm run bench -- <name> [--json] [--quick] [--traces DIR]` runs one. The status is 0 also when a
- * target was missed: a bench measures, tests judge. 2 = there is no such bench.
+ * `npm run bench` lists the benches; `npm run bench -- <name> [--json] [--quick] [--only PART,…] [--traces DIR]` runs one. The status is
+ * 0 also when a target was missed: a bench measures, tests judge. 2 = there is no such bench, or no such part of it.
  */
 import { globSync } from 'node:fs'
 import { join } from 'node:path'
@@ -30,6 +30,7 @@ export async function runBench(bench: Bench, options: Partial<BenchOptions> = {}
   try {
     await bench.run((measured) => figures.push(figureOf(measured)), {
       quick: false,
+      only: [],
       traces: null,
       show: () => {},
       ...options,
@@ -46,7 +47,12 @@ export async function main(argv: string[], folder: string, print: (text: string)
   const { values, positionals } = parseArgs({
     args: argv,
     allowPositionals: true,
-    options: { json: { type: 'boolean' }, quick: { type: 'boolean' }, traces: { type: 'string' } },
+    options: {
+      json: { type: 'boolean' },
+      quick: { type: 'boolean' },
+      only: { type: 'string' },
+      traces: { type: 'string' },
+    },
   })
   const benches = await findBenches(folder)
   const [wanted] = positionals
@@ -59,9 +65,16 @@ export async function main(argv: string[], folder: string, print: (text: string)
     print(`There is no bench "${wanted}".\n${list(benches, false)}`)
     return 2
   }
+  const only = values.only?.split(',') ?? []
+  const strange = only.find((part) => !bench.parts?.includes(part))
+  if (strange !== undefined) {
+    print(`The bench ${bench.name} has no part "${strange}"; it has ${bench.parts?.join(', ') || 'none'}.`)
+    return 2
+  }
   let below = ''
   const show = (text: string) => (below += `\n\n${text}`)
-  const figures = await runBench(bench, { quick: values.quick ?? false, traces: values.traces ?? null, show })
+  const options = { quick: values.quick ?? false, only, traces: values.traces ?? null, show }
+  const figures = await runBench(bench, options)
   print(
     values.json
       ? JSON.stringify({ bench: bench.name, figures }, null, 2)
@@ -75,7 +88,7 @@ function list(benches: Bench[], json: boolean): string {
   const width = Math.max(0, ...benches.map(({ name }) => name.length))
   const lines = benches.map(({ name, about }) => `  ${name.padEnd(width)}  ${about}`)
   return [
-    `Benches (npm run bench -- <name> [--json] [--quick] [--traces DIR]):`,
+    `Benches (npm run bench -- <name> [--json] [--quick] [--only PART,…] [--traces DIR]):`,
     ...(lines.length > 0 ? lines : ['  none yet']),
   ].join('\n')
 }

@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { systemClock } from '../src/runtime/clock.ts'
 import { temporaryFolder } from './gateway/folder.ts'
 import type { Load, Loaded } from './gateway/load.ts'
-import { type Helper, startHelper } from './gateway/process.ts'
+import { type Helper, startFront, startHelper } from './gateway/process.ts'
 import type { Bench } from './report.ts'
 
 const minutes = 30
@@ -49,7 +49,7 @@ export const bench: Bench = {
       const upstream = await startHelper<{ port: number }>('./engine.ts')
       ends.push(upstream.helper.end)
       const setup = { upstreamPort: upstream.started.port, journal: temporaryFolder(ends) }
-      const front = await startHelper<{ port: number }>('./front.ts', setup)
+      const front = await startFront(setup)
       ends.push(front.helper.end)
       const totals: Totals = { answered: 0, left: 0, failed: 0 }
       const seconds = quick ? 60 : minutes * 60

@@ -17,7 +17,8 @@ import { Quotas } from './deployments/quotas.ts'
 import { Schedules } from './deployments/schedules.ts'
 import { enginesOf } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
-import { loadCatalogue } from './models/catalogue.ts'
+import { loadCatalogue, type ModelPolicy } from './models/catalogue.ts'
+import { Models } from './models/commands.ts'
 import { loadHardware } from './models/hardware.ts'
 import { systemClock as clock } from './runtime/clock.ts'
 import { makeLog } from './runtime/log.ts'
@@ -26,7 +27,9 @@ import { version } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import { runPart } from './server-child.ts'
 import { controlMetrics } from './server-metrics.ts'
+import { readOwnModels } from './server-models.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
+import { makeUploads } from './server-uploads.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { journalGauges } from './usage/gauges.ts'
 import { keepLedger } from './usage/loop.ts'
@@ -43,26 +46,24 @@ runPart<ControlSetup>(async (setup, tell) => {
     log,
     computes: computeDrivers(config, setup, log),
     engines: enginesOf(config.fleet),
-    models: loadCatalogue({
-      allowPaths: config['models.allow_paths'],
-      starterStandsIn: config.fleet === 'emulated',
-      simulated: config.fleet === 'simulated',
-    }),
+    models: loadCatalogue(modelPolicy(config), readOwnModels(config['models.catalogue'])),
     hardware: loadHardware(config['compute.prices']),
   }
   const access = new Access(db, seal, clock)
   await access.ensureOperator(setup.operatorKey)
-  const loop = new DeploymentLoop(
-    { ...parts, settings: planSettings(config), stopGraceSeconds: config['compute.local.stop_grace_seconds'] },
-    // The same after every start, so that what a killed control had claimed is taken over at once.
-    `control-${setup.instanceId}`,
-  )
+  const stopGraceSeconds = config['compute.local.stop_grace_seconds']
+  // The same after every start, so that what a killed control had claimed is taken over at once.
+  const owner = `control-${setup.instanceId}`
+  const loop = new DeploymentLoop({ ...parts, settings: planSettings(config), stopGraceSeconds }, owner)
   const context = {
     ...parts,
     ...limitsOf(config),
     wake: () => loop.wake(),
   }
+  const catalogue = new Models(context)
+  await catalogue.refresh()
   const metrics = controlMetrics(db, log)
+  const uploads = makeUploads(config, setup, context)
   const app = makeApi({
     ...parts,
     access,
@@ -73,6 +74,8 @@ runPart<ControlSetup>(async (setup, tell) => {
     quotas: new Quotas(context),
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
+    uploads: uploads.uploads,
+    catalogue,
     config: { publicUrl: setup.publicUrl },
     version,
     ready: () => ready(db),
@@ -82,13 +85,13 @@ runPart<ControlSetup>(async (setup, tell) => {
   const server = await listen(app.fetch, setup.socketPath)
   const stopping = new AbortController()
   const autoscaler = new Autoscaler({ ...context, decideSettings: decideSettings(config) })
-  const calendar = new CalendarLoop(context)
   const loops = [
     loop.run(stopping.signal),
     loop.sweepForever(stopping.signal),
     autoscaler.run(stopping.signal),
-    calendar.run(stopping.signal),
+    new CalendarLoop(context).run(stopping.signal),
     metrics.keep(stopping.signal),
+    uploads.loop.run(stopping.signal),
     keepLedger({ db, clock, log, retentionDays: config['usage.retention_days'] }, stopping.signal),
   ]
   tell({ kind: 'ready' })
@@ -101,6 +104,14 @@ runPart<ControlSetup>(async (setup, tell) => {
     },
   }
 })
+
+function modelPolicy(config: Config): ModelPolicy {
+  return {
+    allowPaths: config['models.allow_paths'],
+    starterStandsIn: config.fleet === 'emulated',
+    simulated: config.fleet === 'simulated',
+  }
+}
 
 function limitsOf(config: Config) {
   return {

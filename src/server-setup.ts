@@ -11,6 +11,7 @@ import { randomToken } from './runtime/ids.ts'
 import { instanceId } from './runtime/instance.ts'
 import { type HeldLock, takeLock } from './runtime/lock.ts'
 import type { Config, SettingName } from './runtime/settings.ts'
+import { readOwnModels } from './server-models.ts'
 import { simulatedFolder } from './server-parts.ts'
 
 /** A start that cannot be: one clear sentence for the person at the terminal. */
@@ -51,6 +52,7 @@ export function readSettings(flags: ServeFlags, env: NodeJS.ProcessEnv): Config 
 export async function prepare(config: Config): Promise<Setup> {
   checkKeys(config)
   const script = scriptOf(config)
+  checkModels(config)
   await checkPort(config.host, config.port)
   const { workers, notice } = await workersOf(config)
   const dataFolder = openDataFolder(config.data)
@@ -91,6 +93,14 @@ function scriptOf(config: Config): Script {
     throw new StartRefused('compute.simulated.script is for the simulated fleet. Add --fleet simulated, or remove it.')
   try {
     return readScript(path)
+  } catch (error) {
+    throw new StartRefused((error as Error).message)
+  }
+}
+
+function checkModels(config: Config): void {
+  try {
+    readOwnModels(config['models.catalogue'])
   } catch (error) {
     throw new StartRefused((error as Error).message)
   }

@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
+import { youngMegabytes } from '../../src/server-gateway-setup.ts'
 
 export interface Helper {
   pid: number
@@ -11,9 +12,14 @@ export interface Helper {
 }
 
 /** Starts a module beside this one; its first message is what `started` gets. */
-export async function startHelper<T>(module: string, setup: object = {}): Promise<{ helper: Helper; started: T }> {
+export async function startHelper<T>(
+  module: string,
+  setup: object = {},
+  execArgv: string[] = [],
+): Promise<{ helper: Helper; started: T }> {
   const child: ChildProcess = fork(new URL(module, import.meta.url), [JSON.stringify(setup)], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    execArgv: [...process.execArgv, ...execArgv],
   })
   const waiting = { resolve: (_message: unknown) => {}, reject: (_error: Error) => {} }
   child.on('message', (message) => waiting.resolve(message))
@@ -48,4 +54,9 @@ export function cpuMicroseconds(pid: number): number {
     total += Number(ns) / 1000
   }
   return total
+}
+
+/** With the memory that the server gives its gateway. */
+export function startFront(setup: object): Promise<{ helper: Helper; started: { port: number } }> {
+  return startHelper('./front.ts', setup, [`--max-semi-space-size=${youngMegabytes}`])
 }

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { z } from 'zod'
+import { uploadForm } from '../models/uploads/testing.ts'
 import type { Endpoint } from './endpoint.ts'
 import { endpoint } from './endpoint.ts'
 import { endpoints } from './table.ts'
@@ -56,7 +57,16 @@ const matrix: Record<string, Line> = {
   readLogs: writesOneDeployment,
   listGpuTypes: catalogue,
   listModels: catalogue,
+  addModel: {
+    stranger: 403,
+    scoped: 403,
+    viewer: 403,
+    body: (id) => ({ id, source_repo: 'x/y', context_size: 1, tensor_type: 'BF16' }),
+  },
   listGpuModelConfigs: catalogue,
+  uploadModel: { stranger: 'own', scoped: 403, viewer: 403, body: uploadForm },
+  getUploadedModel: { stranger: 404, scoped: 403, viewer: 200 },
+  deleteUploadedModel: { stranger: 404, scoped: 403, viewer: 403 },
   createApiKey: { stranger: 'own', scoped: 403, viewer: 403, body: name },
   listApiKeys: { stranger: 'hidden', scoped: 403, viewer: 403 },
   getApiKey: { stranger: 404, scoped: 403, viewer: 403 },
@@ -69,13 +79,14 @@ const matrix: Record<string, Line> = {
 
 let world: World
 /** Things of org A that the requests name. */
-let ids: { deployment: string; key: string }
+let ids: { deployment: string; key: string; model: string }
 
 before(async () => {
   world = await makeWorld()
   const deployment = await world.call('POST', '/deployments', { body: wish('of-a') })
   const key = await world.call('POST', '/api-keys', { body: { name: 'of A' } })
-  ids = { deployment: deployment.json.id, key: key.json.id }
+  const model = await world.call('POST', '/models/upload', { body: uploadForm('of-a') })
+  ids = { deployment: deployment.json.id, key: key.json.id, model: model.json.id }
 })
 after(() => world.close())
 
@@ -148,7 +159,8 @@ test('metrics are for the operator', async () => {
 })
 
 function ask(route: Endpoint, line: Line, key: string | null, who: string): Promise<Answer> {
-  const id = route.path.startsWith('/api-keys') ? ids.key : route.path.startsWith('/orgs') ? world.orgA : ids.deployment
+  const of = { 'api-keys': ids.key, orgs: world.orgA, models: ids.model }
+  const id = of[route.path.split('/')[1] as keyof typeof of] ?? ids.deployment
   return world.call(route.method.toUpperCase(), route.path.replace('{id}', id), { key, body: line.body?.(`by-${who}`) })
 }
 

@@ -42,6 +42,7 @@ export const deploymentEndpoints = [
       'price_ceiling',
       'region_unknown',
       'engine_not_available',
+      'does_not_fit',
       'capacity_short',
     ],
     run: async ({ principal, body, once, parts }) =>

@@ -2,6 +2,8 @@
  * What a route of the native API is: plain data plus one function that parses nothing and renders its answer. The
  * table of them (table.ts) feeds the server, the reference and the authorisation matrix alike.
  */
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Readable } from 'node:stream'
 import { z } from 'zod'
 import type { Access } from '../access/commands.ts'
 import type { Once } from '../access/once.ts'
@@ -16,7 +18,9 @@ import type { Schedules } from '../deployments/schedules.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import type { FaultCode } from '../kernel/fault-table.ts'
 import type { ModelCatalogue } from '../models/catalogue.ts'
+import type { Models } from '../models/commands.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
+import type { Uploads } from '../models/uploads/commands.ts'
 
 export const basePath = '/api/v1/public'
 
@@ -31,7 +35,10 @@ export interface ApiParts {
   schedules: Schedules
   metrics: DeploymentMetrics
   models: ModelCatalogue
+  /** What is done to it. */
+  catalogue: Models
   hardware: HardwareCatalogue
+  uploads: Uploads
   /** Engines that can run here. */
   engines: ReadonlyMap<EngineType, EngineDriver>
   config: {
@@ -51,6 +58,14 @@ export interface Ask<Q = unknown, B = unknown> {
   body: B
   once: Once | null
   parts: ApiParts
+  /** The request itself, of routes that read their body as it comes. */
+  incoming(): Incoming
+}
+
+/** Nothing of the body has been read. */
+export interface Incoming {
+  headers: IncomingHttpHeaders
+  body: Readable
 }
 
 export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete'
@@ -68,6 +83,8 @@ export interface Endpoint {
   creates: boolean
   query: z.ZodObject
   body: z.ZodType | null
+  /** A form with a file, which the route reads itself; for the reference. */
+  form: z.ZodObject | null
   answer: z.ZodType
   /** Faults of its own, beyond those that every route can give. */
   faults: readonly FaultCode[]
@@ -80,6 +97,7 @@ interface Definition<Q extends z.ZodObject, B extends z.ZodType, A extends z.Zod
   creates?: boolean
   query?: Q
   body?: B
+  form?: z.ZodObject
   answer: A
   faults?: readonly FaultCode[]
   run(ask: Ask<z.output<Q>, z.output<B>>): Promise<z.output<A>>
@@ -100,6 +118,7 @@ export function endpoint<
     ...definition,
     query: definition.query ?? noQuery,
     body: definition.body ?? null,
+    form: definition.form ?? null,
     run: definition.run as Endpoint['run'],
   }
 }

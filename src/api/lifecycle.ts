@@ -27,6 +27,7 @@ export const specFaults: FaultCode[] = [
   'price_ceiling',
   'region_unknown',
   'engine_not_available',
+  'does_not_fit',
 ]
 
 export const lifecycleEndpoints = [

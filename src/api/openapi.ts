@@ -75,12 +75,14 @@ export function openApiDocument(endpoints: readonly Endpoint[], about: { version
 }
 
 function nativePath(route: Endpoint) {
-  const { id, method, path, tag, summary, description, query, body } = route
+  const { id, method, path, tag, summary, description, query, body, form } = route
   const headers = z.object({
     ...(takesKey(route) ? { 'idempotency-key': idempotencyKey } : {}),
     'x-paddock-org': actAs,
   })
-  const sent = body === null ? {} : { body: { content: json(body), required: !body.safeParse({}).success } }
+  const asJson = body === null ? {} : { body: { content: json(body), required: !body.safeParse({}).success } }
+  const sent =
+    form === null ? asJson : { body: { content: { 'multipart/form-data': { schema: form } }, required: true } }
   return {
     method,
     path: basePath + path,

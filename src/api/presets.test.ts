@@ -71,6 +71,26 @@ test('the list: what each sets, and whether its hardware is here', async () => {
   assert.equal(scoped[0].reason, null, 'who may not look at the hardware is not told that there is none')
 })
 
+test('the list: what each sets of the engines of this server, and what those leave out', async () => {
+  const of = new Map(
+    (await bare.call('GET', '/presets')).json.data.map((row: { preset: string; engines: object[] }) => [
+      row.preset,
+      row.engines,
+    ]),
+  )
+  const engine = 'llamacpp'
+  assert.deepEqual(of.get('speed'), [{ engine, arguments: [], sequences: 8, leaves_out: [] }])
+  assert.deepEqual(of.get('balanced'), [{ engine, arguments: [], sequences: null, leaves_out: [] }])
+  const guess = 'Guessing ahead is left out: the embedded engine does not do it.'
+  assert.deepEqual(of.get('latency'), [{ engine, arguments: [], sequences: 2, leaves_out: [guess] }])
+})
+
+test('what a person names goes before the preset, of the engine too', async () => {
+  const id = await create('sequences', { preset: 'speed', gpu_type: 'cpu', engine: { max_num_seqs: 3 } }, bare)
+  const { max_num_seqs, preset_sequences } = (await get(id, bare)).engine
+  assert.deepEqual([max_num_seqs, preset_sequences], [3, null])
+})
+
 test('the guide’s sample: hardware and policy at once, rolled to; the answer says what changed', async () => {
   const id = await create('sample', { replicas: 1 })
   await serves(id)
@@ -143,7 +163,15 @@ test('hardware that is not here: 409, nothing changes; keep_hardware sets the re
   assert.match(refused.json.error.action, /keep_hardware: true/)
   assert.deepEqual([(await get(id, bare)).preset, (await scalingOf(id, bare)).policy], [null, 'steps'])
   const kept = await apply(id, { preset: 'speed', keep_hardware: true }, bare)
-  assert.deepEqual([kept.status, kept.json.gpu_type, kept.json.changed], [200, 'cpu', ['scaling.policy']])
+  assert.deepEqual([kept.status, kept.json.gpu_type, kept.json.changed], [200, 'cpu', ['scaling.policy', 'engine']])
+  const { preset_sequences, preset_sets, preset_leaves_out } = (await get(id, bare)).engine
+  assert.deepEqual([preset_sequences, preset_sets, preset_leaves_out], [8, [], []])
+  const cost = await apply(id, { preset: 'cost', keep_hardware: true }, bare)
+  assert.match(cost.json.engine.preset_leaves_out[0], /^8 bits are left out: the embedded engine/)
+  assert.equal(cost.json.engine.preset_sequences, null)
+  const none = await apply(id, { preset: 'balanced', keep_hardware: true }, bare)
+  assert.ok(none.json.changed.includes('engine'), none.text)
+  assert.deepEqual(none.json.engine.preset_leaves_out, [])
   const { gpu_type: _, ...bareWish } = wish('none')
   const created = await bare.call('POST', '/deployments', { body: { ...bareWish, preset: 'cost' } })
   assert.deepEqual([created.status, created.json.error.code], [409, 'hardware_absent'])

@@ -1,9 +1,15 @@
 /** Routes of presets: what there are, and applying one to a deployment. */
-import { absentHardware, presetNames, presets } from '../deployments/presets.ts'
+import { absentHardware, type PresetName, presetNames, presetOn, presets } from '../deployments/presets.ts'
 import { listOf } from '../wire/native/fields.ts'
 import { appliedPreset, applyPreset, changedNames, preset, renderPreset } from '../wire/native/presets.ts'
-import { endpoint, whole } from './endpoint.ts'
+import { type ApiParts, endpoint, whole } from './endpoint.ts'
 import { changed, specFaults } from './lifecycle.ts'
+
+/** Those that have something to set. */
+function enginesUnder(name: PresetName, { engines, hardware }: Pick<ApiParts, 'engines' | 'hardware'>) {
+  const tuned = [...engines.values()].filter(({ tune }) => tune !== undefined)
+  return tuned.map((driver) => ({ engine: driver.type, ...presetOn(name, driver, hardware) }))
+}
 
 export const presetEndpoints = [
   endpoint({
@@ -35,7 +41,12 @@ export const presetEndpoints = [
       const offers = await parts.deployments.availability(principal)
       return whole(
         presetNames.map((name) =>
-          renderPreset({ name, ...presets[name], absent: absentHardware(name, offers, parts.hardware) }),
+          renderPreset({
+            name,
+            ...presets[name],
+            engines: enginesUnder(name, parts),
+            absent: absentHardware(name, offers, parts.hardware),
+          }),
         ),
       )
     },

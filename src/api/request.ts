@@ -1,4 +1,7 @@
 /** What is known of a request before a route looks at it, and how it becomes a checked ask. */
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { Readable } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
 import type { Context } from 'hono'
 import type { Once } from '../access/once.ts'
 import type { Principal } from '../access/permissions.ts'
@@ -7,7 +10,7 @@ import { newId } from '../runtime/ids.ts'
 import { check, type Problem, problemsFault } from '../wire/native/check.ts'
 import { bodyHash, readJsonBody } from './body.ts'
 import { openCursor } from './cursor.ts'
-import { type ApiParts, type Ask, basePath, type Endpoint, takesKey } from './endpoint.ts'
+import { type ApiParts, type Ask, basePath, type Endpoint, type Incoming, takesKey } from './endpoint.ts'
 
 export interface Variables {
   requestId: string
@@ -54,7 +57,17 @@ export async function askFrom(c: ApiContext, route: Endpoint, parts: ApiParts): 
     body: body.value,
     once: takesKey(route) ? onceOf(c, route, sent) : null,
     parts,
+    incoming: () => incomingOf(c),
   }
+}
+
+/** On a socket Node's own request: a body that is refused halfway must stay open, so that the answer gets through. */
+function incomingOf(c: ApiContext): Incoming {
+  const { incoming } = (c.env ?? {}) as { incoming?: IncomingMessage }
+  if (incoming !== undefined) return { headers: incoming.headers, body: incoming }
+  const headers: IncomingHttpHeaders = Object.fromEntries(c.req.raw.headers)
+  const body = c.req.raw.body as ReadableStream | null
+  return { headers, body: body === null ? Readable.from([]) : Readable.fromWeb(body) }
 }
 
 function pathParameters(c: ApiContext): Record<string, string> {

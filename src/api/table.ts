@@ -9,6 +9,7 @@ import { limitEndpoints } from './limits.ts'
 import { presetEndpoints } from './presets.ts'
 import { scalingEndpoints } from './scaling.ts'
 import { scheduleEndpoints } from './schedules.ts'
+import { uploadEndpoints } from './uploads.ts'
 
 export const endpoints: readonly Endpoint[] = [
   ...deploymentEndpoints,
@@ -19,5 +20,6 @@ export const endpoints: readonly Endpoint[] = [
   ...scheduleEndpoints,
   ...presetEndpoints,
   ...catalogueEndpoints,
+  ...uploadEndpoints,
   ...accountEndpoints,
 ]

@@ -17,12 +17,15 @@ import { DeploymentMetrics } from '../deployments/metrics.ts'
 import { Quotas } from '../deployments/quotas.ts'
 import { Schedules } from '../deployments/schedules.ts'
 import { testLimits } from '../deployments/testing/limits.ts'
+import { UploadUsers } from '../deployments/uploads.ts'
 import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import { availableEngines } from '../engines/registry.ts'
 import { type Reason, reasonTable } from '../kernel/phase.ts'
 import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue } from '../models/catalogue.ts'
+import { Models } from '../models/commands.ts'
 import { loadHardware } from '../models/hardware.ts'
+import { type TestUploadOptions, type TestUploads, testUploads } from '../models/uploads/testing.ts'
 import { type Clock, systemClock } from '../runtime/clock.ts'
 import { randomToken } from '../runtime/ids.ts'
 import { type Log, silentLog } from '../runtime/log.ts'
@@ -52,6 +55,7 @@ export interface World {
   options: ApiOptions
   /** What the use cases stand on. */
   context: DeploymentContext
+  uploads: TestUploads
   /** Secrets by who holds them. */
   keys: { operator: string; ownerA: string; viewerA: string; scopedA: string; developerA: string; ownerB: string }
   orgA: string
@@ -66,6 +70,7 @@ export interface WorldParts {
   computes?: ReadonlyMap<string, ComputeDriver>
   engines?: ReadonlyMap<EngineType, EngineDriver>
   clock?: Clock
+  uploads?: TestUploadOptions
   wake?(): void
 }
 
@@ -86,6 +91,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
   const access = new Access(db, seal, clock)
   await access.ensureOperator(operator)
   const context: DeploymentContext = { ...parts, ...testLimits, wake: own.wake ?? (() => {}) }
+  const uploads = testUploads({ ...parts, ...own.uploads }, new UploadUsers(context))
   const options: ApiOptions = {
     ...parts,
     access,
@@ -96,6 +102,8 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     quotas: new Quotas(context),
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
+    uploads: uploads.uploads,
+    catalogue: new Models(context),
     config: { publicUrl: 'http://paddock.test' },
     ready: async () => ({ ok: true, problems: [] }),
     log: loud,
@@ -118,7 +126,11 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
   keys.scopedA = await key(orgA, 'scoped')
   keys.developerA = await key(orgA, 'developer')
   keys.ownerB = await key(orgB, 'owner')
-  return { app, db, options, context, keys, orgA, orgB, call, close: () => db.close() }
+  const close = async () => {
+    await uploads.close()
+    await db.close()
+  }
+  return { app, db, options, context, uploads, keys, orgA, orgB, call, close }
 }
 
 /** A 500 is a bug: its cause belongs in the test's output. */
@@ -136,14 +148,18 @@ async function ask(
 ): Promise<Answer> {
   const { key = keys.ownerA, body, headers = {} } = options
   const raw = typeof body === 'string' || body instanceof Uint8Array || body instanceof ReadableStream
+  const form = body instanceof FormData ? new Response(body) : null
   const init: RequestInit & { duplex?: 'half' } = {
     method,
     headers: {
       ...(key === null ? {} : { authorization: `Bearer ${key}` }),
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(body === undefined ? {} : { 'content-type': form?.headers.get('content-type') ?? 'application/json' }),
+      ...(form === null ? {} : { 'content-length': String((await form.clone().arrayBuffer()).byteLength) }),
       ...headers,
     },
-    ...(body === undefined ? {} : { body: (raw ? body : JSON.stringify(body)) as never, duplex: 'half' }),
+    ...(body === undefined
+      ? {}
+      : { body: (form?.body ?? (raw ? body : JSON.stringify(body))) as never, duplex: 'half' }),
   }
   const full = path.startsWith('//') ? path.slice(1) : basePath + path
   const answer = await app.request(full, init)

@@ -7,7 +7,13 @@ import type { Page } from '../deployments/commands.ts'
 import { allowed, type DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle, type SpecChange } from '../deployments/lifecycle.ts'
 import { freeOffers, readMarket } from '../deployments/offers.ts'
-import { checkPresetHardware, type PresetName, presetHardware, presetScaling } from '../deployments/presets.ts'
+import {
+  checkPresetHardware,
+  type PresetName,
+  presetEngine,
+  presetHardware,
+  presetScaling,
+} from '../deployments/presets.ts'
 import { checkCeiling } from '../deployments/prices.ts'
 import { checkGrowth } from '../deployments/quota.ts'
 import { checkRoom } from '../deployments/room.ts'
@@ -53,6 +59,7 @@ export interface DeploymentChange {
   replicas?: number
   /** The roll may leave nobody to answer for longer than requests are held. */
   allowDowntime?: boolean
+  force?: boolean
 }
 
 export class Scaling {
@@ -94,7 +101,7 @@ export class Scaling {
     change: DeploymentChange,
     once: Once | null = null,
   ): Promise<void> {
-    const { spec, scaling, replicas, allowDowntime } = change
+    const { spec, scaling, replicas, allowDowntime, force } = change
     if (replicas !== undefined && Object.keys(scaling).some((key) => key !== 'inactiveTimeoutMinutes'))
       throw new Fault('invalid_request', 'replicas is exactly that many; a change of scaling goes without it.')
     const made = makeCalendar(change.calendar ?? {}, this.#context, this.#context.clock.now())
@@ -106,11 +113,11 @@ export class Scaling {
       await changeCalendar(this.#context, tx, (await deploymentById(tx, row.id))!, made, { by: principal.keyId, at })
       return changed
     }
-    await this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime })
+    await this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime, force })
   }
 
   /**
-   * Sets policy and hardware as the preset has them; with `keepHardware` the policy alone. Returns the names of what it
+   * Sets policy, engine and hardware as the preset has them; with `keepHardware` all but the hardware. Returns the names of what it
    * changed. Throws Fault `hardware_absent` when its hardware is not here, and what a change of hardware may throw.
    */
   async applyPreset(
@@ -121,7 +128,10 @@ export class Scaling {
   ): Promise<string[]> {
     const { hardware } = this.#context
     const offers = keepHardware ? [] : await freeOffers(this.#context)
-    const spec = (row: DeploymentRow) => (keepHardware ? {} : presetHardware(preset, row.spec, hardware))
+    const spec = (row: DeploymentRow) => ({
+      ...presetEngine(preset, row.spec, this.#context.engines),
+      ...(keepHardware ? {} : presetHardware(preset, row.spec, hardware)),
+    })
     const alongside: Write<string[]> = async (tx, row, at) => {
       const by = principal.keyId
       if (spec(row).hardware !== undefined) checkPresetHardware(preset, offers, hardware)

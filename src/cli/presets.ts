@@ -16,7 +16,18 @@ export async function presets({ screen, client }: Session): Promise<void> {
     { title: 'HERE', cell: (preset) => (preset.available ? 'yes' : `no: ${preset.reason ?? ''}`), shrinksTo: 10 },
     { title: 'BEST FOR', cell: (preset) => preset.about, shrinksTo: 12 },
   ]
-  screen.answer(list, () => tableLines(columns, list.data, screen.columns))
+  screen.answer(list, () => [...tableLines(columns, list.data, screen.columns), '', ...list.data.flatMap(engineLines)])
+}
+
+/** "speed on vllm: --performance-mode throughput", and what an engine leaves out. */
+function engineLines({ preset, engines }: Preset): string[] {
+  return engines.map(({ engine, arguments: args, sequences, leaves_out: left }) => {
+    const number = sequences === null ? [] : [`${sequences} sequences at once`]
+    const set = [...number, ...(args.length === 0 ? [] : [args.join(' ')])]
+    const says =
+      set.length === 0 && left.length === 0 ? 'as the engine is' : [set.join(', '), ...left].filter(Boolean).join('. ')
+    return `${preset} on ${engine}: ${says}`
+  })
 }
 
 function after(seconds: number): string {

@@ -1,5 +1,6 @@
 /** What a turn asks of the providers, and what comes of it. What stays unanswered is asked again by a later turn. */
 import { ComputeError, type ReplicaOrder } from '../compute/contract.ts'
+import { servedNameOf } from '../engines/contract.ts'
 import { record } from '../events/store.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
@@ -43,7 +44,7 @@ async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): 
   try {
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
-    await within(world, driver.create(makeOrder(world, snapshot, row)))
+    await within(world, driver.create(await makeOrder(world, snapshot, row)))
     return { replicaId, result: 'started', row }
   } catch (error) {
     if (error instanceof ComputeError && (error.meaning === 'unavailable' || error.meaning === 'not_ready')) {
@@ -62,11 +63,11 @@ async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): 
   }
 }
 
-function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow): ReplicaOrder {
+async function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow): Promise<ReplicaOrder> {
   const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id)!
   const engine = world.engines.get(spec.engine.type)
   if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
-  const { files } = world.models.resolve(spec.modelId)
+  const files = await world.models.bring(world.db, row.org_id, spec.modelId)
   return {
     id: row.id as ReplicaId,
     deploymentId: row.deployment_id as DeploymentId,
@@ -77,7 +78,7 @@ function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow):
         spec: spec.engine,
         model: files,
         host,
-        servedName: spec.modelId,
+        servedName: servedNameOf(spec.modelId),
         apiKey: engineKey(world.seal, row.id),
       }),
   }

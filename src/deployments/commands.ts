@@ -19,6 +19,7 @@ import { keepCalendar } from './calendar-keep.ts'
 import { isMissed } from './cold-start.ts'
 import { beginCold, lastColdStart } from './cold-store.ts'
 import { allowed, type DeploymentContext, forbidden } from './context.ts'
+import { refuseMisfit } from './fit.ts'
 import { freeOffers, readMarket } from './offers.ts'
 import { onlyEmulated } from './place.ts'
 import { checkPresetHardware, withPreset } from './presets.ts'
@@ -55,7 +56,10 @@ export class Deployments {
     if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
     const wish = withPreset(asked, this.#context)
     const { policy: scaling, replicas } = firstScaling(wish, this.#context)
-    const { spec, model } = makeSpec({ ...wish, replicas }, this.#context)
+    const own = await this.#context.models.findOwn(db, principal.orgId, wish.modelId)
+    const made = makeSpec({ ...wish, replicas }, this.#context, own)
+    const { spec, model } = made
+    if (!wish.force) refuseMisfit(made, this.#context.hardware)
     const market = await readMarket(this.#context)
     const { offers } = market
     const { preset = null } = wish
@@ -65,11 +69,13 @@ export class Deployments {
     const { schedule = null, expiresAt = null } = makeCalendar(wish, this.#context, clock.now())
     const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
       await store.lockOrg(tx, principal.orgId)
+      // From here on nobody deletes it.
+      if (own !== null) await this.#context.models.findOwn(tx, principal.orgId, wish.modelId)
       await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
       if (wish.failFast) checkRoom({ id: null, orgId: principal.orgId, spec, replicas }, market, this.#context)
       const { limits } = withLimits(noLimits, wish.limits ?? {})
-      const made = { spec, scaling, model, emulated, schedule, expires_at: expiresAt, preset, limits }
-      return this.#insert(tx, principal, wish.name, made)
+      const columns = { spec, scaling, model, emulated, schedule, expires_at: expiresAt, preset, limits }
+      return this.#insert(tx, principal, wish.name, columns)
     })
     this.#context.wake()
     // A request that follows this answer is held, not told that there is no such deployment.

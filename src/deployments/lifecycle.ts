@@ -14,6 +14,7 @@ import { setStoppedBy } from './calendar-store.ts'
 import { changeDeployment, type Write } from './change.ts'
 import { allowed, type DeploymentContext } from './context.ts'
 import { checkDowntime } from './downtime.ts'
+import { refuseMisfit } from './fit.ts'
 import { freeOffers, readMarket } from './offers.ts'
 import { checkCeiling, choicesOf } from './prices.ts'
 import { checkGrowth } from './quota.ts'
@@ -27,7 +28,15 @@ import * as store from './store.ts'
 export type SpecChange = Partial<
   Omit<
     DeploymentWish,
-    'name' | 'replicas' | 'scaling' | 'inactiveTimeoutMinutes' | 'failFast' | 'preset' | 'limits' | keyof CalendarWish
+    | 'name'
+    | 'replicas'
+    | 'scaling'
+    | 'inactiveTimeoutMinutes'
+    | 'failFast'
+    | 'force'
+    | 'preset'
+    | 'limits'
+    | keyof CalendarWish
   >
 >
 
@@ -35,6 +44,8 @@ export type SpecChange = Partial<
 export interface RollOptions {
   /** It may leave nobody to answer for longer than requests are held. */
   allowDowntime?: boolean
+  /** Also to what the fit check says will not run. */
+  force?: boolean
 }
 
 export interface RevisionView {
@@ -120,7 +131,12 @@ export class Lifecycle {
     return changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       const others = (await alongside?.(tx, row, at)) ?? []
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
-      const { spec } = makeSpec(changedWish(after, change instanceof Function ? change(row) : change), this.#context)
+      const wish = changedWish(after, change instanceof Function ? change(row) : change)
+      const own = await this.#context.models.findOwn(tx, row.org_id, wish.modelId)
+      const made = makeSpec(wish, this.#context, own)
+      const { spec } = made
+      // What was forced before is not asked again for a change that has nothing to do with it.
+      if (!options.force && !runsAlike(row.spec, spec)) refuseMisfit(made, this.#context.hardware)
       const changed = changedFields(row.spec, spec)
       if (changed.length === 0) {
         if (options.allowDowntime) await store.allowInPlace(tx, row.id, row.revision)
@@ -238,14 +254,15 @@ function runsAlike(a: DeploymentSpec, b: DeploymentSpec): boolean {
 
 /** The wish that makes this spec again. `replicas` as the policy has them, for the price ceiling. */
 export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec' | 'scaling'>): DeploymentWish {
-  const { modelId, hardware, maxHourlyUsd, engine } = row.spec
+  const { modelId, hardware, maxHourlyUsd, engine, contextChosen } = row.spec
+  const { maxModelLen: _found, ...asked } = engine
   return {
     name: row.name,
     modelId,
     hardware,
     ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }),
     replicas: floorOf(policyOf(row)),
-    engine: { ...engine },
+    engine: contextChosen ? asked : { ...engine },
   }
 }
 
@@ -275,7 +292,9 @@ function changedWish(row: store.DeploymentRow, change: SpecChange): DeploymentWi
 
 function changedFields(before: DeploymentSpec, after: DeploymentSpec): string[] {
   const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof DeploymentSpec)[]
-  const own = keys.filter((key) => key !== 'engineWhy' && key !== 'replicas')
+  const own = keys.filter(
+    (key) => key !== 'engineWhy' && key !== 'contextChosen' && key !== 'quantization' && key !== 'replicas',
+  )
   return own.filter((key) => canonical(before[key]) !== canonical(after[key]))
 }
 

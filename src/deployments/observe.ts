@@ -83,16 +83,25 @@ export async function observeMany(
 /** Replicas that one provider is asked about at the same time, where it cannot be asked about all together. */
 const observationsAtOnce = 32
 
+/** An engine that captures graphs may print a line for each. */
+const logLines = 400
+
 /** The engine's own word, its moments by our clock; null = it was not asked, because nothing runs. */
 export async function askEngine(
   world: Pick<ObserveWorld, 'seal' | 'clock'>,
   id: string,
   seen: Observation | null,
   engine: EngineDriver | undefined,
+  /** Of the provider that has it, when it has never been ready: an engine may say only there how far it is. */
+  logs?: Pick<ComputeDriver, 'logs'>,
 ): Promise<Heard | null> {
   if (seen?.state !== 'running' || engine === undefined) return null
   const { status, body } = await probeEngine(seen.address, seen.port, engine.healthPath, engineKey(world.seal, id))
   const said = engine.readiness(status, body)
+  if (status === null && said.state === 'not_ready' && engine.phaseOfLog !== undefined && logs !== undefined) {
+    const lines = await logs.logs(id as ReplicaId, logLines).catch(() => [])
+    return { ...said, phase: engine.phaseOfLog(lines) ?? said.phase }
+  }
   if (said.state === 'broken' || said.agoMs === undefined) return said
   const now = world.clock.now()
   const began = Object.entries(said.agoMs).map(([moment, ms]) => [moment, now - ms])

@@ -3,8 +3,12 @@
  * person sends afterwards wins, and applying it again sets them again. Pure.
  */
 import type { Offer } from '../compute/contract.ts'
+import type { EngineDriver, EngineSpec } from '../engines/contract.ts'
+import type { Tuning } from '../engines/contract.tuning.ts'
+import { canonical } from '../kernel/canonical.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
+import { type EngineSettings, engineSettings } from './engine-settings.ts'
 import { defaultScaling, type ScalingLimits, type ScalingPolicy } from './scaling.ts'
 import type { DeploymentSpec, DeploymentWish } from './spec.ts'
 
@@ -19,6 +23,8 @@ export interface Preset {
   gpuType: string
   /** Autoscaling is on as well; floor and ceiling stay, they are what somebody is ready to pay. */
   scaling: PresetScaling
+  /** What it asks of the engine; each translates it, see engine-settings.ts. */
+  tuning: Tuning
 }
 
 export const presets: Readonly<Record<PresetName, Preset>> = {
@@ -26,21 +32,25 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
     about: 'Interactive chat, coding: follows the load within seconds.',
     gpuType: 'h100',
     scaling: { policy: 'target', scaleToZero: false, idleTimeoutSeconds: 300, cooldownSeconds: 300 },
+    tuning: { batch: 'many' },
   },
   latency: {
     about: 'Streaming, realtime: follows the load within seconds, and keeps what it has for longer.',
     gpuType: 'h100',
     scaling: { policy: 'target', scaleToZero: false, idleTimeoutSeconds: 300, cooldownSeconds: 600 },
+    tuning: { batch: 'few', guess: true },
   },
   cost: {
     about: 'Batch jobs, overnight: one replica at a time, asleep while nobody asks.',
     gpuType: 'mi300x',
     scaling: { policy: 'steps', scaleToZero: true, idleTimeoutSeconds: 120, cooldownSeconds: 180 },
+    tuning: { eightBit: true },
   },
   balanced: {
     about: 'General production: one replica at a time, always warm.',
     gpuType: 'mi300x',
     scaling: { policy: 'steps', scaleToZero: false, idleTimeoutSeconds: 300, cooldownSeconds: 300 },
+    tuning: {},
   },
 }
 
@@ -74,6 +84,23 @@ export function presetHardware(
   return { hardware: [{ gpuType, gpuCount, region }] }
 }
 
+/** What it sets of an engine that has nothing of its own, on the preset's hardware. */
+export function presetOn(name: PresetName, driver: EngineDriver, catalogue: HardwareCatalogue): EngineSettings {
+  const { tuning, gpuType } = presets[name]
+  return engineSettings({ type: driver.type, additionalArgs: [], tuning }, driver, null, catalogue.get(gpuType))
+}
+
+/** What it asks of the engine, when that is something else than before; nothing of one that has no words for it. */
+export function presetEngine(
+  name: PresetName,
+  { engine }: { engine: EngineSpec },
+  drivers: ReadonlyMap<string, EngineDriver>,
+): Pick<DeploymentWish, 'engine'> {
+  const { tuning } = presets[name]
+  if (drivers.get(engine.type)?.tune === undefined || canonical(tuning) === canonical(engine.tuning ?? {})) return {}
+  return { engine: { tuning: Object.keys(tuning).length === 0 ? undefined : tuning } }
+}
+
 /** Why the preset's hardware is not to be had here at all; null = it is, perhaps not free now. No offers = not known. */
 export function absentHardware(
   name: PresetName,
@@ -104,6 +131,7 @@ export function withPreset(wish: DeploymentWish, limits: ScalingLimits): Deploym
   return {
     ...wish,
     ...(named ? {} : { gpuType: presets[wish.preset].gpuType }),
+    engine: { tuning: presets[wish.preset].tuning, ...wish.engine },
     scaling: { ...presetScaling(wish.preset, defaultScaling, limits), ...wish.scaling },
   }
 }

@@ -1,6 +1,7 @@
 /** What the gateway is told of a deployment. Pure. */
 import { type LimitsChange, setLimits } from '../access/limits.ts'
 import type { Offer } from '../compute/contract.ts'
+import { servedNameOf } from '../engines/contract.ts'
 import { canonical } from '../kernel/canonical.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import { onlyEmulated, type Wanted } from './place.ts'
@@ -66,7 +67,7 @@ export function makeRoute(source: RouteSource): Route {
   const replicas = source.replicas.flatMap((r): RouteReplica[] => {
     if ((r.phase !== 'ready' && r.phase !== 'draining') || r.address === null || r.port === null) return []
     const state = r.silent ? 'draining' : r.phase
-    const servedName = r.modelId === deployment.modelId ? {} : { servedName: r.modelId }
+    const servedName = r.modelId === deployment.modelId ? {} : { servedName: servedNameOf(r.modelId) }
     const engine = r.engine === source.engine ? {} : { engine: r.engine }
     const { id, address, port, key, weight } = r
     return [{ id, address, port, key, state, weight, ...servedName, ...engine }]
@@ -76,7 +77,7 @@ export function makeRoute(source: RouteSource): Route {
     orgId: deployment.orgId,
     name: deployment.name,
     modelId: deployment.modelId,
-    servedName: deployment.modelId,
+    servedName: servedNameOf(deployment.modelId),
     engine: source.engine,
     phase: source.phase,
     reason: source.reason,

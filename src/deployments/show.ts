@@ -2,9 +2,11 @@
 import { allLimits } from '../access/limits.ts'
 import { costSoFar } from '../usage/serving.ts'
 import type { DeploymentContext } from './context.ts'
+import { type EngineSettings, engineSettings } from './engine-settings.ts'
 import { ceilingOf, choicesOf, hourlyMost, hourlyNow } from './prices.ts'
 import { floorOf, policyOf, type ScalingPolicy } from './scaling.ts'
 import { isOverruled } from './schedules.ts'
+import type { DeploymentSpec } from './spec.ts'
 import * as store from './store.ts'
 import type { DeploymentView, RunsOn } from './view.ts'
 
@@ -26,7 +28,7 @@ export async function showDeployments(
 const costsNothing = new Set(['queued', 'asleep', 'stopping', 'stopped', 'failed', 'deleted'])
 
 function show(
-  { hardware, models }: DeploymentContext,
+  { engines, hardware, models }: DeploymentContext,
   row: store.DeploymentRow,
   { cost, running }: { cost: bigint; running: store.StayingRow[] },
 ): DeploymentView {
@@ -58,11 +60,21 @@ function show(
     expiresAt: row.expires_at,
     schedule: scheduleShown(row),
     preset: row.preset,
+    engineSettings: settingsOf(row.spec, engines, hardware),
     limits: allLimits(row.limits),
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     deletedAt: row.deleted_at,
   }
+}
+
+function settingsOf(
+  { engine, hardware, quantization }: DeploymentSpec,
+  engines: DeploymentContext['engines'],
+  catalogue: DeploymentContext['hardware'],
+): EngineSettings {
+  const first = catalogue.get(hardware[0]?.gpuType ?? '')
+  return engineSettings(engine, engines.get(engine.type), quantization ?? null, first)
 }
 
 /** Windows of a schedule may allow more than the policy does. */

@@ -134,10 +134,9 @@ async function observe(
       // One that is silent takes its time to say nothing, twice when two ask.
       if (heard !== null || isCalm(view)) return { ...view, probe: heard }
       if (view.phase === 'deleting' || view.seen?.state !== 'running') return view
-      return {
-        ...view,
-        probe: await askEngine(world, row.id, view.seen, world.engines.get(engines.get(row.revision_id)!)),
-      }
+      const engine = world.engines.get(engines.get(row.revision_id)!)
+      const logs = view.phase === 'starting' ? world.computes.get(row.provider) : undefined
+      return { ...view, probe: await askEngine(world, row.id, view.seen, engine, logs) }
     }),
   )
   return new Map(views.map((view) => [view.id, view]))

@@ -1,10 +1,14 @@
 /** What somebody wishes, checked and made exact: the spec that a revision freezes. Pure but for the model resolver. */
 import type { LimitsChange } from '../access/limits.ts'
 import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.ts'
+import type { Tuning } from '../engines/contract.tuning.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
+import type { FitWish } from '../models/fit/check.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { CalendarWish } from './calendar-change.ts'
+import { chooseEngine } from './engine-choice.ts'
+import { type ChoiceFit, contextToTell, fitsOf, fitWishOf } from './fit.ts'
 import type { Wanted } from './place.ts'
 import type { PresetName } from './presets.ts'
 import { checkCeiling } from './prices.ts'
@@ -28,6 +32,8 @@ export interface DeploymentWish extends CalendarWish {
   /** For what is not named otherwise. */
   preset?: PresetName
   limits?: LimitsChange
+  /** Created although the fit check says that it will not run. */
+  force?: boolean
   /** Refused, and not queued, unless all replicas wanted at first can start now. */
   failFast?: boolean
   /** Also without a policy: quiet time before it is stopped; 0 = never. */
@@ -38,6 +44,8 @@ export interface DeploymentWish extends CalendarWish {
     maxModelLen?: number
     maxNumSeqs?: number
     additionalArgs?: string[]
+    /** Of a preset. */
+    tuning?: Tuning
   }
 }
 
@@ -58,6 +66,10 @@ export interface DeploymentSpec {
   engine: EngineSpec
   /** Why this engine, in a sentence. */
   engineWhy: string
+  /** How the weights are stored where that is in fewer than 16 bits: it decides what a preset can set. */
+  quantization?: string
+  /** Nobody named `engine.maxModelLen`: it is what there was room for, and is found anew on other hardware. */
+  contextChosen?: true
   replicas: number
 }
 
@@ -69,7 +81,16 @@ export interface SpecContext {
   replicasMaximum: number
 }
 
-export function makeSpec(wish: DeploymentWish, context: SpecContext): { spec: DeploymentSpec; model: ResolvedModel } {
+export interface MadeSpec {
+  spec: DeploymentSpec
+  model: ResolvedModel
+  /** What the fit check was asked, and its verdict on each choice of hardware; see `refuseMisfit`. */
+  fitWish: FitWish
+  fits: ChoiceFit[]
+}
+
+/** `own`: the organisation's own model, where it is one. */
+export function makeSpec(wish: DeploymentWish, context: SpecContext, own: ResolvedModel | null = null): MadeSpec {
   const hardware = chooseHardware(wish, context.hardware)
   const replicas = wish.replicas ?? 1
   if (replicas < 1 || replicas > context.replicasMaximum)
@@ -77,9 +98,26 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext): { spec: De
   const { maxHourlyUsd } = wish
   const priced = { hardware, ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }) }
   checkCeiling(priced, replicas, context.hardware)
-  const model = context.models.resolve(wish.modelId)
+  const model = own ?? context.models.resolve(wish.modelId)
   const { engine, why } = chooseEngine(wish, model, context.engines)
-  return { spec: { modelId: wish.modelId, ...priced, engine, engineWhy: why, replicas }, model }
+  const quantization = model.files.format === 'gguf' ? null : quantizationOf(model)
+  const fitWish = fitWishOf(engine, model.named, context.engines.get(engine.type))
+  const fits = fitsOf(hardware, model.named, fitWish, context.hardware)
+  const told = contextToTell(engine, model.named, fits)
+  const spec = {
+    modelId: wish.modelId,
+    ...priced,
+    engine: told === null ? engine : { ...engine, maxModelLen: told },
+    engineWhy: told === null ? why : `${why} Its context is ${told} tokens, for which there is room.`,
+    ...(told === null ? {} : { contextChosen: true as const }),
+    ...(quantization === null ? {} : { quantization }),
+    replicas,
+  }
+  return { spec, model, fitWish, fits }
+}
+
+function quantizationOf({ files, named }: ResolvedModel): string | null {
+  return files.quantization === undefined ? (named.shape?.quantization ?? null) : files.quantization
 }
 
 /** The choices in order of preference, each checked. A fault of a list names the entry. */
@@ -128,33 +166,4 @@ function checkChoice(wanted: Wanted, catalogue: HardwareCatalogue, at: string): 
       detail: { regions: type.regions, ...where('region') },
     })
   return wanted
-}
-
-function chooseEngine(
-  wish: DeploymentWish,
-  model: ResolvedModel,
-  engines: ReadonlyMap<EngineType, EngineDriver>,
-): { engine: EngineSpec; why: string } {
-  const asked = wish.engine?.type ?? 'auto'
-  const simulated = engines.has('simulated')
-  // The seed's advice with our addition: GGUF is llama.cpp's own format, and only its.
-  const fitting: EngineType = simulated ? 'simulated' : model.files.format === 'gguf' ? 'llamacpp' : 'vllm'
-  const type = asked === 'auto' ? fitting : asked
-  const because = simulated ? 'the hardware is simulated' : `the weights are ${model.files.format}`
-  const why = asked === 'auto' ? `${type}, because ${because}.` : `${type}, as asked.`
-  const driver = engines.get(type)
-  if (!driver)
-    throw new Fault('engine_not_available', `The engine ${type} cannot run on this server.`, {
-      detail: { engines: [...engines.keys()] },
-    })
-  const engine: EngineSpec = {
-    type,
-    ...(wish.engine?.version === undefined ? {} : { version: wish.engine.version }),
-    ...(wish.engine?.maxModelLen === undefined ? {} : { maxModelLen: wish.engine.maxModelLen }),
-    ...(wish.engine?.maxNumSeqs === undefined ? {} : { maxNumSeqs: wish.engine.maxNumSeqs }),
-    additionalArgs: wish.engine?.additionalArgs ?? [],
-  }
-  const problems = driver.validate(engine, model.files)
-  if (problems.length > 0) throw new Fault('invalid_request', problems.join(' '), { detail: { problems } })
-  return { engine, why }
 }

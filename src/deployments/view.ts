@@ -4,6 +4,7 @@ import type { Limits } from '../access/limits.ts'
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
 import type { ColdStart } from './cold-start.ts'
+import type { EngineSettings } from './engine-settings.ts'
 import type { Choice } from './prices.ts'
 import type { Override } from './schedule.ts'
 import type { DeploymentSpec } from './spec.ts'
@@ -58,6 +59,8 @@ export interface DeploymentView {
   /** null = it has none. */
   schedule: { windows: number; active: ActiveWindow | null; nextChangeAt: Date | null } | null
   preset: string | null
+  /** What the preset sets of its engine, and what it leaves out there. */
+  engineSettings: EngineSettings
   limits: Limits
   updatedAt: Date
   deletedAt: Date | null

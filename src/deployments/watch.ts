@@ -207,7 +207,8 @@ export class Watcher {
     const { id, phase } = one.view
     const asked = this.#world.clock.now()
     const seen = (await observeMany(this.#world, one.provider, [id])).get(id) ?? null
-    const probe = phase === 'deleting' ? null : await askEngine(this.#world, id, seen, this.#engineOf(one))
+    const logs = phase === 'starting' ? this.#world.computes.get(one.provider) : undefined
+    const probe = phase === 'deleting' ? null : await askEngine(this.#world, id, seen, this.#engineOf(one), logs)
     const now = this.#world.clock.now()
     one.dueAt = now + pauseMs(one.view, now)
     one.probedAt = now

@@ -4,16 +4,16 @@ import type { RefusedField } from './contract.fields.ts'
 import type { InferenceRoute } from './contract.ts'
 import { embedded } from './llamacpp/embedded.ts'
 import { llamaServer } from './llamacpp/server.ts'
-import { sglangRefusedField } from './sglang/fields.ts'
+import { sglang } from './sglang/driver.ts'
 import { simulated } from './simulated/driver.ts'
-import { vllmRefusedField } from './vllm/fields.ts'
+import { vllm } from './vllm/driver.ts'
 
 const engines: Record<string, RefusedField> = {
   llamacpp: embedded.refusedField,
   'llama-server': llamaServer.refusedField,
   simulated: simulated.refusedField,
-  vllm: vllmRefusedField,
-  sglang: sglangRefusedField,
+  vllm: vllm.refusedField,
+  sglang: sglang.refusedField,
 }
 /** Each reaches past the gateway in at least one engine; none is passed to any. */
 const steering = [

@@ -2,6 +2,9 @@
  * What the platform asks of an inference engine. A driver is pure but for nothing: every function takes data and gives
  * data, so that launch lines and dialects are golden-tested. Adding an engine = its folder + one line in the registry.
  */
+import type { AdapterRoom, EngineAdapter, EngineAdapters } from './contract.adapters.ts'
+import type { Tune, Tuning } from './contract.tuning.ts'
+
 export type EngineType = 'llamacpp' | 'llama-server' | 'vllm' | 'sglang' | 'simulated'
 
 /** The part of a deployment's spec that is the engine's. Zero-length arguments when nothing was added. */
@@ -13,6 +16,10 @@ export interface EngineSpec {
   /** Sequences at once; absent = the engine's default. */
   maxNumSeqs?: number
   additionalArgs: string[]
+  /** Set aside for LoRA adapters; absent = nothing. */
+  adapterRoom?: AdapterRoom
+  /** What a preset asks of it; absent = as the engine is by itself. */
+  tuning?: Tuning
 }
 
 /** Weights on this machine's disk, with what the header says of them. */
@@ -24,6 +31,8 @@ export interface ModelFiles {
   sizeBytes: number
   /** Context length the model was trained for, in tokens. */
   contextSize: number
+  /** How its weights are stored where that is in fewer than 16 bits: `fp8`, `awq`, …; null = they are not; absent = unknown. */
+  quantization?: string | null
 }
 
 /** The place where a replica will run, as its compute driver offers it. */
@@ -33,6 +42,8 @@ export interface LaunchHost {
   threads: number
   /** Device indices this replica may use; empty on CPU. */
   gpuIds: string[]
+  /** Whose they are; absent = no GPUs, or not known. */
+  gpuVendor?: GpuVendor | null
   /** Where the engine can read the weights (may differ from ModelFiles.path: compute drivers place them). */
   modelPath: string
   /** The pinned Node binary and the folder that holds `src/` and `node_modules/`, readable by the engine. */
@@ -40,11 +51,15 @@ export interface LaunchHost {
   packageRoot: string
 }
 
+export type GpuVendor = 'nvidia' | 'amd'
+
 /** How to start an engine. Environment beyond this comes from the compute driver's allow-list only. */
 export interface Launch {
   argv: string[]
   env: Record<string, string>
-  /** Container image for container back ends; null = runs on the host. */
+  /** Files that only the engine reads, by name: they lie in the folder it is started in. */
+  files?: Record<string, string>
+  /** Image that has this program, for container back ends: `argv` is then the container's whole command. null = none has. */
   image: string | null
   /** Seconds between SIGTERM and SIGKILL once drained. */
   stopGraceSeconds: number
@@ -58,6 +73,8 @@ export interface LaunchInput {
   servedName: string
   /** Bearer key that the engine demands. */
   apiKey: string
+  /** LoRA adapters that the deployment has now; absent = none. */
+  adapters?: readonly EngineAdapter[]
 }
 
 export type StartPhase = 'hardware' | 'files' | 'load' | 'warmup'
@@ -95,6 +112,13 @@ export interface UsageDialect {
   timings?: boolean
 }
 
+/**
+ * The name under which an engine serves a model: its id, but for colons, after which some look for an adapter's name.
+ */
+export function servedNameOf(modelId: string): string {
+  return modelId.replaceAll(':', '/')
+}
+
 export interface EngineDriver {
   type: EngineType
   /** Weights formats it can load. */
@@ -112,7 +136,13 @@ export interface EngineDriver {
   healthPath: string
   metricsPath: string
   readiness(status: number | null, body: string): Readiness
+  /** How far its start is by what it has printed, oldest first, while its port says nothing; null = cannot be told. */
+  phaseOfLog?(lines: readonly string[]): StartPhase | null
+  /** What a preset's wishes are in its own arguments. Absent: it has none to set. */
+  tune?: Tune
   metrics(text: string): EngineSample
+  /** Absent: it takes no LoRA adapters. */
+  adapters?: EngineAdapters
   /** Body fields refused on this route because they steer the engine past the gateway. null = allowed. */
   refusedField(route: InferenceRoute, body: Record<string, unknown>): string | null
 }

@@ -4,10 +4,12 @@ import type { EngineDriver, EngineType } from './contract.ts'
 import { runtimePackages as llamacppPackages } from './llamacpp/closure.ts'
 import { embedded } from './llamacpp/embedded.ts'
 import { llamaServer } from './llamacpp/server.ts'
+import { sglang } from './sglang/driver.ts'
 import { simulated } from './simulated/driver.ts'
+import { vllm } from './vllm/driver.ts'
 
 /** Of hardware that exists. */
-export const engineDrivers: readonly EngineDriver[] = [embedded, llamaServer]
+export const engineDrivers: readonly EngineDriver[] = [embedded, llamaServer, vllm, sglang]
 
 /** Those that can run on this machine: shipped with us, or found on the PATH. */
 export function availableEngines(drivers: readonly EngineDriver[] = engineDrivers): Map<EngineType, EngineDriver> {

@@ -112,6 +112,24 @@ export const eventCatalogue = {
   'replica.gone': event('The provider says that the hardware of a replica is free again.', replica),
   'replica.refused': event('The provider refused to create a replica.', { ...replica, why: text }),
   'replica.orphan_removed': event('A machine of ours that no replica owned was removed.', replica),
+  'model.ready': event('An uploaded model can be deployed.', {
+    model_id: text,
+    name: text.nullable(),
+    size_bytes: count,
+    sha256: text,
+    by,
+  }),
+  'model.failed': event('An uploaded file cannot be served, and its bytes are gone.', {
+    model_id: text,
+    name: text.nullable(),
+    code: text,
+    message: text,
+  }),
+  'model.delete_asked': event('An uploaded model was deleted, or its upload given up.', {
+    model_id: text,
+    name: text.nullable(),
+    by,
+  }),
   'key.created': event('An API key was created.', { key_id: text, name: text, by }),
   'key.changed': event('The name, limits or priority of an API key were changed.', {
     key_id: text,
@@ -120,6 +138,10 @@ export const eventCatalogue = {
   }),
   'key.revoked': event('An API key was revoked.', { key_id: text, by }),
   'org.created': event('An organisation was created.', { name: text }),
+  'model.added': event('The operator added a model to the catalogue, or changed one that was added.', {
+    model_id: text,
+    by,
+  }),
   'org.quota_changed': event('The operator set how many GPUs an organisation may hold.', {
     from: z.int(),
     to: z.int(),

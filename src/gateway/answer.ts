@@ -35,7 +35,6 @@ export function beginStream(exchange: Exchange, now: number): void {
 /** `text` is one character per byte, or the engine's own bytes. */
 export function sendPlain(exchange: Exchange, contentType: string, content: string | Buffer, now: number): void {
   const { response } = exchange
-  exchange.bytesOut += content.length
   const headers = ['content-type', contentType || 'application/json', 'content-length', String(content.length)]
   addCommon(headers, exchange, now)
   response.writeHead(200, headers)

@@ -12,6 +12,8 @@ export const discardMaximumBytes = 16 * 1024 * 1024
 export const discardMaximumMs = 5_000
 /** Below this an unread body is left to node, which swallows it and keeps the connection. */
 const discardQuietlyBytes = 64 * 1024
+/** So much has come before room is made for the rest: nobody gets a megabyte for a promise. */
+const gatheredBytes = 64 * 1024
 
 export interface BodyLimits {
   maxBytes: number
@@ -42,6 +44,8 @@ export function readBody(
   const { request } = exchange
   let first: Buffer | null = null
   let rest: Buffer[] | null = null
+  /** Of a large body whose size was told: its pieces are copied as they come, and gone before the collector sees them. */
+  let whole: Buffer | null = null
   let size = 0
   const stop = (): void => {
     deadlines.cancel(stall)
@@ -60,13 +64,18 @@ export function readBody(
     }
     stall.at = deadlines.now + limits.stallMs
     if (first === null) first = chunk
-    else (rest ??= [first]).push(chunk)
+    else if (whole !== null) chunk.copy(whole, size - chunk.length)
+    else {
+      ;(rest ??= [first]).push(chunk)
+      if (size > gatheredBytes) whole = begun(request, rest)
+    }
   }
   // Listeners stay when all went well: taking them off costs more than they do.
   const finish = (): void => {
     stop()
     exchange.bytesIn = size
-    done(rest === null ? (first ?? Buffer.alloc(0)) : Buffer.concat(rest, size))
+    if (whole !== null) done(whole.subarray(0, size))
+    else done(rest === null ? (first ?? Buffer.alloc(0)) : Buffer.concat(rest, size))
   }
   const stall = deadlines.add(limits.stallMs, () =>
     fail(new Fault('request_timeout', `The body stopped arriving for ${limits.stallMs / 1000} s.`)),
@@ -74,6 +83,17 @@ export function readBody(
   exchange.interrupted = fail
   request.on('data', take)
   request.on('end', finish)
+}
+
+/** Room for all of it, with what has come; null when its size was not told. */
+function begun(request: ClientRequest, pieces: Buffer[]): Buffer | null {
+  const told = Number(request.headers['content-length'] ?? 0)
+  if (told === 0) return null
+  const whole = Buffer.allocUnsafeSlow(told)
+  let at = 0
+  for (const piece of pieces) at += piece.copy(whole, at)
+  pieces.length = 0
+  return whole
 }
 
 /** True when the rest of the body is more than node should swallow by itself. */
@@ -89,6 +109,7 @@ export function answerEarly(
   response: ClientResponse,
   deadlines: Deadlines,
   write: (response: ClientResponse) => void,
+  maximumBytes = discardMaximumBytes,
 ): void {
   let swallowed = 0
   const end = (): void => {
@@ -98,7 +119,7 @@ export function answerEarly(
   }
   const swallow = (chunk: Buffer): void => {
     swallowed += chunk.length
-    if (swallowed > discardMaximumBytes) end()
+    if (swallowed > maximumBytes) end()
   }
   const limit = deadlines.add(discardMaximumMs, end)
   response.shouldKeepAlive = false

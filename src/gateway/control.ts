@@ -11,6 +11,7 @@ import { answerEarly, hasUnreadBody, tooLarge } from './body.ts'
 import { faultBody, faultHeaders } from './fault-body.ts'
 import { type Forwarded, forwardedHeader } from './forwarded.ts'
 import { Pace } from './pace.ts'
+import { isUpload, UploadPassage } from './upload.ts'
 
 export interface ControlReadiness {
   ok: boolean
@@ -22,7 +23,6 @@ const readinessMaximumBytes = 64 * 1024
 const retryAfterSeconds = 2
 const idleConnectionMs = 4_000
 const connectionsMaximum = 256
-const uploadPath = /^\/api\/v1\/public\/models\/upload(?:\?|$)/
 
 /** Of one connection, not of the message (RFC 9110 §7.6.1); `expect` was answered here. */
 const hopByHop = new Set([
@@ -86,12 +86,14 @@ export class ControlProxy {
   #send(request: IncomingMessage, response: ServerResponse, headers: string[], requestId: string, retries: number) {
     const outgoing = this.#open(request.method ?? 'GET', request.url ?? '/', headers)
     let begun = false
+    let upload: UploadPassage | null = null
     const deadline = this.#deadlines.add(this.#firstByteMs, () => outgoing.destroy(new Error('no answer in time')))
     const abandon = () => outgoing.destroy()
     response.once('close', abandon)
     outgoing.on('response', (answer) => {
       begun = true
       this.#deadlines.cancel(deadline)
+      if (upload?.isEarly) return upload.answer(answer, response, backwardHeaders(answer), this.#deadlines)
       response.writeHead(answer.statusCode ?? 502, backwardHeaders(answer))
       // Heads of event streams must not wait for their first event.
       response.flushHeaders()
@@ -101,6 +103,7 @@ export class ControlProxy {
       this.#deadlines.cancel(deadline)
       response.off('close', abandon)
       request.unpipe(outgoing)
+      upload?.stop()
       // An answer that began goes on by itself; only our sending of the body has ended.
       if (begun || response.headersSent) return
       if (response.destroyed) return
@@ -111,10 +114,9 @@ export class ControlProxy {
     if (!hasBody(request)) outgoing.end()
     else if (isUpload(request)) {
       // Its answer comes after its end, which may be hours away: what is waited for is the next piece.
-      request.on('data', () => {
+      upload = new UploadPassage(request, outgoing, this.#uploads, () => {
         deadline.at = this.#deadlines.now + this.#firstByteMs
       })
-      pipeline(request, this.#uploads.through, outgoing, () => {})
     } else request.pipe(outgoing)
   }
 
@@ -163,11 +165,6 @@ export class ControlProxy {
   close(): void {
     this.#agent.destroy()
   }
-}
-
-/** Control has a limit of its own for these, and looks at who asks before it reads. */
-function isUpload({ method, url }: IncomingMessage): boolean {
-  return method === 'POST' && url !== undefined && uploadPath.test(url)
 }
 
 function controlAway(): Fault {

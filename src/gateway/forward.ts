@@ -13,7 +13,7 @@ import type { InferenceParts } from './inference.ts'
 import type { Ask } from './parse.ts'
 import { routeWords } from './route-words.ts'
 import { Sending } from './sending.ts'
-import { begin } from './settle.ts'
+import { begin, requireBegun } from './settle.ts'
 import { leaveReplica, takeReplica } from './take.ts'
 import { upstreamBody } from './upstream-body.ts'
 
@@ -61,12 +61,19 @@ export async function forward(
         const body = upstreamBody(ask, route.servedName, routeWords[meant.route].tellsUsage ? usage : null)
         told = { name: route.servedName, engine: route.engine, body }
       }
-      begin(exchange, parts)
+      const beginning = begin(exchange, parts)
+      if (beginning !== null) await beginning
+      requireBegun(exchange, parts)
+      if (exchange.gone) throw new ClientGone()
       const sending = new Sending(parts, exchange, ask, route)
       const again = sending.conclude(await attempt(parts, exchange, link, told.body, ask.stream ? sending : null))
       if (again === null) {
         parts.replicas.answered(link)
         parts.lengths.learn(deploymentId, exchange.answeredTokens)
+        // It must be known for good that it was answered before the client can know it.
+        const ending = parts.metering?.written() ?? null
+        if (ending !== null) await ending
+        sending.finish()
         return
       }
       if (again.busy) parts.replicas.turnedAway(link, again.why)

@@ -18,6 +18,7 @@ import type { Holding } from './hold.ts'
 import { enterLimits } from './limits/enter.ts'
 import { type MediaLimits, requireAllowedMedia } from './media.ts'
 import { parseAsk } from './parse.ts'
+import { largeBytes, parseLarge } from './parse-large.ts'
 import type { Replicas } from './replicas.ts'
 import { authenticate, resolve } from './resolve.ts'
 import type { AnswerLengths } from './routing/answer-length.ts'
@@ -75,7 +76,7 @@ async function answer(parts: InferenceParts, exchange: Exchange, read: Buffer | 
   try {
     if (read instanceof Error) throw read
     const readAt = clock.monotonicMs()
-    const ask = parseAsk(read)
+    const ask = read.length > largeBytes ? await parseLarge(exchange, read) : parseAsk(read)
     exchange.ask = ask
     const deployment = resolve(routes, exchange.principal!, meant, ask.model)
     exchange.deployment = deployment

@@ -16,13 +16,10 @@ export class Pace {
     this.#bytesPerMs = bytesPerSecond / 1000
   }
 
-  /** For `pipeline`: the same pieces, no faster than the rate. */
-  readonly through = async function* (this: Pace, source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-    for await (const piece of source) {
-      yield piece
-      const now = this.#clock.monotonicMs()
-      this.#dueMs = Math.max(this.#dueMs, now) + piece.length / this.#bytesPerMs
-      if (this.#dueMs - now >= shortestPauseMs) await this.#clock.sleep(this.#dueMs - now)
-    }
-  }.bind(this)
+  /** So many bytes have gone through: how long to wait before the next; null = not at all. */
+  after(bytes: number): Promise<void> | null {
+    const now = this.#clock.monotonicMs()
+    this.#dueMs = Math.max(this.#dueMs, now) + bytes / this.#bytesPerMs
+    return this.#dueMs - now >= shortestPauseMs ? this.#clock.sleep(this.#dueMs - now) : null
+  }
 }

@@ -2,6 +2,7 @@
 import { isAscii, isUtf8 } from 'node:buffer'
 import { Fault } from '../kernel/fault.ts'
 import { type Member, members } from './json-members.ts'
+import type { Shortened } from './long-strings.ts'
 
 /** Deepest nesting of a request body; engines' own parsers recurse. */
 export const maxJsonDepth = 128
@@ -14,11 +15,16 @@ export interface Ask {
   model: string | null
   stream: boolean
   usage: UsageShown
+  /** Of large bodies with the beginnings of long strings only. */
   fields: Record<string, unknown>
-  /** The body, one character per byte, and its outermost members. */
+  /** The body, one character per byte, and its outermost members; of a large one what is left without long strings. */
   text: string
   members: Member[]
   bytes: Buffer
+  /** Where the members are in `bytes`. */
+  places: Member[]
+  /** null: the text is whole. */
+  shortened: Shortened | null
 }
 
 /** Throws Fault `invalid_json` or `invalid_request` with `detail.param`. */
@@ -38,6 +44,8 @@ export function parseAsk(bytes: Buffer): Ask {
     text,
     members: found,
     bytes,
+    places: found,
+    shortened: null,
   }
 }
 

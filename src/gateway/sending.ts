@@ -41,6 +41,9 @@ export class Sending implements StreamBegin {
   readonly #model: string | null
   readonly #words: RouteWords
   #stream: AnswerStream | null = null
+  /** What is still to be sent when the answer is settled. */
+  #last: string | Buffer | null = null
+  #contentType = ''
 
   constructor(parts: InferenceParts, exchange: Exchange, ask: Ask, route: Route) {
     this.#parts = parts
@@ -71,7 +74,7 @@ export class Sending implements StreamBegin {
     return this.#stream
   }
 
-  /** null when the request is answered and settled, else why it must be sent again. Throws Faults. */
+  /** null when the request is settled and only to be finished, else why it must be sent again. Throws Faults. */
   conclude(outcome: Outcome): Again | null {
     switch (outcome.kind) {
       case 'unsent':
@@ -110,10 +113,11 @@ export class Sending implements StreamBegin {
     const now = this.#parts.clock.monotonicMs()
     exchange.contentCame(now)
     if (exchange.gone) return this.#settle({ status: 499, code: 'client_closed', usage })
-    this.#settle({ status: 200, code: null, usage })
     const shown = this.#model === null ? text : edited(text, this.#model, null, 'keep')
-    sendPlain(exchange, answer.contentType, shown === text ? answer.body : shown, now)
-    return null
+    this.#last = shown === text ? answer.body : shown
+    this.#contentType = answer.contentType
+    exchange.bytesOut += this.#last.length
+    return this.#settle({ status: 200, code: null, usage })
   }
 
   #endStream(stream: AnswerStream): null {
@@ -133,8 +137,17 @@ export class Sending implements StreamBegin {
     if (stream.errorText !== null) this.#settle({ status: 500, code: 'engine_failed', usage })
     else if (exchange.gone) return this.#settle({ status: 499, code: 'client_closed', usage })
     else this.#settle({ status: 200, code: null, usage })
-    exchange.response.end(rest + streamEnd, 'latin1')
+    this.#last = rest + streamEnd
     return null
+  }
+
+  /** The last bytes of a settled answer go out. */
+  finish(): void {
+    const exchange = this.#exchange
+    const last = this.#last
+    if (last === null) return
+    if (this.#stream === null) sendPlain(exchange, this.#contentType, last, this.#parts.clock.monotonicMs())
+    else exchange.response.end(last as string, 'latin1')
   }
 
   #settle(ending: Ending): null {

@@ -22,7 +22,7 @@ export interface Ending {
 export type OnSettle = (settled: SettledRequest) => void
 
 /** Where requests are written down. */
-export type Metering = Pick<Journal, 'open' | 'settle' | 'requireRoom' | 'state'>
+export type Metering = Pick<Journal, 'open' | 'settle' | 'written' | 'requireRoom' | 'state'>
 
 export interface SettleParts {
   /** null: nothing is written down. */
@@ -33,13 +33,24 @@ export interface SettleParts {
   limiter: Limiter
 }
 
-/** Before the first engine is asked. Throws Fault `journal_full`. */
-export function begin(exchange: Exchange, { metering, clock }: SettleParts): void {
-  if (exchange.begun) return
+/**
+ * Before the first engine is asked, which waits for what this gives: null = for nothing. Then `requireBegun` says whether
+ * it could be written down. Throws Fault `journal_full`.
+ */
+export function begin(exchange: Exchange, { metering, clock }: SettleParts): Promise<void> | null {
+  if (exchange.begun) return null
   exchange.begun = true
-  if (metering === null) return
+  if (metering === null) return null
   const lost: Ending = { status: 500, code: 'gateway_lost', usage: estimatedUsage(exchange.bytesIn, 0) }
   exchange.opened = metering.open(record(exchange, lost, clock.monotonicMs()))
+  return metering.written()
+}
+
+/** Throws Fault `journal_full` when the request could not be written down and is not to be served without that. */
+export function requireBegun(exchange: Exchange, { metering }: SettleParts): void {
+  if (!exchange.opened?.lost) return
+  exchange.opened = null
+  metering?.requireRoom()
 }
 
 /** A second call is a bug of ours: it is reported and changes nothing. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -57,3 +57,59 @@ test('control may refuse an upload before it has read it', async () => {
   assert.equal(response.status, 401)
   assert.deepEqual(await response.json(), { refused: true })
 })
+
+test('an upload that control refuses halfway: the client sees why, and little more is read', async () => {
+  let seen = 0
+  let abandoned = false
+  answer = (request, response) => {
+    request.once('close', () => (abandoned = true))
+    request.on('data', (piece: Buffer) => {
+      seen += piece.length
+      if (response.headersSent || seen < 200_000) return
+      request.pause()
+      response.writeHead(422, { 'content-type': 'application/json' }).end('{"refused":"header"}')
+    })
+  }
+  const { status, text, sent } = await sendForEver()
+  assert.deepEqual([status, text], [422, '{"refused":"header"}'])
+  assert.ok(sent < 32 * 1024 * 1024, `${sent} bytes were taken`)
+  assert.ok(abandoned || seen < 2_000_000, `${seen} bytes went on to control`)
+})
+
+test('control dies while an upload comes: 503, and the server goes on', async () => {
+  answer = (request) => {
+    request.once('data', () => request.socket.destroy())
+  }
+  const { status } = await sendForEver()
+  assert.equal(status, 503)
+})
+
+/** Sends until it is answered. `sent`: bytes that were taken from it until the connection ended. */
+function sendForEver(): Promise<{ status: number; text: string; sent: number }> {
+  return new Promise((resolve, reject) => {
+    const { port } = new URL(bench.url)
+    const headers = { authorization: 'Bearer a', 'content-type': 'multipart/form-data; boundary=b' }
+    const outgoing = request({ port, host: '127.0.0.1', method: 'POST', path: uploadPath, headers })
+    let sent = 0
+    let isOver = false
+    const piece = Buffer.alloc(64 * 1024)
+    const send = (): void => {
+      while (!isOver) {
+        sent += piece.length
+        if (!outgoing.write(piece)) return void outgoing.once('drain', send)
+      }
+    }
+    outgoing.on('error', (error) => (isOver ? undefined : reject(error)))
+    outgoing.on('response', (response) => {
+      let text = ''
+      response.setEncoding('utf8').on('data', (more: string) => (text += more))
+      response.on('error', () => {})
+      response.on('close', () => {
+        isOver = true
+        outgoing.destroy()
+        resolve({ status: response.statusCode ?? 0, text, sent })
+      })
+    })
+    send()
+  })
+}

@@ -14,7 +14,7 @@ export function upstreamBody(ask: Ask, servedName: string, dialect: UsageDialect
     const model = ask.members.find((member) => member.key === 'model')
     if (model !== undefined) {
       const { text } = ask
-      return Buffer.from(text.slice(0, model.valueStart) + byteText(servedName) + text.slice(model.valueEnd), 'latin1')
+      return whole(ask, text.slice(0, model.valueStart) + byteText(servedName) + text.slice(model.valueEnd))
     }
   }
   const changes = new Map<string, string>([['model', byteText(servedName)]])
@@ -25,5 +25,9 @@ export function upstreamBody(ask: Ask, servedName: string, dialect: UsageDialect
     }
     for (const [field, value] of Object.entries(dialect.extraBody)) changes.set(field, byteText(value))
   }
-  return Buffer.from(withMembers(ask.text, ask.members, changes), 'latin1')
+  return whole(ask, withMembers(ask.text, ask.members, changes))
+}
+
+function whole({ shortened }: Ask, text: string): Buffer {
+  return shortened === null ? Buffer.from(text, 'latin1') : shortened.restored(text)
 }

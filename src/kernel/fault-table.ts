@@ -57,6 +57,10 @@ export const faultTable = {
   unsupported_media_type: meaning(415, 'Send Content-Type: application/json.'),
   // 422: valid, but impossible here
   model_not_supported: meaning(422, 'Choose one of the models listed in error.detail.'),
+  does_not_fit: meaning(
+    422,
+    'Choose hardware on which it fits, a shorter engine.max_model_len or a smaller model; or send "force": true.',
+  ),
   model_file_unreadable: meaning(422, 'Check that the file exists and is a complete GGUF file.'),
   gpu_type_unknown: meaning(422, 'Choose one of the hardware types listed in error.detail.'),
   gpu_count_unsupported: meaning(422, 'Choose one of the counts listed in error.detail.'),

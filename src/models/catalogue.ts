@@ -1,31 +1,35 @@
-/** The model catalogue: what can be named in `model_id`, as data, and how a name becomes weights on this disk. */
+/**
+ * The model catalogue: what can be named in `model_id`, and how a name becomes weights on this disk. What ships and what
+ * the operator's file names is there from the start; what was added over the API comes from the database (commands.ts).
+ */
 import { readFileSync } from 'node:fs'
-import { isAbsolute, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import type { ModelFiles } from '../engines/contract.ts'
-import { Fault } from '../kernel/fault.ts'
+import { Fault, toFault } from '../kernel/fault.ts'
 import { packageRoot } from '../runtime/self.ts'
-import { localModel } from './local-file.ts'
+import type { Querier } from '../store/database.ts'
+import { type AddedBy, type CatalogueModel, type ModelEntry, modelOf, type ShippedEntry } from './entry.ts'
+import type { ModelShape } from './fit/shape.ts'
+import { type LocalModel, localModel } from './local-file.ts'
+import type { OwnModels } from './own.ts'
+import { judgeArchitecture, type KnownBase } from './supported/judge.ts'
 
-export type ModelSource = { kind: 'shipped'; path: string } | { kind: 'hub'; repo: string }
-
-export interface CatalogueModel {
-  id: string
-  title: string
-  about: string
-  source: ModelSource
-  sourceRepo: string | null
-  quantization: string
-  capabilities: string[]
-  /** Tokens. */
-  contextSize: number
-  tensorType: string
-  gated: boolean
-}
+export type { CatalogueModel, ModelSource } from './entry.ts'
 
 /** Weights ready to launch. `emulated`: something else answers in their place, see `standIn`. */
 export interface ResolvedModel {
   files: ModelFiles
   emulated: boolean
+  /** Of the model that is named, whatever answers in its place. */
+  named: NamedModel
+}
+
+/** What decides engine and memory. */
+export interface NamedModel {
+  format: ModelFiles['format']
+  seesPictures: boolean
+  /** null = nobody knows, and nothing is checked. */
+  shape: ModelShape | null
 }
 
 export const starterModelId = 'paddock/starter'
@@ -41,10 +45,13 @@ export interface ModelPolicy {
 }
 
 export class ModelCatalogue {
-  readonly #models: ReadonlyMap<string, CatalogueModel>
+  readonly #fixed: ReadonlyMap<string, CatalogueModel>
+  #models: ReadonlyMap<string, CatalogueModel>
   readonly #policy: ModelPolicy
+  readonly #own: OwnModels[] = []
   constructor(models: readonly CatalogueModel[], policy: ModelPolicy) {
-    this.#models = new Map(models.map((model) => [model.id, model]))
+    this.#fixed = new Map(models.map((model) => [model.id, model]))
+    this.#models = this.#fixed
     this.#policy = policy
   }
 
@@ -52,10 +59,22 @@ export class ModelCatalogue {
     return [...this.#models.values()]
   }
 
+  /** Takes the place of all that were added over the API before. What ships or is in the operator's file goes first. */
+  setAdded(models: readonly CatalogueModel[]): void {
+    const added = models.filter(({ id }) => !this.#fixed.has(id))
+    this.#models = new Map([...this.#fixed, ...added.map((model) => [model.id, model] as const)])
+  }
+
+  /** Who put the model of this id there; null = there is none. */
+  addedBy(modelId: string): AddedBy | null {
+    return this.#models.get(modelId)?.addedBy ?? null
+  }
+
   /** Why this model cannot be deployed here; null = it can. */
   obstacle(model: CatalogueModel): string | null {
+    if (model.withheld !== null) return model.withheld
     const { starterStandsIn, simulated } = this.#policy
-    if (model.source.kind === 'shipped' || starterStandsIn || simulated) return null
+    if (model.source.kind !== 'hub' || starterStandsIn || simulated) return null
     return `The weights of ${model.sourceRepo} are not on this server.`
   }
 
@@ -63,7 +82,14 @@ export class ModelCatalogue {
   standIn(modelId: string): string | null {
     if (this.#policy.simulated) return simulatedModelId
     const model = this.#models.get(modelId)
-    return model && model.source.kind !== 'shipped' && this.#policy.starterStandsIn ? starterModelId : null
+    return model?.source.kind === 'hub' && this.#policy.starterStandsIn ? starterModelId : null
+  }
+
+  /** What fine-tunes may rest on. */
+  bases(): KnownBase[] {
+    return this.all().flatMap(({ id, sourceRepo, shape }) =>
+      shape === null ? [] : [{ id, repo: sourceRepo, architecture: shape.architecture }],
+    )
   }
 
   /**
@@ -74,19 +100,45 @@ export class ModelCatalogue {
     const model = this.#models.get(modelId)
     if (model) return this.#fromCatalogue(model)
     if (isAbsolute(modelId) || modelId.startsWith('file:') || modelId.endsWith('.gguf'))
-      return { files: localModel(modelId, this.#policy.allowPaths), emulated: this.#policy.simulated === true }
+      return resolved(localModel(modelId, this.#policy.allowPaths), this.#policy.simulated === true)
     throw this.#unsupported(modelId, `"${modelId}" is not a model that this server can deploy.`)
+  }
+
+  /** Models of organisations, found by their prefix. */
+  addOwn(models: OwnModels): void {
+    this.#own.push(models)
+  }
+
+  /** The organisation's own model of this name; null = no name of such a one. Throws Faults. */
+  async findOwn(db: Querier, orgId: string, modelId: string): Promise<ResolvedModel | null> {
+    return (await this.#ownerOf(modelId)?.find(db, orgId, modelId)) ?? null
+  }
+
+  /** The files to launch, on this machine. Throws as `resolve` and `OwnModels.bring` do. */
+  async bring(db: Querier, orgId: string, modelId: string): Promise<ModelFiles> {
+    return (await this.#ownerOf(modelId)?.bring(db, orgId, modelId)) ?? this.resolve(modelId).files
+  }
+
+  #ownerOf(modelId: string): OwnModels | undefined {
+    return this.#own.find(({ prefix }) => modelId.startsWith(prefix))
+  }
+
+  /** What a model of the catalogue needs, also one that cannot be deployed here. */
+  named(model: CatalogueModel): NamedModel {
+    if (model.source.kind === 'shipped' || model.source.kind === 'file') return namedOf(localOf(model))
+    const sees = model.shape !== null && judgeArchitecture('safetensors', model.shape.architecture)
+    const seesPictures = model.capabilities.includes('vision') || (sees !== false && sees.ok && sees.seesPictures)
+    return { format: 'safetensors', seesPictures, shape: model.shape }
   }
 
   #fromCatalogue(model: CatalogueModel): ResolvedModel {
     const obstacle = this.obstacle(model)
     if (obstacle !== null) throw this.#unsupported(model.id, obstacle)
-    if (this.#policy.simulated) return simulatedWeights(model)
-    const shipped = model.source.kind === 'shipped' ? model : this.#models.get(starterModelId)!
-    if (shipped.source.kind !== 'shipped') throw new Error(`${starterModelId} must ship with the package`)
-    const path = join(packageRoot, shipped.source.path)
-    const files = localModel(path, [packageRoot])
-    return { files: { ...files, modelId: model.id }, emulated: shipped !== model }
+    const named = this.named(model)
+    if (this.#policy.simulated) return { files: simulatedWeights(model), emulated: true, named }
+    const shipped = model.source.kind === 'hub' ? this.#models.get(starterModelId)! : model
+    const { files } = localOf(shipped)
+    return { files: { ...files, modelId: model.id }, emulated: shipped !== model, named }
   }
 
   #unsupported(modelId: string, message: string): Fault {
@@ -97,31 +149,36 @@ export class ModelCatalogue {
   }
 }
 
+/** The file that ships with us, or that the operator's entry names. */
+function localOf({ id, source }: CatalogueModel): LocalModel {
+  if (source.kind === 'shipped') return localModel(join(packageRoot, source.path), [packageRoot])
+  if (source.kind !== 'file') throw new Error(`${id} is no file`)
+  try {
+    return localModel(source.path, [dirname(source.path)])
+  } catch (thrown) {
+    // The message names a path of this server, which is nobody's business who only names the model.
+    const fault = toFault(thrown)
+    if (fault.code !== 'model_path_not_allowed' && fault.code !== 'model_file_unreadable') throw thrown
+    throw new Fault('model_file_unreadable', `The file of ${id} cannot be read.`, { internal: fault.message })
+  }
+}
+
+function resolved(model: LocalModel, emulated: boolean): ResolvedModel {
+  return { files: model.files, emulated, named: namedOf(model) }
+}
+
+function namedOf({ shape }: LocalModel): NamedModel {
+  return { format: 'gguf', seesPictures: false, shape }
+}
+
 /** Whatever the format is, nobody reads it. */
-function simulatedWeights({ id, contextSize }: CatalogueModel): ResolvedModel {
-  return { files: { modelId: id, format: 'gguf', path: '', sizeBytes: 0, contextSize }, emulated: true }
+function simulatedWeights({ id, contextSize }: CatalogueModel): ModelFiles {
+  return { modelId: id, format: 'gguf', path: '', sizeBytes: 0, contextSize }
 }
 
-interface Row {
-  id: string
-  title: string
-  about: string
-  source: ModelSource
-  source_repo: string | null
-  quantization: string
-  capabilities: string[]
-  context_size: number
-  tensor_type: string
-  gated: boolean
-}
-
-export function loadCatalogue(policy: ModelPolicy): ModelCatalogue {
-  const rows = JSON.parse(readFileSync(join(import.meta.dirname, 'catalogue', 'models.json'), 'utf8')) as Row[]
-  const models = rows.map(({ source_repo, context_size, tensor_type, ...rest }) => ({
-    ...rest,
-    sourceRepo: source_repo,
-    contextSize: context_size,
-    tensorType: tensor_type,
-  }))
-  return new ModelCatalogue(models, policy)
+/** `own`: entries of the operator's file, which go before what ships under the same id. */
+export function loadCatalogue(policy: ModelPolicy, own: readonly ModelEntry[] = []): ModelCatalogue {
+  const path = join(import.meta.dirname, 'catalogue', 'models.json')
+  const shipped = (JSON.parse(readFileSync(path, 'utf8')) as ShippedEntry[]).map((entry) => modelOf(entry, 'paddock'))
+  return new ModelCatalogue([...shipped, ...own.map((entry) => modelOf(entry, 'file'))], policy)
 }

@@ -43,8 +43,8 @@ function faultOf(path: string, folders = [allowed]): string {
 
 test('a file inside an allowed folder gives its context length', () => {
   const path = put('sub/good.gguf', header([tokens, scores, context, architecture]))
-  assert.equal(localModel(path, [allowed]).contextSize, 4096)
-  assert.equal(localModel(`file://${path}`, [allowed]).format, 'gguf')
+  assert.equal(localModel(path, [allowed]).files.contextSize, 4096)
+  assert.equal(localModel(`file://${path}`, [allowed]).files.format, 'gguf')
 })
 
 test('outside, relative, missing, traversing and linked-out paths are refused alike', () => {
@@ -64,6 +64,26 @@ test('outside, relative, missing, traversing and linked-out paths are refused al
   ]
   for (const path of paths) assert.equal(faultOf(path), 'model_path_not_allowed', path)
   assert.equal(faultOf(join(allowed, 'sub', 'good.gguf'), []), 'model_path_not_allowed')
+})
+
+test('an architecture that llama.cpp does not run is refused with those that it does', () => {
+  const named = (name: string) => [
+    Buffer.concat([text('general.architecture'), u32(8), text(name)]),
+    Buffer.concat([text(`${name}.context_length`), u32(4), u32(4096)]),
+  ]
+  assert.equal(faultOf(put('clip.gguf', header(named('clip')))), 'model_not_supported')
+  assert.equal(faultOf(put('bert.gguf', header(named('bert')))), 'no fault')
+})
+
+test('its shape, when the header says enough', () => {
+  const number = (key: string, value: number) => Buffer.concat([text(`llama.${key}`), u32(4), u32(value)])
+  const whole = [
+    ...[number('block_count', 2), number('embedding_length', 64), number('attention.head_count', 4)],
+    ...[architecture, context],
+  ]
+  const { shape, files } = localModel(put('whole.gguf', header(whole)), [allowed])
+  assert.deepEqual([shape?.layers, shape?.keyDim, shape?.weightBytes], [2, 16, files.sizeBytes])
+  assert.equal(localModel(put('sparse.gguf', header([architecture, context])), [allowed]).shape, null)
 })
 
 test('what is not a usable GGUF file says so', () => {

@@ -3,13 +3,25 @@ import { closeSync, fstatSync, openSync, readSync, realpathSync } from 'node:fs'
 import { isAbsolute, sep } from 'node:path'
 import type { ModelFiles } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
+import { type ModelShape, shapeOfGguf } from './fit/shape.ts'
 import { readGgufHeader } from './gguf.ts'
+import { embeddingArchitectures } from './supported/architectures.ts'
+import { judgeArchitecture, unsupported } from './supported/judge.ts'
 
 /** Largest header that is read; larger ones are refused. */
 const headerBytesMaximum = 64 * 1024 * 1024
 
-/** Throws Fault `model_path_not_allowed` (outside, relative, missing: masked alike) or `model_file_unreadable`. */
-export function localModel(path: string, allowed: readonly string[]): ModelFiles {
+export interface LocalModel {
+  files: ModelFiles
+  /** null = its header does not say enough. */
+  shape: ModelShape | null
+}
+
+/**
+ * Throws Fault `model_path_not_allowed` (outside, relative, missing: masked alike), `model_file_unreadable`, or
+ * `model_not_supported` for an architecture that llama.cpp does not run.
+ */
+export function localModel(path: string, allowed: readonly string[]): LocalModel {
   const real = realPathInside(path.replace(/^file:(\/\/)?/, ''), allowed)
   const fd = openSync(real, 'r')
   try {
@@ -20,10 +32,21 @@ export function localModel(path: string, allowed: readonly string[]): ModelFiles
       Math.min(stat.size, headerBytesMaximum),
     )
     if (!header.ok) throw new Fault('model_file_unreadable', `${path} is not a usable GGUF file: ${header.why}.`)
-    return { modelId: path, format: 'gguf', path: real, sizeBytes: stat.size, contextSize: header.contextSize }
+    checkArchitecture(path, header.architecture)
+    const shape = shapeOfGguf(header.pairs, stat.size)
+    return {
+      files: { modelId: path, format: 'gguf', path: real, sizeBytes: stat.size, contextSize: header.contextSize },
+      shape: shape.ok ? shape.shape : null,
+    }
   } finally {
     closeSync(fd)
   }
+}
+
+/** What only embeds is let through: llama-server serves it on its own route. */
+function checkArchitecture(path: string, architecture: string): void {
+  const judged = judgeArchitecture('gguf', architecture)
+  if (!judged.ok && !embeddingArchitectures.has(architecture)) throw unsupported(path, judged.why, judged.supported)
 }
 
 function readAt(fd: number, offset: number, length: number): Buffer {

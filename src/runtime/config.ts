@@ -56,10 +56,15 @@ function pickValue(
   return [file[name], `${path}: ${name}`]
 }
 
+/** YAML, and JSON, which is YAML too. Throws what the file system or the parser says. */
+export function readDocument(path: string): unknown {
+  return parseYaml(readFileSync(path, 'utf8'))
+}
+
 function readFile(path: string, problems: string[]): Values {
   let document: unknown
   try {
-    document = parseYaml(readFileSync(path, 'utf8'))
+    document = readDocument(path)
   } catch (error) {
     problems.push(`${path}: cannot be read as YAML or JSON: ${(error as Error).message.split('\n')[0]}`)
     return {}

@@ -73,6 +73,26 @@ export const settings = {
     'A place whose provider had nothing although it offered is not asked again this long.',
   ),
   'models.allow_paths': setting(list, [] as string[], 'Folders whose GGUF files may be deployed by path.'),
+  'models.upload_max_bytes': setting(
+    count(1024, 1024 ** 4),
+    20_000_000_000,
+    'Largest file that an organisation may upload as a model.',
+  ),
+  'models.upload_kept_hours': setting(
+    z.coerce.number().min(0.01).max(8760),
+    24,
+    'How long an interrupted resumable upload may be gone on with, and a failed one is listed.',
+  ),
+  'models.copies_max_bytes': setting(
+    count(1024, 1024 ** 5),
+    200_000_000_000,
+    'Most that copies of uploaded models take on this machine when they are stored in a bucket; those unused longest go.',
+  ),
+  'models.catalogue': setting(
+    z.string(),
+    '',
+    'YAML or JSON file with a list of models of your own, each as for POST /models; they go before what ships.',
+  ),
   'start.deadline_seconds': setting(
     count(1, 86_400),
     600,
@@ -164,6 +184,11 @@ export const settings = {
     'So long before the end of a lease (expires_at) the event deployment.expiring tells of it.',
   ),
   'quota.gpus': setting(count(0, 100_000), 8, 'GPUs an organisation may hold unless the operator sets another number.'),
+  'quota.upload_bytes': setting(
+    count(0, 1024 ** 5),
+    100_000_000_000,
+    'Bytes of uploaded models that an organisation may keep.',
+  ),
   replicas_maximum: setting(count(1, 1000), 10, 'Most replicas of one deployment.'),
   'tables.poll_milliseconds': setting(count(10, 10_000), 250, 'How often a gateway looks for changes.'),
   'tables.max_stale_seconds': setting(count(1, 86_400), 900, 'Oldest snapshot a gateway may start from.'),

@@ -35,7 +35,7 @@ describe('the simulated fleet', () => {
     for (const seen of [created, listed!])
       assert.deepEqual([seen.emulated, seen.simulated, seen.served_by], [true, true, 'paddock/simulated'])
     assert.equal(created.engine.type, 'simulated')
-    for (const model of (await native.listModels()).data)
+    for (const model of (await native.listModels({ deployable: true })).data)
       assert.deepEqual([model.deployable, model.simulated, model.served_by], [true, true, 'paddock/simulated'])
     const h100 = (await native.listGpuTypes()).data.find((type) => type.gpu_type === 'h100')!
     assert.ok(h100.availability!.every((one) => one.emulated && one.simulated))

@@ -4,14 +4,14 @@
  */
 import { spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
-import { chmod, chown, mkdir } from 'node:fs/promises'
+import { chmod, chown, mkdir, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Launch, LaunchHost } from '../../engines/contract.ts'
 import { until } from '../../runtime/clock.ts'
 import { createFileOnce, makeFolder } from '../../runtime/files.ts'
 import { randomToken } from '../../runtime/ids.ts'
-import { reachableBy } from '../../runtime/isolation.ts'
+import { type Account, reachableBy } from '../../runtime/isolation.ts'
 import { childEnv } from '../../runtime/processes.ts'
 import { modulePath } from '../../runtime/self.ts'
 import { ComputeError, type ReplicaOrder } from '../contract.ts'
@@ -60,7 +60,7 @@ async function makeScratch(host: Host, order: ReplicaOrder, { account }: Intent)
 }
 
 async function placeFiles(host: Host, order: ReplicaOrder, intent: Intent): Promise<LaunchHost> {
-  const { account, gpuIds } = intent
+  const { account, gpuIds, gpuVendor } = intent
   const { node, packageRoot, runtimePackages } = host.options
   const files = placeEngineFiles({ node, packageRoot }, runtimePackages?.() ?? [], account, host.codeFolder, (copy) =>
     host.claims.take([`code-${copy}-${order.id}`], 1, host.run(order.id).path),
@@ -71,7 +71,7 @@ async function placeFiles(host: Host, order: ReplicaOrder, intent: Intent): Prom
       ? path
       : await placeWeights(path, { store: host.weightsFolder, replicaFolder: host.replicaFolder(order.id), account })
   const port = await freePort(host)
-  return { address, port, threads: host.threads, gpuIds, modelPath, ...files }
+  return { address, port, threads: host.threads, gpuIds, gpuVendor, modelPath, ...files }
 }
 
 async function compose(
@@ -82,6 +82,7 @@ async function compose(
   scratch: string,
 ): Promise<KeeperOrder> {
   const launch = launchOf(order, launchHost)
+  await writeOwnFiles(scratch, launch.files ?? {}, account)
   const marker = makeMarker(host.options.instanceId, order.id, randomToken(12))
   const own = { HOME: scratch, TMPDIR: scratch, [markerVariable]: marker }
   return {
@@ -96,6 +97,15 @@ async function compose(
     stopGraceSeconds: launch.stopGraceSeconds,
     leaseSeconds: host.leaseSeconds,
     filesAt: at,
+  }
+}
+
+/** What the engine alone may read, in the folder it is started in. */
+async function writeOwnFiles(folder: string, files: Record<string, string>, account: Account | null): Promise<void> {
+  for (const [name, content] of Object.entries(files)) {
+    const path = join(folder, basename(name))
+    await writeFile(path, content, { mode: 0o600 })
+    if (account !== null) await chown(path, account.uid, account.gid)
   }
 }
 

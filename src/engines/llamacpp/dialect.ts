@@ -1,5 +1,6 @@
 /** What both forms of llama.cpp say and must not be told: readiness, metrics, fields of requests. Pure. */
 import { allowing, commonFields, commonMembers, type FieldLists } from '../contract.fields.ts'
+import { type MetricNames, metricsOf } from '../contract.metrics.ts'
 import type { EngineSample, Readiness, StartMoments, StartPhase } from '../contract.ts'
 
 /**
@@ -40,7 +41,7 @@ function parsed(body: string): Record<string, unknown> {
 }
 
 /** Names of llama-server and of our worker (vLLM's), by what they mean. */
-const metricNames: Record<string, keyof EngineSample> = {
+const metricNames: MetricNames = {
   'vllm:num_requests_running': 'running',
   'vllm:num_requests_waiting': 'waiting',
   'vllm:kv_cache_usage_perc': 'kvUsage',
@@ -53,14 +54,7 @@ const metricNames: Record<string, keyof EngineSample> = {
 }
 
 export function metricsSample(text: string): EngineSample {
-  const sample: EngineSample = { running: 0, waiting: 0 }
-  for (const line of text.split('\n')) {
-    const match = /^([a-z_:]+)(?:\{[^}]*\})? (\S+)/.exec(line)
-    const field = match && metricNames[match[1]!]
-    const value = Number(match?.[2])
-    if (field && Number.isFinite(value)) sample[field] = value
-  }
-  return sample
+  return metricsOf(text, metricNames)
 }
 
 /**

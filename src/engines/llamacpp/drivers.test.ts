@@ -2,10 +2,11 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import type { EngineSpec, LaunchHost, ModelFiles } from '../contract.ts'
-import { availableEngines, engineDrivers } from '../registry.ts'
+import { availableEngines } from '../registry.ts'
 import { embedded } from './embedded.ts'
 import { llamaServer } from './server.ts'
 
+const engineDrivers = [embedded, llamaServer]
 const model: ModelFiles = { modelId: 'm', format: 'gguf', path: '/weights/m.gguf', sizeBytes: 1, contextSize: 131_072 }
 const host: LaunchHost = {
   address: '127.0.0.1',

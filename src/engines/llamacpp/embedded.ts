@@ -3,6 +3,7 @@ import { modulePath } from '../../runtime/self.ts'
 import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
 import { embeddedRefusedField, metricsSample, readinessOf } from './dialect.ts'
 import { nativePackage } from './platform.ts'
+import { tuneEmbedded } from './tune.ts'
 import { contextTokensMaximum, contextTokensMinimum, sequencesDefault, sequencesMaximum } from './worker/arguments.ts'
 
 const stopGraceSeconds = 10
@@ -24,6 +25,7 @@ export const embedded: EngineDriver = {
   healthPath: '/health',
   metricsPath: '/metrics',
   readiness: readinessOf,
+  tune: tuneEmbedded,
   metrics: metricsSample,
   refusedField: embeddedRefusedField,
 }
@@ -55,7 +57,7 @@ function within(value: number, minimum: number, maximum: number): boolean {
 function limits(spec: EngineSpec, model: { contextSize: number }): { contextTokens: number; sequences: number } {
   return {
     contextTokens: spec.maxModelLen ?? Math.min(model.contextSize, contextTokensDefaultMaximum),
-    sequences: spec.maxNumSeqs ?? sequencesDefault,
+    sequences: spec.maxNumSeqs ?? tuneEmbedded(spec.tuning ?? {}).sequences ?? sequencesDefault,
   }
 }
 

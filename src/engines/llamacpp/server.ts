@@ -1,7 +1,9 @@
 /** llama.cpp's own server, when the operator has put it on the PATH: the same files, GPUs too. */
 import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
+import { tunedArgs } from '../contract.tuning.ts'
 import { metricsSample, readinessOf, serverRefusedField } from './dialect.ts'
 import { contextTokensDefaultMaximum } from './embedded.ts'
+import { tuneServer } from './tune.ts'
 import { contextTokensMaximum, contextTokensMinimum } from './worker/arguments.ts'
 
 const stopGraceSeconds = 10
@@ -42,6 +44,7 @@ export const llamaServer: EngineDriver = {
   healthPath: '/health',
   metricsPath: '/metrics',
   readiness: readinessOf,
+  tune: tuneServer,
   metrics: metricsSample,
   refusedField: serverRefusedField,
 }
@@ -90,7 +93,7 @@ function argumentProblems(given: readonly string[]): string[] {
 function limits(spec: EngineSpec, model: { contextSize: number }): { contextTokens: number; sequences: number } {
   return {
     contextTokens: spec.maxModelLen ?? Math.min(model.contextSize, contextTokensDefaultMaximum),
-    sequences: spec.maxNumSeqs ?? sequencesDefault,
+    sequences: spec.maxNumSeqs ?? tuneServer(spec.tuning ?? {}).sequences ?? sequencesDefault,
   }
 }
 
@@ -117,6 +120,7 @@ function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch 
     String(host.threads),
   )
   // Slots show prompts; nobody needs them.
-  argv.push('--metrics', '--no-slots', '--no-webui', '--offline', ...spec.additionalArgs)
+  argv.push('--metrics', '--no-slots', '--no-webui', '--offline')
+  argv.push(...tunedArgs(tuneServer(spec.tuning ?? {}), spec.additionalArgs), ...spec.additionalArgs)
   return { argv, env: { LLAMA_API_KEY: apiKey }, image: null, stopGraceSeconds }
 }

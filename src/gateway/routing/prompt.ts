@@ -61,14 +61,14 @@ export function readPrompt(ask: Ask, context: PromptContext): Prompt {
   const session = sessionOf(ask.fields, context.sessionId)
   const tokens = promptTokens(ask, contextTokens)
   const where = contents[route]
-  const content = where && ask.members.findLast(({ key }) => key === where.content)
+  const content = where && ask.places.findLast(({ key }) => key === where.content)
   if (where === undefined || content === undefined)
     return { tokens, unread: tokens, answerTokens: 0, session, beginning: 0, blocks: none }
   const start = adapter === null ? seed : textHash(adapter)
   const { buffer, byteOffset, length } = ask.bytes
   const bytes = new DataView(buffer, byteOffset, length)
   let before = start
-  for (const { key, valueStart, valueEnd } of ask.members)
+  for (const { key, valueStart, valueEnd } of ask.places)
     if (where.before.includes(key))
       before = bytesHash(bytes, before, valueStart, Math.min(valueEnd, valueStart + hashedBytesMaximum))
   return {

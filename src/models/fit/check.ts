@@ -16,7 +16,7 @@ import {
 import type { ModelShape } from './shape.ts'
 
 export interface FitWish {
-  /** Tokens per sequence; null = as many as the model knows. */
+  /** Tokens per sequence; null = as many as the model knows, or as there is room for. */
   contextTokens: number | null
   /** Sequences of that length at once that there must be room for. */
   sequences: number
@@ -42,14 +42,28 @@ export interface Fit {
   cacheGib: number
   /** Bytes on each GPU. */
   cachePerToken: number
+  /** Tokens per sequence that it would be started with: what was asked, else the model's own or what there is room for. */
+  context: number
   /** Tokens of the longest sequence that fits, at most what the model knows. */
   largestContext: number
-  /** Sequences of the wanted length at once. */
+  /** Sequences of `context` tokens at once. */
   concurrency: number
 }
 
 /** Slack below which a plan is risky: what is not known beforehand is about that much. */
 const riskySlack = 0.05
+/** Where nobody asked for a length, a model that has room for less than this is no use. */
+const leastContext = 4_096
+
+interface Room {
+  /** Bytes on each GPU. */
+  budget: number
+  weights: number
+  overhead: number
+  /** What is left for keys and values. */
+  cache: number
+  largestContext: number
+}
 
 /** `units` of the hardware for one replica. The hardware must have GPUs. */
 export function checkFit(
@@ -59,81 +73,108 @@ export function checkFit(
   wish: FitWish = usualWish,
 ): Fit {
   const gpus = hardware.gpusPerUnit * units
-  const split: Split = { tensor: gpus, cacheElementBytes: wish.cacheElementBytes }
-  const budget = (hardware.vramGib / hardware.gpusPerUnit) * gib * wish.memoryShare
-  const weights = weightsPerGpu(model, split)
-  const overhead = overheadPerGpu(model, split)
-  const cache = budget - weights - overhead
-  const context = Math.min(wish.contextTokens ?? model.contextSize, model.contextSize)
+  const split: Split = { gpus, cacheElementBytes: wish.cacheElementBytes }
+  const room = roomOn(model, split, hardware.vramGib / hardware.gpusPerUnit, wish.memoryShare)
+  const { weights, overhead, cache, largestContext } = room
+  const context = contextOf(model, wish, largestContext)
   const perSequence = cachePerSequence(model, split, context)
-  const needed = perSequence * wish.sequences
-  const numbers = {
+  return {
+    ...(impossible(model, gpus, room, wish) ?? judge(model, room, wish, context, perSequence * wish.sequences)),
     gpus,
     weightsGib: weights / gib,
     overheadGib: overhead / gib,
     cacheGib: cache / gib,
     cachePerToken: cachePerToken(model, split),
-    largestContext: cache > 0 ? longestIn(model, split, cache) : 0,
-    concurrency: cache > 0 && perSequence > 0 ? Math.floor(cache / perSequence) : 0,
-  }
-  return {
-    ...judge(model, gpus, { budget, weights, overhead, cache, needed }, wish, numbers.largestContext),
-    ...numbers,
+    context,
+    largestContext,
+    // A model that keeps states alone has no cache to run out of.
+    concurrency: cache <= 0 ? 0 : perSequence > 0 ? Math.floor(cache / perSequence) : statesAtOnce,
   }
 }
 
-function judge(
-  model: ModelShape,
-  gpus: number,
-  bytes: { budget: number; weights: number; overhead: number; cache: number; needed: number },
-  wish: FitWish,
-  largestContext: number,
-): Pick<Fit, 'verdict' | 'why'> {
+const statesAtOnce = 256
+
+function roomOn(model: ModelShape, split: Split, gpuGib: number, share: number): Room {
+  const budget = gpuGib * gib * share
+  const weights = weightsPerGpu(model, split)
+  const overhead = overheadPerGpu(model, split, gpuGib)
+  const cache = budget - weights - overhead
+  return { budget, weights, overhead, cache, largestContext: cache > 0 ? longestIn(model, split, cache) : 0 }
+}
+
+function contextOf(model: ModelShape, { contextTokens }: FitWish, largestContext: number): number {
+  if (contextTokens !== null) return Math.min(contextTokens, model.contextSize)
+  const useful = largestContext >= Math.min(leastContext, model.contextSize)
+  return useful ? Math.min(largestContext, model.contextSize) : model.contextSize
+}
+
+function impossible(model: ModelShape, gpus: number, { budget, weights, overhead, cache }: Room, wish: FitWish) {
   const asked = wish.contextTokens
   if (asked !== null && asked > model.contextSize)
     return no(`The model knows contexts of at most ${model.contextSize} tokens, not ${asked}.`)
   const obstacle = splitObstacle(model, gpus)
   if (obstacle !== null) return no(`It does not run on ${gpus} GPUs: ${obstacle}.`)
-  const { budget, weights, overhead, cache, needed } = bytes
-  if (cache <= 0)
-    return no(`Its weights need ${say(weights + overhead)} on each GPU; the engine may use ${say(budget)}.`)
+  if (cache > 0) return null
+  return no(`Its weights need ${say(weights + overhead)} on each GPU; the engine may use ${say(budget)}.`)
+}
+
+function judge(
+  model: ModelShape,
+  { budget, cache, largestContext }: Room,
+  wish: FitWish,
+  context: number,
+  needed: number,
+) {
   if (cache < needed) {
-    const what = `${wish.sequences === 1 ? 'One sequence' : `${wish.sequences} sequences`} of ${asked ?? model.contextSize} tokens`
-    return no(`${what} would need ${say(needed)} on each GPU; ${say(cache)} is left. ${hint(largestContext)}`)
+    const what = wish.sequences === 1 ? 'One sequence' : `${wish.sequences} sequences`
+    const left = `${what} of ${context} tokens would need ${say(needed)} on each GPU; ${say(cache)} is left.`
+    return no(`${left} ${hint(largestContext)}`)
   }
-  const slack = (cache - needed) / budget
-  if (slack < riskySlack)
-    return { verdict: 'risky', why: `It fits with only ${say(cache - needed)} to spare on each GPU.` }
-  return { verdict: 'fits', why: `It fits with ${say(cache - needed)} to spare on each GPU.` }
+  if (context < model.contextSize && wish.contextTokens === null)
+    return risky(`Its whole context of ${model.contextSize} tokens does not fit; ${context} tokens do.`)
+  const spare = `${say(cache - needed)} to spare on each GPU`
+  return (cache - needed) / budget < riskySlack
+    ? risky(`It fits with only ${spare}.`)
+    : { verdict: 'fits' as const, why: `It fits with ${spare}.` }
 }
 
 export interface HardwareFit {
   hardware: HardwareType
   units: number
   fit: Fit
+  /** Of one replica, an hour, in micro-USD. */
+  price: bigint
 }
 
-/** The cheapest hardware on offer on which the model fits, in its smallest number; null = none. */
+/** Every hardware on offer in every number, cheapest first; where it costs the same, what fits better comes first. */
+export function fitsOn(model: ModelShape, hardware: readonly HardwareType[], wish: FitWish = usualWish): HardwareFit[] {
+  const offered = hardware.flatMap((type) => (type.gpusPerUnit === 0 || type.price === null ? [] : [type]))
+  return offered
+    .flatMap((type) =>
+      type.counts.map((units) => {
+        return { hardware: type, units, fit: checkFit(model, type, units, wish), price: type.price! * BigInt(units) }
+      }),
+    )
+    .sort((a, b) => (a.price < b.price ? -1 : a.price > b.price ? 1 : rank[a.fit.verdict] - rank[b.fit.verdict]))
+}
+
+const rank: Record<Verdict, number> = { fits: 0, risky: 1, does_not_fit: 2 }
+
+/** The cheapest hardware on offer on which the model fits; null = none. */
 export function cheapestFit(
   model: ModelShape,
   hardware: readonly HardwareType[],
   wish: FitWish = usualWish,
 ): HardwareFit | null {
-  let best: (HardwareFit & { price: bigint }) | null = null
-  for (const type of hardware) {
-    if (type.gpusPerUnit === 0 || type.price === null) continue
-    for (const units of type.counts) {
-      const price = type.price * BigInt(units)
-      if (best !== null && price >= best.price) continue
-      const fit = checkFit(model, type, units, wish)
-      if (fit.verdict === 'fits') best = { hardware: type, units, fit, price }
-    }
-  }
-  return best && { hardware: best.hardware, units: best.units, fit: best.fit }
+  return fitsOn(model, hardware, wish).find(({ fit }) => fit.verdict === 'fits') ?? null
 }
 
 function no(why: string): Pick<Fit, 'verdict' | 'why'> {
   return { verdict: 'does_not_fit', why }
+}
+
+function risky(why: string): Pick<Fit, 'verdict' | 'why'> {
+  return { verdict: 'risky', why }
 }
 
 function hint(largestContext: number): string {

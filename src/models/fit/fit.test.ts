@@ -59,10 +59,10 @@ function read(config: object, weightGib: number): ModelShape {
   return got.shape
 }
 
-const one = { tensor: 1, cacheElementBytes: null }
+const one = { gpus: 1, cacheElementBytes: null }
 
 test('cache per token, as published', () => {
-  const kib = (config: object, tensor = 1) => cachePerToken(read(config, 1), { ...one, tensor }) / 1024
+  const kib = (config: object, tensor = 1) => cachePerToken(read(config, 1), { ...one, gpus: tensor }) / 1024
   assert.equal(kib(llama8b), 128)
   assert.equal(kib(qwen8b), 144)
   assert.equal(kib(llama70b), 320)
@@ -97,8 +97,8 @@ for (const [what, shape, type, units, verdict, why] of [
     read({ ...llama70b, quantization_config: w4 }, 37),
     'h100',
     1,
-    'does_not_fit',
-    /longest that fits has \d+/,
+    'risky',
+    /whole context of 131072 tokens does not fit; \d+ tokens do/,
   ],
   ['70B in AWQ on one MI300X', read({ ...llama70b, quantization_config: awq }, 37), 'mi300x', 1, 'fits', /./],
   ['Mixtral 8x7B in bf16 on one H100', read(mixtral, 87), 'h100', 1, 'does_not_fit', /weights/],
@@ -114,12 +114,16 @@ for (const [what, shape, type, units, verdict, why] of [
 
 test('4 bit 70B on one H100: the longest context is named, and fits when asked for', () => {
   const shape = read({ ...llama70b, quantization_config: w4 }, 37)
-  const { largestContext } = checkFit(shape, h100, 1)
+  const { largestContext, context } = checkFit(shape, h100, 1)
+  assert.equal(context, largestContext)
   assert.ok(largestContext > 16_384 && largestContext < 131_072, String(largestContext))
   const asked = checkFit(shape, h100, 1, { ...usualWish, contextTokens: largestContext })
   assert.equal(asked.verdict, 'risky', asked.why)
   assert.equal(asked.concurrency, 1)
   assert.equal(checkFit(shape, h100, 1, { ...usualWish, contextTokens: largestContext / 2 }).verdict, 'fits')
+  const whole = checkFit(shape, h100, 1, { ...usualWish, contextTokens: 131_072 })
+  assert.equal(whole.verdict, 'does_not_fit')
+  assert.match(whole.why, new RegExp(`The longest that fits has ${largestContext} tokens`))
   // Half the bytes per element: as much as the model knows.
   assert.equal(checkFit(shape, h100, 1, { ...usualWish, cacheElementBytes: 1 }).largestContext, 131_072)
 })
@@ -198,7 +202,7 @@ test('more memory never fits less, and what is promised has room', () => {
         assert.ok(more.largestContext >= less.largestContext && more.concurrency >= less.concurrency)
         if (less.verdict === 'fits') assert.equal(more.verdict, 'fits')
         if (less.verdict === 'does_not_fit') return
-        const needed = cachePerSequence(shape, { tensor: gpus, cacheElementBytes: null }, wish.contextTokens)
+        const needed = cachePerSequence(shape, { gpus, cacheElementBytes: null }, wish.contextTokens)
         assert.ok((less.weightsGib + less.overheadGib) * gib + needed <= vramGib * 0.9 * gib + 1)
         assert.ok(less.concurrency >= 1 && less.largestContext >= wish.contextTokens)
       },

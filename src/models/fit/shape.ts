@@ -24,6 +24,8 @@ export interface ModelShape {
   /** Latent attention (DeepSeek, Kimi): elements per token and layer, kept whole on every GPU; null = ordinary. */
   latentDim: number | null
   experts: number
+  /** Width of one expert; 0 = it has none, or its config does not say. */
+  expertSize: number
   /** Tokens. */
   contextSize: number
   /** Of one element of the cache where nothing else is asked for. */
@@ -50,6 +52,7 @@ const kvHeadNames = [
   'num_attention_groups',
 ]
 const expertNames = ['num_experts', 'moe_num_experts', 'n_routed_experts', 'num_local_experts']
+const expertSizeNames = ['moe_intermediate_size', 'expert_ffn_hidden_size', 'ffn_hidden_size_per_expert']
 const lengthNames = [
   'max_position_embeddings',
   'n_positions',
@@ -94,6 +97,7 @@ export function shapeOfConfig(whole: Config, weightBytes: number): ShapeRead {
       valueDim: headDim,
       latentDim: latentRank === null ? null : latentRank + (first(config, ['qk_rope_head_dim']) ?? 0),
       experts: first(config, expertNames) ?? 0,
+      expertSize: first(config, expertSizeNames) ?? 0,
       contextSize,
       cacheElementBytes: bytesOf(config.torch_dtype ?? config.dtype ?? whole.torch_dtype ?? whole.dtype),
       ...quantizationOf(whole, config),
@@ -137,6 +141,7 @@ export function shapeOfGguf(pairs: ReadonlyMap<string, GgufValue>, weightBytes: 
       valueDim: number('attention.value_length') ?? hiddenSize / heads,
       latentDim: latentRank === null ? null : latentRank + (number('rope.dimension_count') ?? 0),
       experts: number('expert_count') ?? 0,
+      expertSize: number('expert_feed_forward_length') ?? 0,
       contextSize,
       cacheElementBytes: 2,
       quantization: 'gguf',

@@ -1,6 +1,7 @@
 /**
- * How lines stand in a segment: length, checksum, kind, text. Whatever is cut off, half written or spoiled is known by
- * its checksum; what stands behind it is found again, because every line tells all of its request. Pure.
+ * How lines stand in a segment: length, checksum, kind, text; lines of one kind that were written together share a
+ * frame, a line feed between them. Whatever is cut off, half written or spoiled is known by its checksum; what stands
+ * behind it is found again, because every line tells all of its request. Pure.
  */
 import { crc32 } from 'node:zlib'
 
@@ -9,24 +10,28 @@ export type Kind = 'head' | 'open' | 'close'
 
 export interface Line {
   kind: Kind
+  /** Without a line feed. */
   text: string
 }
 
 const headerBytes = 8
 const kindBytes = { head: 0x68, open: 0x6f, close: 0x63 } as const satisfies Record<Kind, number>
 const kinds = new Map<number, Kind>((Object.entries(kindBytes) as [Kind, number][]).map(([kind, byte]) => [byte, kind]))
-/** Largest line with its kind; what claims to be longer is damage. */
-export const lineMaximumBytes = 16 * 1024
+/** Largest text of a frame with its kind; what claims to be longer is damage. */
+export const textMaximumBytes = 64 * 1024
 /** Largest frame. */
-export const frameMaximumBytes = headerBytes + lineMaximumBytes
+export const frameMaximumBytes = headerBytes + textMaximumBytes
 
-/** Writes the frame to `into` at `at`; gives the position behind it. Throws when the line is too long or has no room. */
+/**
+ * Writes one or more lines of a kind to `into` at `at`; gives the position behind them. Throws when they are too long
+ * or have no room.
+ */
 export function writeFrame(into: Buffer, at: number, kind: Kind, text: string): number {
   const start = at + headerBytes
-  const room = Math.min(lineMaximumBytes, into.length - start) - 1
+  const room = Math.min(textMaximumBytes, into.length - start) - 1
   // Counting is not free, and hardly ever needed: no character has more than three bytes.
   if (text.length * 3 > room && Buffer.byteLength(text) > room)
-    throw new Error(`a line of ${text.length} characters has no room in the journal`)
+    throw new Error(`lines of ${text.length} characters have no room in the journal`)
   into[start] = kindBytes[kind]
   const end = start + 1 + into.write(text, start + 1)
   into.writeUInt32LE(end - start, at)
@@ -53,8 +58,10 @@ export function readFrames(bytes: Buffer, final: boolean, without: Kind | null =
     const end = frameEnd(bytes, read.consumed)
     if (end !== -1) {
       const kind = kinds.get(bytes[read.consumed + headerBytes]!)!
-      if (kind !== without)
-        read.lines.push({ kind, text: bytes.toString('utf8', read.consumed + headerBytes + 1, end) })
+      if (kind !== without) {
+        const text = bytes.toString('utf8', read.consumed + headerBytes + 1, end)
+        for (const line of text.split('\n')) read.lines.push({ kind, text: line })
+      }
       read.consumed = end
       continue
     }
@@ -72,7 +79,7 @@ function frameEnd(bytes: Buffer, at: number): number {
   const start = at + headerBytes
   if (start >= bytes.length) return -1
   const length = bytes.readUInt32LE(at)
-  if (length < 1 || length > lineMaximumBytes || start + length > bytes.length) return -1
+  if (length < 1 || length > textMaximumBytes || start + length > bytes.length) return -1
   if (!kinds.has(bytes[start]!)) return -1
   return crc32(bytes.subarray(start, start + length)) === bytes.readUInt32LE(at + 4) ? start + length : -1
 }

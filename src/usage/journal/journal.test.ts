@@ -17,16 +17,63 @@ const lines = (root: string) =>
     .sort()
     .map((name) => readFrames(readFileSync(join(root, name)), true).lines)
 
-test('what was told is in the file when the call returns', async (t) => {
+test('what was told in a turn is in the file when it is written, in one write', async (t) => {
   const root = rootFor(t)
-  const journal = await openJournal(afterOf(t), root)
-  const request = requestOf()
+  const disk = new MoodyDisk()
+  const journal = await openJournal(afterOf(t), root, { disk })
+  assert.equal(journal.written(), null)
+  const [request, another] = [requestOf(), requestOf()]
+  const head = { kind: 'head', text: journalHead }
+  const writes = disk.writes
   const opened = journal.open(draftOf(request))
-  const begun = { kind: 'open', text: encodeRequest(draftOf(request)) }
-  assert.deepEqual(lines(root), [[{ kind: 'head', text: journalHead }, begun]])
+  journal.open(draftOf(another))
+  assert.deepEqual(lines(root), [[head]])
+  await journal.written()
+  const begun = [request, another].map((one) => ({ kind: 'open', text: encodeRequest(draftOf(one)) }))
+  assert.deepEqual(lines(root), [[head, ...begun]])
+  assert.equal(disk.writes, writes + 1)
   journal.settle(opened, request)
+  await journal.written()
+  assert.equal(journal.written(), null)
   assert.deepEqual(lines(root)[0]!.at(-1), { kind: 'close', text: encodeRequest(request) })
   await journal.close()
+})
+
+test('a turn that brings more than a frame holds is written in parts', async (t) => {
+  const root = rootFor(t)
+  const journal = await openJournal(afterOf(t), root, { segmentBytes: 2 ** 20 })
+  const requests = Array.from({ length: 500 }, () => requestOf({ model: '\u4e16'.repeat(200) }))
+  const opened = requests.map((request) => journal.open(draftOf(request)))
+  for (const [n, request] of requests.entries()) journal.settle(opened[n]!, request)
+  await journal.written()
+  const found = lines(root)[0]!
+  for (const kind of ['open', 'close'])
+    assert.deepEqual(
+      found.filter((line) => line.kind === kind).map(({ text }) => text),
+      requests.map((request) => encodeRequest(kind === 'open' ? draftOf(request) : request)),
+    )
+  assert.equal(journal.state().waiting, 0)
+  await journal.close()
+})
+
+test('a turn that could not be written: what began in it stands nowhere, what ended in it is kept', async (t) => {
+  const disk = new MoodyDisk()
+  const root = rootFor(t)
+  const journal = await openJournal(afterOf(t), root, { disk })
+  const request = requestOf()
+  const opened = journal.open(draftOf(request))!
+  await journal.written()
+  const late = journal.open(draftOf(requestOf()))!
+  journal.settle(opened, request)
+  disk.room = 10
+  await journal.written()
+  assert.deepEqual([opened.lost, late.lost, journal.state().waiting], [false, true, 1])
+  disk.room = Number.POSITIVE_INFINITY
+  await until(systemClock, 'it is written again', 5_000, () => journal.state().problem === null)
+  await journal.close()
+  const ledger = new MemoryLedger()
+  await shipperOf(root, ledger).pass(undefined, true)
+  assert.deepEqual([ledger.has(request), ledger.lines.size], [true, 1])
 })
 
 test('a new segment begins with what is still open; only that', async (t) => {
@@ -37,6 +84,7 @@ test('a new segment begins with what is still open; only that', async (t) => {
   for (let n = 0; n < 20; n++) {
     const short = requestOf()
     journal.settle(journal.open(draftOf(short)), short)
+    await journal.written()
   }
   const segments = lines(root)
   assert.ok(segments.length > 3, `${segments.length} segments`)
@@ -70,8 +118,10 @@ test('a full disk: refused by default, what has begun is written when there is r
   const journal = await openJournal(afterOf(t), root, { disk })
   const request = requestOf()
   const opened = journal.open(draftOf(request))
+  await journal.written()
   disk.room = 100
   journal.settle(opened, request)
+  await journal.written()
   assert.deepEqual(
     { ...journal.state(), bytes: 0 },
     { problem: journal.state().problem, refuses: true, bytes: 0, waiting: 1, unrecorded: 0 },
@@ -102,6 +152,7 @@ test('a disk that is nearly full counts as full while there is room for the ends
   await until(systemClock, 'it is noticed', 5_000, () => journal.state().refuses)
   assert.match(journal.state().problem!, /999 bytes free; at least 1000 are needed \(journal.min_free_bytes\)/)
   journal.settle(opened, request)
+  await journal.written()
   assert.equal(journal.state().waiting, 0)
   assert.deepEqual(lines(root)[0]!.at(-1), { kind: 'close', text: encodeRequest(request) })
   disk.free = 1_000
@@ -113,11 +164,15 @@ test('serve_unmetered: requests go on, what is not counted is known', async (t) 
   const disk = new MoodyDisk()
   const journal = await openJournal(afterOf(t), rootFor(t), { disk, whenFull: 'serve_unmetered' })
   disk.room = 0
-  journal.settle(journal.open(draftOf(requestOf())), requestOf())
+  const lost = journal.open(draftOf(requestOf()))!
+  await journal.written()
+  assert.equal(lost.lost, true)
+  journal.settle(null, requestOf())
   journal.requireRoom()
   assert.equal(journal.open(draftOf(requestOf())), null)
   journal.settle(null, requestOf())
   journal.settle(null, requestOf({ status: 404, code: 'model_not_found', usage: null }))
+  await journal.written()
   const { refuses, unrecorded, problem } = journal.state()
   assert.deepEqual([refuses, unrecorded, problem === null], [false, 2, false])
   await journal.close()

@@ -1,7 +1,8 @@
 /**
  * What this gateway has begun and settled, on its own disk: written before an engine is asked and before the last byte
- * of an answer leaves, in the kernel when the call returns, so that SIGKILL loses nothing; forced to the disk every few
- * milliseconds, which nobody waits for. Whoever ships it to the database reads the files (shipper.ts).
+ * of an answer leaves, so that SIGKILL loses nothing; forced to the disk every few milliseconds, which nobody waits for.
+ * What comes in one turn of the event loop is written together, at its end. Whoever ships it to the database reads the
+ * files (shipper.ts).
  *
  * A disk that is full: a request that is not begun yet is refused, or served without being counted, as the setting says.
  * It counts as full while there is still room for the ends of what has begun. Ends that cannot be written all the same
@@ -9,10 +10,12 @@
  */
 import { isCharged } from '../../kernel/charge.ts'
 import { Fault } from '../../kernel/fault.ts'
-import { Roster, type Rostered } from '../../kernel/roster.ts'
+import { Roster } from '../../kernel/roster.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
+import { atEndOfTurn } from '../../runtime/turn.ts'
 import type { SettledRequest } from '../request.ts'
+import { Batch, Opened } from './batch.ts'
 import { bytesBelow, type Disk, realDisk } from './disk.ts'
 import { makePlace, type Place, removePlace, segmentPath } from './folder.ts'
 import type { Line } from './frame.ts'
@@ -34,20 +37,6 @@ export interface JournalOptions {
   disk?: Disk
   /** How often it is looked whether there is room. */
   lookMs?: number
-}
-
-/** A request that was begun; given back when it settles. */
-export class Opened implements Rostered {
-  slot = -1
-  /** What its line begins with, whatever becomes of it. */
-  readonly beginning: string
-  /** What it settles as if this process dies. */
-  readonly line: string
-
-  constructor(draft: SettledRequest) {
-    this.beginning = encodeBeginning(draft)
-    this.line = this.beginning + encodeEnd(draft)
-  }
 }
 
 export interface JournalState {
@@ -73,6 +62,8 @@ export class Journal {
   readonly #stop = new AbortController()
   /** Begun and not settled. */
   readonly #opened = new Roster<Opened>()
+  /** Of this turn; null = nothing has come yet. */
+  #batch: Batch | null = null
   /** Ends that could not be written. */
   #waiting: string[] = []
   #place: Place | null = null
@@ -103,24 +94,33 @@ export class Journal {
   }
 
   /**
-   * Before an engine is asked: `draft` is what the request settles as if this process dies. null: it is served without
-   * being counted. Throws Fault `journal_full`.
+   * Before an engine is asked, which must wait until it is `written`: `draft` is what the request settles as if this
+   * process dies. null: it is served without being counted. Throws Fault `journal_full`.
    */
   open(draft: SettledRequest): Opened | null {
     if (this.#problem !== null) return this.#withoutRoom()
     const opened = new Opened(draft)
-    if (!this.#append('open', opened.line)) return this.#withoutRoom()
     this.#opened.add(opened)
+    const batch = this.#batchOfTurn()
+    batch.open(opened)
+    if (batch.isFull) this.#flush()
     return opened
   }
 
   /** `opened`: what `open` gave for this very request; null = it was never begun, or is not counted. */
   settle(opened: Opened | null, request: SettledRequest): void {
     const line = (opened === null ? encodeBeginning(request) : opened.beginning) + encodeEnd(request)
-    if (opened !== null) this.#opened.remove(opened)
-    if (this.#append('close', line)) return
-    if (opened !== null) this.#waiting.push(line)
-    else if (isCharged(request.status)) this.#unrecorded += 1
+    const batch = this.#batchOfTurn()
+    batch.end({ line, opened, charged: isCharged(request.status) })
+    if (batch.isFull) this.#flush()
+  }
+
+  /**
+   * null: everything that was told is in the kernel, or cannot be brought there. Else that is so when it resolves; it
+   * never rejects.
+   */
+  written(): Promise<void> | null {
+    return this.#batch === null ? null : this.#batch.written
   }
 
   /** Throws Fault `journal_full` when `open` would. */
@@ -146,6 +146,7 @@ export class Journal {
   /** Everything is on the disk; then the folder is anybody's. What still waits to be written is lost, and said. Idempotent. */
   async close(): Promise<void> {
     this.#stop.abort()
+    this.#flush()
     await this.#looking
     await this.#syncing
     if (this.#waiting.length > 0)
@@ -166,22 +167,52 @@ export class Journal {
     })
   }
 
+  #batchOfTurn(): Batch {
+    if (this.#batch !== null) return this.#batch
+    atEndOfTurn(this.#flush)
+    return (this.#batch = new Batch())
+  }
+
+  readonly #flush = (): void => {
+    const batch = this.#batch
+    if (batch === null) return
+    this.#batch = null
+    const isWritten = this.#append(batch.opens, batch.closes)
+    // Until here a new segment would have had to begin with them.
+    for (const { opened } of batch.ended) if (opened !== null) this.#opened.remove(opened)
+    if (!isWritten) this.#lose(batch)
+    batch.done()
+    this.#rotateWhenFull()
+  }
+
+  #lose({ opened, ended }: Batch): void {
+    for (const one of opened) {
+      one.lost = true
+      this.#opened.remove(one)
+    }
+    for (const { line, opened, charged } of ended) {
+      if (opened !== null) this.#waiting.push(line)
+      else if (charged) this.#unrecorded += 1
+    }
+  }
+
   /** False when it could not be written. */
-  #append(kind: Line['kind'], line: string): boolean {
+  #append(opens: string, closes: string): boolean {
     const segment = this.#segment
     if (segment === null) return false
     try {
-      segment.append(kind, line)
+      segment.append(opens, closes)
     } catch (error) {
       this.#broke(error as Error)
       return false
     }
     this.#wrote()
-    if (segment.size >= this.#limit) this.#rotate(segment)
     return true
   }
 
-  #rotate(full: Segment): void {
+  #rotateWhenFull(): void {
+    const full = this.#segment
+    if (full === null || full.size < this.#limit) return
     try {
       this.#begin()
     } catch (error) {
@@ -260,8 +291,9 @@ export class Journal {
 
   /** False when some still wait. */
   #writeWaiting(): boolean {
-    const written = this.#waiting.findIndex((line) => !this.#append('close', line))
+    const written = this.#waiting.findIndex((line) => !this.#append('', line))
     this.#waiting = written === -1 ? [] : this.#waiting.slice(written)
+    this.#rotateWhenFull()
     return written === -1
   }
 

@@ -40,7 +40,9 @@ export const columns = [
 ] as const satisfies [string, 'text' | 'ms' | 'boolean' | 'integer' | 'bigint'][]
 
 /** First line of a segment: what is in it is in this form. */
-export const journalHead = JSON.stringify({ journal: 1 })
+export const journalHead = JSON.stringify({ journal: 2 })
+/** Those that can be read: until 2 every line had a frame of its own. */
+export const knownHeads: ReadonlySet<string> = new Set([JSON.stringify({ journal: 1 }), journalHead])
 
 /** Of the model's name as the client wrote it. */
 const askedModelMaximumChars = 200

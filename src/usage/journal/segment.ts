@@ -1,4 +1,4 @@
-/** A file of the journal while it is written: lines are appended at once and forced to the disk a little later. */
+/** A file of the journal while it is written: lines are appended in one write and forced to the disk a little later. */
 import { dirname } from 'node:path'
 import type { Disk } from './disk.ts'
 import { frameMaximumBytes, type Line, writeFrame } from './frame.ts'
@@ -37,10 +37,14 @@ export class Segment {
     return segment
   }
 
-  /** Throws the error of the disk; the file may then end in half a line, and nothing may be appended any more. */
-  append(kind: Line['kind'], text: string): void {
-    const end = writeFrame(frame, 0, kind, text)
-    writeWhole(this.#disk, this.#descriptor, frame, end, this.size)
+  /**
+   * Lines of requests that began and of requests that ended, '' = none. Throws the error of the disk; the file may then
+   * end in half a line, and nothing may be appended any more.
+   */
+  append(opens: string, closes: string): void {
+    const between = opens === '' ? 0 : writeFrame(frames, 0, 'open', opens)
+    const end = closes === '' ? between : writeFrame(frames, between, 'close', closes)
+    writeWhole(this.#disk, this.#descriptor, frames, end, this.size)
     this.size += end
   }
 
@@ -58,8 +62,8 @@ export class Segment {
   }
 }
 
-/** One line at a time, and each is written before the next is made. */
-const frame = Buffer.alloc(frameMaximumBytes)
+/** What is made here is written before anything else is. */
+const frames = Buffer.alloc(2 * frameMaximumBytes)
 
 function writeWhole(disk: Disk, descriptor: number, bytes: Buffer, length: number, position: number): void {
   const taken = length === 0 ? 0 : disk.write(descriptor, bytes, length, position)

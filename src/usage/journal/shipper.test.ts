@@ -5,8 +5,9 @@ import { type TestContext, test } from 'node:test'
 import { Random } from '../../../test/paper/random.ts'
 import { systemClock, until } from '../../runtime/clock.ts'
 import type { SettledRequest } from '../request.ts'
+import type { Opened } from './batch.ts'
 import { frameMaximumBytes, writeFrame } from './frame.ts'
-import type { Journal, Opened } from './journal.ts'
+import type { Journal } from './journal.ts'
 import { encodeRequest } from './record.ts'
 import type { Ledger, Shipper } from './shipper.ts'
 import { draftOf, MemoryLedger, openJournal, requestOf, shipperOf, temporaryRoot } from './testing.ts'
@@ -17,13 +18,14 @@ const segments = (root: string) =>
     .map(String)
     .filter((name) => name.endsWith('.segment'))
 
-/** Begins and settles as many. */
-function serve(journal: Journal, count: number): SettledRequest[] {
-  return Array.from({ length: count }, () => {
-    const request = requestOf()
+/** Begins and settles as many, each in a turn of its own. */
+async function serve(journal: Journal, count: number): Promise<SettledRequest[]> {
+  const requests = Array.from({ length: count }, () => requestOf())
+  for (const request of requests) {
     journal.settle(journal.open(draftOf(request)), request)
-    return request
-  })
+    await journal.written()
+  }
+  return requests
 }
 
 test('a writer that lives: what it settles comes at once, full segments go, the newest stays', async (t) => {
@@ -31,15 +33,17 @@ test('a writer that lives: what it settles comes at once, full segments go, the 
   const journal = await openJournal(afterOf(t), root, { segmentBytes: 3_000 })
   const ledger = new MemoryLedger()
   const shipper = shipperOf(root, ledger)
-  const first = serve(journal, 30)
+  const first = await serve(journal, 30)
   const open = requestOf()
   const opened = journal.open(draftOf(open))
+  await journal.written()
   assert.ok(segments(root).length > 3)
   await shipper.pass(undefined, true)
   assert.deepEqual([first.every((one) => ledger.has(one)), ledger.lines.size], [true, 30])
   assert.equal(segments(root).length, 1)
-  const second = serve(journal, 3)
+  const second = await serve(journal, 3)
   journal.settle(opened, open)
+  await journal.written()
   await shipper.pass()
   assert.deepEqual([[...second, open].every((one) => ledger.has(one)), ledger.given], [true, 34])
   assert.deepEqual(shipper.state(), { shipped: 34, repeated: 0, rejected: 0, failingSince: null })
@@ -50,7 +54,7 @@ test('a writer that died: what it had begun is settled as 500, not charged; its 
   const journal = await openJournal(afterOf(t), root, { segmentBytes: 2_000 })
   const long = requestOf()
   journal.open(draftOf(long))
-  const short = serve(journal, 20)
+  const short = await serve(journal, 20)
   await journal.close()
   const ledger = new MemoryLedger()
   const shipper = shipperOf(root, ledger)
@@ -66,13 +70,13 @@ test('several writers share the disk: each is shipped by its own, and when it ha
   const ledgers = [new MemoryLedger(), new MemoryLedger()] as const
   const shippers = journals.map((journal, at) => shipperOf(root, ledgers[at]!, { own: () => journal.folder }))
   const ship = () => Promise.all(shippers.map((shipper) => shipper.pass(undefined, true)))
-  const settled = journals.map((journal) => serve(journal, 5))
+  const settled = await Promise.all(journals.map((journal) => serve(journal, 5)))
   await ship()
   for (const at of [0, 1]) {
     assert.ok(settled[at]!.every((one) => ledgers[at]!.has(one)))
     assert.equal(ledgers[at]!.given, 5)
   }
-  const late = serve(journals[1], 3)
+  const late = await serve(journals[1], 3)
   await journals[1].close()
   await shippers[0]!.pass(undefined, true)
   assert.ok(late.every((one) => ledgers[0].has(one)))
@@ -85,11 +89,11 @@ test('the ledger is away: everything stays, nothing is kept in memory, then all 
   const ledger = new MemoryLedger()
   const shipper = shipperOf(root, ledger)
   ledger.away = true
-  const all = serve(journal, 1)
+  const all = await serve(journal, 1)
   const stop = new AbortController()
   const running = shipper.run(stop.signal)
   await until(systemClock, 'it is noticed', 5_000, () => shipper.state().failingSince !== null)
-  all.push(...serve(journal, 99))
+  all.push(...(await serve(journal, 99)))
   const before = segments(root).length
   await assert.rejects(shipper.pass(), /away/)
   assert.equal(segments(root).length, before)
@@ -104,10 +108,10 @@ test('the ledger is away: everything stays, nothing is kept in memory, then all 
 test('lines that the ledger refuses are set aside, those beside them come', async (t) => {
   const root = temporaryRoot(afterOf(t))
   const journal = await openJournal(afterOf(t), root)
-  const good = serve(journal, 20)
+  const good = await serve(journal, 20)
   const bad = requestOf({ keyId: 'spoiled' })
   journal.settle(null, bad)
-  good.push(...serve(journal, 20))
+  good.push(...(await serve(journal, 20)))
   const inner = new MemoryLedger()
   const ledger: Ledger = {
     record: (lines) => {
@@ -127,7 +131,7 @@ test('requests that the ledger may have forgotten already are not taken again', 
   const journal = await openJournal(afterOf(t), root)
   const old = requestOf({ receivedAt: 1_000 })
   journal.settle(null, old)
-  const [young] = serve(journal, 1)
+  const [young] = await serve(journal, 1)
   const ledger = new MemoryLedger()
   await shipperOf(root, ledger, { horizon: () => 2_000 }).pass()
   assert.deepEqual([ledger.has(young!), ledger.lines.size], [true, 1])
@@ -140,7 +144,7 @@ test('what another release wrote is neither shipped nor dropped', async (t) => {
   await journal.close()
   const bytes = Buffer.alloc(frameMaximumBytes)
   const [name] = segments(root)
-  writeFileSync(join(root, name!), bytes.subarray(0, writeFrame(bytes, 0, 'head', '{"journal":2}')))
+  writeFileSync(join(root, name!), bytes.subarray(0, writeFrame(bytes, 0, 'head', '{"journal":3}')))
   await assert.rejects(shipperOf(root, new MemoryLedger()).pass(undefined, true), /written by another release/)
   assert.deepEqual(segments(root), [name])
 })
@@ -151,7 +155,7 @@ test('a folder that somebody removes, or that holds something else, is no troubl
   await shipperOf(root, ledger).pass(undefined, true)
   const journal = await openJournal(afterOf(t), root)
   appendFileSync(join(root, 'notes.txt'), 'x')
-  const [request] = serve(journal, 1)
+  const [request] = await serve(journal, 1)
   await shipperOf(root, ledger).pass(undefined, true)
   assert.ok(ledger.has(request!))
 })
@@ -178,8 +182,11 @@ interface Story {
   begun: SettledRequest[]
 }
 
-/** Writes at random, with segments so small that they change all the time; some requests stay open. */
-function live(journal: Journal, random: Random): Story {
+/**
+ * Writes at random, with segments so small that they change all the time; some requests stay open. `together`: how likely
+ * it is that a line shares its turn with the next one.
+ */
+async function live(journal: Journal, random: Random, together: number): Promise<Story> {
   const open: { request: SettledRequest; opened: Opened | null }[] = []
   const settled: SettledRequest[] = []
   for (let step = 0; step < 60; step++) {
@@ -195,7 +202,9 @@ function live(journal: Journal, random: Random): Story {
       journal.settle(null, refused)
       settled.push(refused)
     }
+    if (!random.chance(together)) await journal.written()
   }
+  await journal.written()
   return { settled, begun: open.map(({ request }) => request) }
 }
 
@@ -230,10 +239,10 @@ async function world(t: TestContext, seed: number, ledgerOf: (random: Random) =>
   const stories: Story[] = []
   for (let writer = 0; writer < 3; writer++) {
     const journal = await openJournal(afterOf(t), root, { segmentBytes: random.int(800, 6_000), syncMs: 1_000 })
-    stories.push(live(journal, random))
+    stories.push(await live(journal, random, torn ? 0 : 0.6))
     // Shipped while it lives.
     if (random.chance(0.7)) await ship(shipperOf(root, ledger), random)
-    stories.push(live(journal, random))
+    stories.push(await live(journal, random, torn ? 0 : 0.6))
     // It dies. Of what it leaves, some is shipped once more from a copy.
     if (random.chance(0.5)) cpSync(root, `${root}-copy-${writer}`, { recursive: true })
     await journal.close()

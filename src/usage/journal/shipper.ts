@@ -12,7 +12,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
 import { type Place, placesIn, removePlace, segmentsIn, takeLockIn } from './folder.ts'
 import { type Piece, readSegment, syncFile } from './reader.ts'
-import { journalHead, receivedAtOf, requestIdOf } from './record.ts'
+import { knownHeads, receivedAtOf, requestIdOf } from './record.ts'
 
 /** Where lines go. */
 export interface Ledger {
@@ -213,7 +213,7 @@ export class Shipper {
   /** Throws when a newer release wrote it: nothing is shipped or dropped that is not understood. */
   #check(path: string, { lines, damagedBytes }: Piece): void {
     const head = lines.find(({ kind }) => kind === 'head')
-    if (head !== undefined && head.text !== journalHead)
+    if (head !== undefined && !knownHeads.has(head.text))
       throw new Error(`${path} was written by another release (${head.text}); start that one to have it shipped`)
     if (damagedBytes > 0)
       this.#options.log.warn({ segment: path, damagedBytes }, 'a segment of the journal has a torn or spoiled part')

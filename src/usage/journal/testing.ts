@@ -99,6 +99,7 @@ export class MoodyDisk implements Disk {
   free = Number.POSITIVE_INFINITY
   syncFails = false
   syncs = 0
+  writes = 0
 
   create(path: string): number {
     if (this.room <= 0) throw full()
@@ -106,6 +107,7 @@ export class MoodyDisk implements Disk {
   }
 
   write(descriptor: number, bytes: Buffer, length: number, position: number): number {
+    this.writes += 1
     if (this.room <= 0) throw full()
     const taken = realDisk.write(descriptor, bytes, Math.min(length, this.room), position)
     this.room -= taken

@@ -14,7 +14,7 @@ import type {
   OrgQuota,
   RevokedKey,
 } from './account.ts'
-import type { GpuModelConfig, GpuType, Model } from './catalogue.ts'
+import type { AddModel, GpuModelConfig, GpuType, Model } from './catalogue.ts'
 import type { CreateDeployment, Deployment, Starting } from './deployment.ts'
 import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
 import type { ListOf } from './fields.ts'
@@ -216,8 +216,12 @@ export class NativeClient {
   listGpuTypes(): Promise<ListOf<GpuType>> {
     return this.#json('GET', '/gpu-types')
   }
-  listModels(): Promise<ListOf<Model>> {
-    return this.#json('GET', '/models')
+  listModels(query: { deployable?: boolean } = {}): Promise<ListOf<Model>> {
+    return this.#json('GET', '/models', { query })
+  }
+  /** The operator only. */
+  addModel(body: AddModel, creating: Creating = {}): Promise<Model> {
+    return this.#json('POST', '/models', { body, ...creating })
   }
   /** `all`: also what cannot be deployed, with the reason. */
   listGpuModelConfigs(query: { all?: boolean } = {}): Promise<ListOf<GpuModelConfig>> {

@@ -39,6 +39,7 @@ const view: DeploymentShape = {
   servedBy: 'paddock/starter',
   expiresAt: new Date(86_400_000),
   preset: 'speed',
+  engineSettings: { args: ['--performance-mode', 'throughput'], sequences: 8, left: ['Not this.'] },
   limits: { rpm: 600, tpm: null, concurrency: null },
   schedule: {
     windows: 2,
@@ -81,6 +82,9 @@ test('a deployment, field by field', () => {
       max_num_seqs: null,
       additional_args: [],
       why: 'llamacpp, because the weights are gguf.',
+      preset_sets: ['--performance-mode', 'throughput'],
+      preset_sequences: 8,
+      preset_leaves_out: ['Not this.'],
     },
     status: 'active',
     phase: 'serving',

@@ -79,6 +79,9 @@ export const createDeployment = z
       description:
         'Scaling, and hardware unless it is named, as a preset of `GET /presets` has them. What is named here goes before it.',
     }),
+    force: z.boolean().optional().meta({
+      description: '`true`: created although the fit check says that it will not run; without it that is 422.',
+    }),
     fail_fast: z.boolean().optional().meta({
       description: '`true`: 503, and nothing is created, unless all replicas that are wanted at first can start now.',
     }),
@@ -118,13 +121,22 @@ export const reason = z
   })
   .meta({ id: 'Reason', description: 'Why the deployment is not simply serving.' })
 
-const engine = z.object({
+export const engineShown = z.object({
   type: z.enum(engineTypes),
   version: orNull(z.string()),
   max_model_len: orNull(z.int()),
   max_num_seqs: orNull(z.int()),
   additional_args: z.array(z.string()),
   why: z.string().meta({ description: 'Why this engine.' }),
+})
+
+const engineTuned = engineShown.extend({
+  preset_sets: z.array(z.string()).meta({
+    description: 'What its preset sets of the engine, as arguments; what is named above goes before it.',
+    example: ['--performance-mode', 'throughput'],
+  }),
+  preset_sequences: orNull(z.int()).meta({ description: 'Sequences at once by its preset; null: it says nothing.' }),
+  preset_leaves_out: z.array(z.string()).meta({ description: 'What its preset would set and does not, and why.' }),
 })
 
 export const deployment = z
@@ -141,7 +153,7 @@ export const deployment = z
     queue: orNull(queue).meta({ description: 'Where it stands in the queue for hardware; null: it waits for none.' }),
     runs_on: z.array(runsOn).meta({ description: 'The hardware that its replicas really have.' }),
     replicas: z.int().meta({ description: 'How many there are while awake, at least.' }),
-    engine,
+    engine: engineTuned,
     status: z.enum(nativeStatuses),
     phase: z.enum(phases),
     reason: orNull(reason),
@@ -187,6 +199,8 @@ export interface DeploymentWishShape extends CalendarShape {
   /** Quiet time before it is stopped; 0 = never. */
   inactiveTimeoutMinutes?: number
   limits?: ChangeLimits
+  /** In spite of the fit check. */
+  force?: boolean
   /** Refused instead of queued. */
   failFast?: boolean
   engine?: {
@@ -243,6 +257,12 @@ interface WantedShape {
   region: string | null
 }
 
+export interface EngineSettingsShape {
+  args: string[]
+  sequences: number | null
+  left: string[]
+}
+
 /** What is needed of a deployment to show it. */
 export interface DeploymentShape {
   id: string
@@ -278,6 +298,7 @@ export interface DeploymentShape {
   servedBy: string | null
   expiresAt: Date | null
   preset: string | null
+  engineSettings: EngineSettingsShape
   limits: Limits
   schedule: { windows: number; active: ActiveShape | null; nextChangeAt: Date | null } | null
   createdAt: Date
@@ -299,7 +320,12 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     ...renderHardware(view),
     queue: view.waiting === null ? null : renderQueue(view.waiting),
     replicas: view.spec.replicas,
-    engine: renderEngine(view.spec),
+    engine: {
+      ...renderEngine(view.spec),
+      preset_sets: view.engineSettings.args,
+      preset_sequences: view.engineSettings.sequences,
+      preset_leaves_out: view.engineSettings.left,
+    },
     status: nativeStatus[view.phase],
     phase: view.phase,
     reason: view.reason,
@@ -328,7 +354,7 @@ function endpointUrl(view: Pick<DeploymentShape, 'id' | 'phase'>, publicUrl: str
   return reachable ? `${publicUrl}/api/v1/public/deployments/${view.id}` : null
 }
 
-export function renderEngine({ engine: own, engineWhy }: DeploymentShape['spec']): Deployment['engine'] {
+export function renderEngine({ engine: own, engineWhy }: DeploymentShape['spec']): z.output<typeof engineShown> {
   return {
     type: own.type,
     version: own.version ?? null,

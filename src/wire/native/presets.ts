@@ -36,6 +36,16 @@ export const preset = z
     about: z.string(),
     gpu_type: z.string().meta({ example: 'h100' }),
     scaling: z.object({ policy, scale_to_zero, idle_timeout_seconds, cooldown_seconds }),
+    engines: z
+      .array(
+        z.object({
+          engine: z.string().meta({ example: 'vllm' }),
+          arguments: z.array(z.string()).meta({ example: ['--performance-mode', 'throughput'] }),
+          sequences: orNull(z.int()).meta({ description: 'At once; null: as the engine has it.' }),
+          leaves_out: z.array(z.string()).meta({ description: 'What this engine cannot do, and why.' }),
+        }),
+      )
+      .meta({ description: 'What it sets of each engine of this server.' }),
     available: z.boolean().meta({ description: 'Its hardware is on this server.' }),
     reason: orNull(z.string()).meta({ description: 'Why it is not.' }),
   })
@@ -47,11 +57,12 @@ export interface PresetShape {
   about: string
   gpuType: string
   scaling: Pick<ScalingShape, 'policy' | 'scaleToZero' | 'idleTimeoutSeconds' | 'cooldownSeconds'>
+  engines: { engine: string; args: string[]; sequences: number | null; left: string[] }[]
   /** null = it is here. */
   absent: string | null
 }
 
-export function renderPreset({ name, about, gpuType, scaling: own, absent }: PresetShape): Preset {
+export function renderPreset({ name, about, gpuType, scaling: own, engines, absent }: PresetShape): Preset {
   return {
     preset: name,
     about,
@@ -62,6 +73,12 @@ export function renderPreset({ name, about, gpuType, scaling: own, absent }: Pre
       idle_timeout_seconds: own.idleTimeoutSeconds,
       cooldown_seconds: own.cooldownSeconds,
     },
+    engines: engines.map(({ engine, args, sequences, left }) => ({
+      engine,
+      arguments: args,
+      sequences,
+      leaves_out: left,
+    })),
     available: absent === null,
     reason: absent,
   }

@@ -1,6 +1,13 @@
 /** Changing a deployment on the native API: parts of its settings, its revisions, and the way back to one. */
 import { z } from 'zod'
-import { createDeployment, type DeploymentShape, deployment, type engineTypes, renderEngine } from './deployment.ts'
+import {
+  createDeployment,
+  type DeploymentShape,
+  deployment,
+  engineShown,
+  type engineTypes,
+  renderEngine,
+} from './deployment.ts'
 import { instant, iso, orNull, plainText } from './fields.ts'
 import { hardwareFrom, shownWanted, usdFrom, wantedFrom } from './hardware.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
@@ -31,6 +38,10 @@ export const allowDowntime = z.boolean().optional().meta({
     '`true`: where there is no spare hardware the new revision may take the place of the old one, even if its start is expected to take longer than requests are held. Without it that is refused with 409.',
 })
 
+export const force = z.boolean().optional().meta({
+  description: '`true`: also where the fit check says that it will not run; without it that is refused with 422.',
+})
+
 export const changeDeployment = z
   .strictObject({
     model_id: model_id.optional(),
@@ -44,6 +55,7 @@ export const changeDeployment = z
     scaling: changeScaling.optional(),
     inactive_timeout_minutes,
     allow_downtime: allowDowntime,
+    force,
     ...calendarFields,
   })
   .meta({
@@ -74,6 +86,7 @@ export interface ChangeShape {
   calendar: CalendarShape
   replicas?: number
   allowDowntime?: boolean
+  force?: boolean
 }
 
 const specWord = { model_id: 'modelId', gpu_type: 'gpuType', gpu_count: 'gpuCount', region: 'region' } as const
@@ -87,7 +100,7 @@ const engineWord = {
 
 export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape {
   const { replicas: fixed, engine: asked, scaling, inactive_timeout_minutes: minutes, ...rest } = body
-  const { hardware: list, max_hourly_usd: ceiling, allow_downtime, schedule, expires_at, ...spec } = rest
+  const { hardware: list, max_hourly_usd: ceiling, allow_downtime, force: forced, schedule, expires_at, ...spec } = rest
   return {
     spec: {
       ...renamed(spec, specWord),
@@ -102,6 +115,7 @@ export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape
     calendar: calendarFrom({ schedule, expires_at }),
     ...(fixed === undefined ? {} : { replicas: fixed }),
     ...(allow_downtime === undefined ? {} : { allowDowntime: allow_downtime }),
+    ...(forced === undefined ? {} : { force: forced }),
   }
 }
 
@@ -141,7 +155,7 @@ export const revision = z
     region: shown.region,
     hardware: z.array(shownWanted).meta({ description: 'In order of preference.' }),
     max_hourly_usd: shown.max_hourly_usd,
-    engine: shown.engine,
+    engine: engineShown,
   })
   .meta({ id: 'Revision', description: 'The settings of a deployment as they were.' })
 export type Revision = z.output<typeof revision>

@@ -1,0 +1,67 @@
+/**
+ * Which engine runs a model: the one that was asked for, or with `auto` the seed's advice (text: vLLM, pictures too:
+ * SGLang) with our addition that GGUF is llama.cpp's own format, and only its. Pure.
+ */
+import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.ts'
+import type { Tuning } from '../engines/contract.tuning.ts'
+import { Fault } from '../kernel/fault.ts'
+import type { NamedModel, ResolvedModel } from '../models/catalogue.ts'
+import type { DeploymentWish } from './spec.ts'
+
+/** What `auto` chooses for a model where every engine can run, and why. */
+export function adviseEngine({ format, seesPictures }: Omit<NamedModel, 'shape'>): {
+  type: EngineType
+  because: string
+} {
+  if (format === 'gguf') return { type: 'llamacpp', because: 'the weights are gguf' }
+  if (seesPictures) return { type: 'sglang', because: 'the model reads pictures beside text' }
+  return { type: 'vllm', because: 'the weights are safetensors of a text model' }
+}
+
+export function chooseEngine(
+  wish: Pick<DeploymentWish, 'engine'>,
+  model: ResolvedModel,
+  engines: ReadonlyMap<EngineType, EngineDriver>,
+): { engine: EngineSpec; why: string } {
+  const asked = wish.engine?.type ?? 'auto'
+  const chosen = engineHere(model, engines)
+  const type = asked === 'auto' ? chosen.type : asked
+  const why = asked === 'auto' ? `${type}, because ${chosen.because}.` : `${type}, as asked.`
+  const driver = engines.get(type)
+  if (!driver) throw notHere(type, asked === 'auto' ? chosen.because : null, engines)
+  const engine: EngineSpec = {
+    type,
+    ...(wish.engine?.version === undefined ? {} : { version: wish.engine.version }),
+    ...(wish.engine?.maxModelLen === undefined ? {} : { maxModelLen: wish.engine.maxModelLen }),
+    ...(wish.engine?.maxNumSeqs === undefined ? {} : { maxNumSeqs: wish.engine.maxNumSeqs }),
+    additionalArgs: wish.engine?.additionalArgs ?? [],
+    ...tuningFor(driver, wish.engine?.tuning),
+  }
+  const problems = driver.validate(engine, model.files)
+  if (problems.length > 0) throw new Fault('invalid_request', problems.join(' '), { detail: { problems } })
+  return { engine, why }
+}
+
+/** Nothing of an engine that has no words for it: it would be another spec, and the same engine. */
+function tuningFor({ tune }: EngineDriver, tuning: Tuning | undefined): Pick<EngineSpec, 'tuning'> {
+  return tune === undefined || tuning === undefined || Object.keys(tuning).length === 0 ? {} : { tuning }
+}
+
+/** As advised, but for what answers in the place of the model that is named. */
+function engineHere(
+  { files, named }: ResolvedModel,
+  engines: ReadonlyMap<EngineType, EngineDriver>,
+): { type: EngineType; because: string } {
+  if (engines.has('simulated')) return { type: 'simulated', because: 'the hardware is simulated' }
+  const own = adviseEngine(named)
+  if (files.format === named.format) return own
+  const here = adviseEngine({ format: files.format, seesPictures: false })
+  return { type: here.type, because: `the starter answers in its place here; its own weights would run on ${own.type}` }
+}
+
+function notHere(type: EngineType, because: string | null, engines: ReadonlyMap<EngineType, EngineDriver>): Fault {
+  const chosen = because === null ? '' : `, which is for this model because ${because},`
+  return new Fault('engine_not_available', `The engine ${type}${chosen} cannot run on this server.`, {
+    detail: { engines: [...engines.keys()] },
+  })
+}

@@ -1,0 +1,87 @@
+/** Use cases of the catalogue: the operator adds models; everybody else sees them. */
+import { dirname } from 'node:path'
+import { type Once, runOnce } from '../access/once.ts'
+import type { Principal } from '../access/permissions.ts'
+import { record } from '../events/store.ts'
+import { Fault } from '../kernel/fault.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Seal } from '../runtime/seal.ts'
+import type { Database } from '../store/database.ts'
+import type { ModelCatalogue } from './catalogue.ts'
+import { type CatalogueModel, type ModelEntry, modelOf } from './entry.ts'
+import { localModel } from './local-file.ts'
+import * as store from './store.ts'
+
+export interface ModelsContext {
+  db: Database
+  seal: Seal
+  clock: Clock
+  models: ModelCatalogue
+}
+
+/** Most models that are added over the API. */
+export const addedMaximum = 1_000
+
+export class Models {
+  readonly #context: ModelsContext
+  constructor(context: ModelsContext) {
+    this.#context = context
+  }
+
+  /** What was added since, also by another control: a small table, read before anybody is told what there is. */
+  async refresh(): Promise<ModelCatalogue> {
+    const { db, models } = this.#context
+    const entries = await store.addedEntries(db)
+    models.setAdded(entries.flatMap((entry) => readable(entry)))
+    return models
+  }
+
+  /**
+   * Adds a model, or with `replace` changes one that was added. What runs of it goes on as it is; its next start is of
+   * the new entry. Throws Fault `forbidden` to all but the operator, `name_taken`, `invalid_request`,
+   * `model_not_supported`.
+   */
+  async add(
+    principal: Principal,
+    entry: ModelEntry,
+    once: Once | null,
+    { replace = false }: { replace?: boolean } = {},
+  ): Promise<CatalogueModel> {
+    const { db, seal, clock, models } = this.#context
+    if (!principal.operator) throw new Fault('forbidden', 'Only the operator may add models.')
+    const model = modelOf(entry, 'api')
+    if (model.source.kind === 'file') localModel(model.source.path, [dirname(model.source.path)])
+    const before = models.addedBy(entry.id)
+    if (before === 'paddock' || before === 'file') throw taken(entry.id, before)
+    await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {
+      await store.lockEntries(tx)
+      const at = new Date(clock.now())
+      if (!(await store.saveEntry(tx, entry, replace, at))) throw taken(entry.id, 'api')
+      if ((await store.countEntries(tx)) > addedMaximum)
+        throw new Fault('conflict', `There are ${addedMaximum} added models already; name further ones in a file.`)
+      const data = { model_id: entry.id, by: principal.keyId }
+      await record(tx, { orgId: principal.orgId, deploymentId: null, type: 'model.added', data, at })
+      return {}
+    })
+    await this.refresh()
+    return model
+  }
+}
+
+/** An entry of before that this version cannot read is left out: it must not take the others with it. */
+function readable(entry: ModelEntry): CatalogueModel[] {
+  try {
+    return [modelOf(entry, 'api')]
+  } catch {
+    return []
+  }
+}
+
+function taken(id: string, by: 'paddock' | 'file' | 'api'): Fault {
+  const says = {
+    paddock: `There is a model "${id}" already: it ships with Paddock. Choose another id, or name it in the file of models.catalogue.`,
+    file: `There is a model "${id}" already: it is in the file of models.catalogue. Change it there.`,
+    api: `There is a model "${id}" already. Send "replace": true to change it.`,
+  }
+  return new Fault('name_taken', says[by], { action: 'Choose another id, or change the entry that has it.' })
+}

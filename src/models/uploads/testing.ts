@@ -1,0 +1,109 @@
+/** For tests: uploads over a folder of their own, and files to upload. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Clock } from '../../runtime/clock.ts'
+import { silentLog } from '../../runtime/log.ts'
+import type { Seal } from '../../runtime/seal.ts'
+import { packageRoot } from '../../runtime/self.ts'
+import type { Database } from '../../store/database.ts'
+import type { ModelCatalogue } from '../catalogue.ts'
+import { Uploads } from './commands.ts'
+import type { UploadContext } from './context.ts'
+import { Copies } from './copies.ts'
+import { DiskStorage } from './disk-storage.ts'
+import { UploadLoop } from './loop.ts'
+import { Receiving } from './receiving.ts'
+import { UploadSource } from './source.ts'
+import type { ModelUsers } from './users.ts'
+
+export interface TestUploads {
+  uploads: Uploads
+  context: UploadContext
+  loop: UploadLoop
+  folder: string
+  /** Names of everything that is stored. */
+  stored(): string[]
+  close(): Promise<void>
+}
+
+export type TestUploadOptions = Partial<Pick<UploadContext, 'limits' | 'storage' | 'tryLoad' | 'clock'>>
+
+export function testUploads(
+  parts: { db: Database; seal: Seal; clock: Clock; models: ModelCatalogue } & TestUploadOptions,
+  users: ModelUsers,
+): TestUploads {
+  const folder = mkdtempSync(join(tmpdir(), 'paddock-up-'))
+  const { db, seal, clock, models, storage = new DiskStorage(join(folder, 'uploads')) } = parts
+  const copies = new Copies({ folder: join(folder, 'copies'), storage, clock, maximumBytes: 10 ** 9 })
+  const context: UploadContext = {
+    ...{ db, seal, clock, log: silentLog, storage, copies, users },
+    limits: parts.limits ?? { fileBytes: 10 ** 9, orgBytes: 10 ** 10, keptMs: 3_600_000 },
+    ...(parts.tryLoad === undefined ? {} : { tryLoad: parts.tryLoad }),
+    receiving: new Receiving(),
+    holder: 'control-test',
+    wake: () => {},
+  }
+  const loop = new UploadLoop(context)
+  models.addOwn(new UploadSource(copies, { simulated: false }))
+  return {
+    uploads: new Uploads(context),
+    context,
+    loop,
+    folder,
+    stored: () =>
+      readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((one) => (one.isFile() ? [one.name] : [])),
+    close: async () => {
+      await loop.settle().catch(() => {})
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** A whole model that llama.cpp loads. */
+export function starterFile(): Buffer {
+  return readFileSync(join(packageRoot, 'models/starter/paddock-starter.gguf'))
+}
+
+/** The form of an upload; `parts` in this order. */
+export function uploadForm(name: string, file: Uint8Array = tinyGguf()): FormData {
+  const form = new FormData()
+  form.set('file', new Blob([file as Uint8Array<ArrayBuffer>]), 'model.gguf')
+  form.set('name', name)
+  return form
+}
+
+export type TestValue = string | number | boolean
+
+/** A GGUF with these pairs and one small tensor; `dataBytes` of it are zeros. */
+export function tinyGguf(pairs: Record<string, TestValue> = {}, dataBytes = 32): Buffer {
+  const all = { 'general.architecture': 'llama', 'llama.context_length': 128, ...pairs }
+  const head = [Buffer.from('GGUF'), u32(3), u64(1), u64(Object.keys(all).length)]
+  for (const [key, value] of Object.entries(all)) head.push(text(key), ...typed(value))
+  head.push(text('t'), u32(1), u64(dataBytes / 4), u32(0), u64(0))
+  const bytes = Buffer.concat(head)
+  const padding = (32 - (bytes.length % 32)) % 32
+  return Buffer.concat([bytes, Buffer.alloc(padding + Math.ceil(dataBytes / 32) * 32)])
+}
+
+function typed(value: TestValue): Buffer[] {
+  if (typeof value === 'string') return [u32(8), text(value)]
+  if (typeof value === 'boolean') return [u32(7), Buffer.from([value ? 1 : 0])]
+  return [u32(4), u32(value)]
+}
+
+function u32(value: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32LE(value)
+  return bytes
+}
+
+function u64(value: number): Buffer {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64LE(BigInt(value))
+  return bytes
+}
+
+function text(value: string): Buffer {
+  return Buffer.concat([u64(Buffer.byteLength(value)), Buffer.from(value)])
+}

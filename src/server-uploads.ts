@@ -1,0 +1,46 @@
+/** Uploaded models in control: where they are stored, the use cases, and the loop that looks after them. */
+import { join } from 'node:path'
+import type { DeploymentContext } from './deployments/context.ts'
+import { UploadUsers } from './deployments/uploads.ts'
+import { Uploads } from './models/uploads/commands.ts'
+import type { UploadContext } from './models/uploads/context.ts'
+import { Copies } from './models/uploads/copies.ts'
+import { DiskStorage } from './models/uploads/disk-storage.ts'
+import { UploadLoop } from './models/uploads/loop.ts'
+import { Receiving } from './models/uploads/receiving.ts'
+import { UploadSource } from './models/uploads/source.ts'
+import type { Log } from './runtime/log.ts'
+import type { Config } from './runtime/settings.ts'
+
+export interface UploadParts {
+  uploads: Uploads
+  loop: UploadLoop
+}
+
+/** Also makes uploaded models known to the catalogue, so that they can be deployed. */
+export function makeUploads(
+  config: Config,
+  home: { dataFolder: string; instanceId: string },
+  context: DeploymentContext & { log: Log },
+): UploadParts {
+  const folder = join(home.dataFolder, 'models')
+  const { db, seal, clock, log, models } = context
+  const storage = new DiskStorage(join(folder, 'uploads'))
+  const maximumBytes = config['models.copies_max_bytes']
+  const copies = new Copies({ folder: join(folder, 'copies'), storage, clock, maximumBytes })
+  const parts: UploadContext = {
+    ...{ db, seal, clock, log, storage, copies },
+    limits: {
+      fileBytes: config['models.upload_max_bytes'],
+      orgBytes: config['quota.upload_bytes'],
+      keptMs: config['models.upload_kept_hours'] * 3_600_000,
+    },
+    users: new UploadUsers(context),
+    receiving: new Receiving(),
+    holder: `control-${home.instanceId}`,
+    wake: () => loop.wake(),
+  }
+  const loop = new UploadLoop(parts)
+  models.addOwn(new UploadSource(copies, { simulated: config.fleet === 'simulated' }))
+  return { uploads: new Uploads(parts), loop }
+}
