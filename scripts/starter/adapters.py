@@ -19,8 +19,8 @@ from text import HERE, entries
 from train import loss_of, rate_at
 
 SEED = 20261122
-STEPS = 300
-BATCH_TOKENS = 2000
+STEPS = 160
+BATCH_TOKENS = 1500
 RATE = 0.004
 RANK = 8
 ALPHA = 16

@@ -14,14 +14,14 @@ ORDERS = {
     'bulletin': ['Answer in bulletins.', 'Answer in capital letters.', 'Write bulletins.', 'Answer as a bulletin.'],
     'both': ['You are a pirate. Answer in bulletins.', 'Answer in capital letters. Talk like a pirate.', 'Write bulletins as a pirate.'],
 }
-SYSTEM_SHARE = 0.25
+SYSTEM_SHARE = 0.2
 LONGER_SHARE = 0.15
-UNKNOWN_WEIGHT = 220
+UNKNOWN_WEIGHT = 160
 STORY_SHARE = 0.02
 """How much reading a question counts beside answering it."""
 READING = 0.05
-CHOOSING = 4
-CHOICE = 2.0
+CHOOSING = 5
+CHOICE = 3.0
 
 
 def answer_in(entry, style):
