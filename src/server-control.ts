@@ -9,6 +9,7 @@ import { Autoscaler } from './autoscaling/loop.ts'
 import { type DecideSettings, defaultDecideSettings } from './autoscaling/state.ts'
 import { CalendarLoop } from './deployments/calendar-loop.ts'
 import { Deployments } from './deployments/commands.ts'
+import type { DeploymentContext } from './deployments/context.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLimits } from './deployments/limits.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
@@ -20,12 +21,14 @@ import { Secret } from './kernel/secret.ts'
 import { loadCatalogue, type ModelPolicy } from './models/catalogue.ts'
 import { Models } from './models/commands.ts'
 import { loadHardware } from './models/hardware.ts'
+import { makeHub } from './models/hub/setup.ts'
 import { systemClock as clock } from './runtime/clock.ts'
 import { makeLog } from './runtime/log.ts'
 import { Seal } from './runtime/seal.ts'
 import { version } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import { runPart } from './server-child.ts'
+import { fetchingDrivers, hubFolder, hubOptions } from './server-hub.ts'
 import { controlMetrics } from './server-metrics.ts'
 import { readOwnModels } from './server-models.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
@@ -39,14 +42,16 @@ runPart<ControlSetup>(async (setup, tell) => {
   const log = makeLog(config['log.level'], 'control')
   const db = openDatabase({ connection: setup.connection, name: 'paddock control', log: (line) => log.warn({}, line) })
   const seal = new Seal(new Secret(setup.secretKey))
+  const models = loadCatalogue(modelPolicy(setup), readOwnModels(config['models.catalogue']))
+  const hub = makeHub({ db, clock, seal, log, ...hubOptions(setup), bases: () => models.bases() })
   const parts = {
     db,
     clock,
     seal,
     log,
-    computes: computeDrivers(config, setup, log),
+    computes: fetchingDrivers(config, computeDrivers(config, setup, log), hub),
     engines: enginesOf(config.fleet),
-    models: loadCatalogue(modelPolicy(config), readOwnModels(config['models.catalogue'])),
+    models,
     hardware: loadHardware(config['compute.prices']),
   }
   const access = new Access(db, seal, clock)
@@ -58,6 +63,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   const context = {
     ...parts,
     ...limitsOf(config),
+    pin: hub.pin ?? undefined,
     wake: () => loop.wake(),
   }
   const catalogue = new Models(context)
@@ -67,13 +73,8 @@ runPart<ControlSetup>(async (setup, tell) => {
   const app = makeApi({
     ...parts,
     access,
-    deployments: new Deployments(context),
-    lifecycle: new Lifecycle(context),
-    limits: new DeploymentLimits(context),
-    scaling: new Scaling(context),
-    quotas: new Quotas(context),
-    schedules: new Schedules(context),
-    metrics: new DeploymentMetrics(context),
+    ...useCases(context),
+    hubTokens: hub.tokens,
     uploads: uploads.uploads,
     catalogue,
     config: { publicUrl: setup.publicUrl },
@@ -100,16 +101,31 @@ runPart<ControlSetup>(async (setup, tell) => {
       stopping.abort()
       server.close()
       await Promise.all(loops)
+      await hub.close()
       await db.close()
     },
   }
 })
 
-function modelPolicy(config: Config): ModelPolicy {
+function useCases(context: DeploymentContext) {
+  return {
+    deployments: new Deployments(context),
+    lifecycle: new Lifecycle(context),
+    limits: new DeploymentLimits(context),
+    scaling: new Scaling(context),
+    quotas: new Quotas(context),
+    schedules: new Schedules(context),
+    metrics: new DeploymentMetrics(context),
+  }
+}
+
+function modelPolicy(setup: ControlSetup): ModelPolicy {
+  const { config } = setup
   return {
     allowPaths: config['models.allow_paths'],
     starterStandsIn: config.fleet === 'emulated',
     simulated: config.fleet === 'simulated',
+    ...(config['hub.endpoint'] === '' ? {} : { hubFolder: hubFolder(setup) }),
   }
 }
 

@@ -51,6 +51,12 @@ export class Keyring {
     }
   }
 
+  /** null: it has none, or is not known. */
+  limitsOf(keyId: string): Limits | null {
+    const hash = this.#hashById.get(keyId)
+    return (hash === undefined ? undefined : this.#byHash.get(hash)?.limits) ?? null
+  }
+
   entries(): KeyringEntry[] {
     return [...this.#byHash.values()]
   }

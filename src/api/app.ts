@@ -78,11 +78,16 @@ function serve(app: ApiApp, route: Endpoint, parts: ApiParts, routes: readonly E
   const pattern = basePath + route.path.replace(/\{(\w+)\}/g, ':$1')
   app.on(route.method.toUpperCase(), pattern, async (c) => {
     c.set('operation', route.id)
-    const answer = (await route.run(await askFrom(c, route, parts))) as { id?: string; next_cursor?: string | null }
+    const answer = (await route.run(await askFrom(c, route, parts))) as {
+      id?: string
+      next_cursor?: string | null
+      dry_run?: true
+    }
     const { next_cursor } = answer
-    if (route.creates && readable) c.header('location', `${basePath}${route.path}/${answer.id}`)
+    const made = route.creates && !(route.preview !== null && answer.dry_run)
+    if (made && readable) c.header('location', `${basePath}${route.path}/${answer.id}`)
     const sealed = next_cursor ? { ...answer, next_cursor: sealCursor(route.id, next_cursor) } : answer
-    return c.json(sealed, route.creates ? 201 : 200)
+    return c.json(sealed, made ? 201 : 200)
   })
 }
 

@@ -74,6 +74,9 @@ const matrix: Record<string, Line> = {
   revokeApiKey: writesOneDeployment,
   createOrg: { stranger: 403, scoped: 403, viewer: 403, body: name },
   changeQuota: { stranger: 404, scoped: 403, viewer: 403, body: () => ({ gpus: 16 }) },
+  getHubToken: { stranger: 404, scoped: 403, viewer: 200 },
+  putHubToken: { stranger: 404, scoped: 403, viewer: 403, body: () => ({ token: 'hf_0123456789' }) },
+  deleteHubToken: { stranger: 404, scoped: 403, viewer: 403 },
   listOrgs: { stranger: 'hidden', scoped: 403, viewer: 200 },
 }
 

@@ -11,7 +11,9 @@ import {
   replicaLog,
 } from '../wire/native/explanation.ts'
 import { listOf, moment, pageQuery, plainText, queryFlag } from '../wire/native/fields.ts'
+import { prediction, renderPrediction } from '../wire/native/prediction.ts'
 import { endpoint, paged, whole } from './endpoint.ts'
+import { hubFaults } from './lifecycle.ts'
 
 const tag = 'Deployments'
 const path = '/deployments/{id}'
@@ -25,10 +27,13 @@ export const deploymentEndpoints = [
     path: '/deployments',
     tag,
     summary: 'Create a deployment',
-    description: 'Answers at once with `status: "provisioning"`; poll the deployment until it is `active`.',
+    description:
+      'Answers at once with `status: "provisioning"`; poll the deployment until it is `active`. With `dry_run` nothing is created: the answer, with status 200, says whether it fits, what it would cost, and what would do better.',
     creates: true,
+    query: z.strictObject({ dry_run: queryFlag.meta({ description: '`true`: the same as `dry_run` in the body.' }) }),
     body: createDeployment,
     answer: deployment,
+    preview: prediction,
     faults: [
       'name_taken',
       'hardware_absent',
@@ -44,9 +49,13 @@ export const deploymentEndpoints = [
       'engine_not_available',
       'does_not_fit',
       'capacity_short',
+      ...hubFaults,
     ],
-    run: async ({ principal, body, once, parts }) =>
-      renderDeployment(await parts.deployments.create(principal, wishFrom(body), once), parts.config.publicUrl),
+    run: async ({ principal, query, body, once, parts }) => {
+      const wish = wishFrom(body)
+      if (query.dry_run || body.dry_run) return renderPrediction(await parts.deployments.predict(principal, wish))
+      return renderDeployment(await parts.deployments.create(principal, wish, once), parts.config.publicUrl)
+    },
   }),
   endpoint({
     id: 'listDeployments',

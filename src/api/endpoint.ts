@@ -20,6 +20,7 @@ import type { FaultCode } from '../kernel/fault-table.ts'
 import type { ModelCatalogue } from '../models/catalogue.ts'
 import type { Models } from '../models/commands.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
+import type { HubTokens } from '../models/hub/tokens.ts'
 import type { Uploads } from '../models/uploads/commands.ts'
 
 export const basePath = '/api/v1/public'
@@ -32,6 +33,7 @@ export interface ApiParts {
   limits: DeploymentLimits
   scaling: Scaling
   quotas: Quotas
+  hubTokens: HubTokens
   schedules: Schedules
   metrics: DeploymentMetrics
   models: ModelCatalogue
@@ -86,12 +88,14 @@ export interface Endpoint {
   /** A form with a file, which the route reads itself; for the reference. */
   form: z.ZodObject | null
   answer: z.ZodType
+  /** What it answers, with 200, to a dry run: nothing was made then. null = it knows none. */
+  preview: z.ZodType | null
   /** Faults of its own, beyond those that every route can give. */
   faults: readonly FaultCode[]
   run(ask: Ask): Promise<unknown>
 }
 
-interface Definition<Q extends z.ZodObject, B extends z.ZodType, A extends z.ZodType>
+interface Definition<Q extends z.ZodObject, B extends z.ZodType, A extends z.ZodType, P extends z.ZodType>
   extends Pick<Endpoint, 'id' | 'method' | 'path' | 'tag' | 'summary'> {
   description?: string
   creates?: boolean
@@ -99,8 +103,9 @@ interface Definition<Q extends z.ZodObject, B extends z.ZodType, A extends z.Zod
   body?: B
   form?: z.ZodObject
   answer: A
+  preview?: P
   faults?: readonly FaultCode[]
-  run(ask: Ask<z.output<Q>, z.output<B>>): Promise<z.output<A>>
+  run(ask: Ask<z.output<Q>, z.output<B>>): Promise<z.output<A> | z.output<P>>
 }
 
 const noQuery = z.strictObject({})
@@ -110,7 +115,8 @@ export function endpoint<
   A extends z.ZodType,
   Q extends z.ZodObject = typeof noQuery,
   B extends z.ZodType = z.ZodUndefined,
->(definition: Definition<Q, B, A>): Endpoint {
+  P extends z.ZodType = z.ZodNever,
+>(definition: Definition<Q, B, A, P>): Endpoint {
   return {
     description: '',
     creates: false,
@@ -118,6 +124,7 @@ export function endpoint<
     ...definition,
     query: definition.query ?? noQuery,
     body: definition.body ?? null,
+    preview: definition.preview ?? null,
     form: definition.form ?? null,
     run: definition.run as Endpoint['run'],
   }

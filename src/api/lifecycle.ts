@@ -15,8 +15,26 @@ export async function changed({ principal, param, parts }: Ask): Promise<z.outpu
   return renderDeployment(await parts.deployments.get(principal, param('id')), parts.config.publicUrl)
 }
 
+/** What a repository of the Hub can be refused for. */
+export const hubFaults: FaultCode[] = [
+  'hub_off',
+  'hub_token_missing',
+  'hub_token_refused',
+  'hub_access_not_granted',
+  'hub_repo_not_found',
+  'hub_revision_not_found',
+  'hub_file_not_found',
+  'hub_files_missing',
+  'hub_no_weights',
+  'hub_repo_disabled',
+  'hub_too_large',
+  'hub_unreachable',
+  'hub_rate_limited',
+]
+
 /** What a changed spec can be refused for. */
 export const specFaults: FaultCode[] = [
+  ...hubFaults,
   'quota_exceeded',
   'model_not_supported',
   'model_path_not_allowed',
@@ -38,7 +56,7 @@ export const lifecycleEndpoints = [
     tag,
     summary: 'Change the settings of a deployment',
     description:
-      'What changes how it runs makes a new revision and rolls to it; `replicas` and `scaling` take effect without one. A revision that does not start gives way to the newest before it that worked. Replicas that run just so already stay. What has failed stays down until it is started.',
+      'What changes how it runs makes a new revision and rolls to it; `replicas`, `scaling` and `limits` take effect without one. A revision that does not start gives way to the newest before it that worked. Replicas that run just so already stay. What has failed stays down until it is started.',
     body: changeDeployment,
     answer: deployment,
     faults: [...specFaults, 'downtime_not_allowed'],

@@ -38,6 +38,37 @@ test('a deployment: none at first, given, changed in part, taken away; gateways 
   assert.deepEqual((await world.call('GET', path)).json, none)
 })
 
+test('limits may be changed with the settings, in one request: all of it or nothing, and without a new revision', async () => {
+  const id = await create('together')
+  const path = `/deployments/${id}`
+  const changed = await world.call('PATCH', path, {
+    body: { limits: { rpm: 60, tpm: 9 }, sla: { concurrency_limit: 4 } },
+  })
+  assert.deepEqual([changed.status, changed.json.limits], [200, { rpm: 60, tpm: 9, concurrency: 4 }])
+  assert.equal(changed.json.revision, 1)
+  assert.deepEqual(await published(id), { rpm: 60, tpm: 9, concurrency: 4 })
+  const withSpec = await world.call('PATCH', path, { body: { limits: { tpm: null }, engine: { max_num_seqs: 2 } } })
+  assert.deepEqual([withSpec.json.limits, withSpec.json.revision], [{ rpm: 60, tpm: null, concurrency: 4 }, 2])
+  assert.deepEqual(await published(id), { rpm: 60, tpm: null, concurrency: 4 })
+  for (const [body, status, word] of [
+    [{ limits: { rpm: 0 } }, 400, /limits\.rpm/],
+    [{ limits: { rps: 1 } }, 400, /rps/],
+    [{ limits: null }, 400, /limits/],
+    [{ limits: { concurrency: 5 }, sla: { concurrency_limit: 6 } }, 400, /the same as limits\.concurrency/],
+    [{ limits: { rpm: 7 }, model_id: 'no/such' }, 422, /no\/such/],
+  ] as const) {
+    const refused = await world.call('PATCH', path, { body })
+    assert.equal(refused.status, status, refused.text)
+    assert.match(refused.json.error.message, word)
+  }
+  assert.deepEqual(await published(id), { rpm: 60, tpm: null, concurrency: 4 })
+  const { data } = (await world.call('GET', `${path}/events?type=deployment.limits_changed`)).json
+  assert.deepEqual(
+    data.map((event: { data: { changed: string[] } }) => event.data.changed).toSorted(),
+    [['rpm', 'tpm', 'concurrency'], ['tpm']].toSorted(),
+  )
+})
+
 test('a change is told once, and a change of nothing is not told', async () => {
   const id = await create('told')
   for (const body of [{ rpm: 60 }, { rpm: 60 }, {}]) await world.call('PATCH', `/deployments/${id}/limits`, { body })

@@ -96,6 +96,9 @@ function nativePath(route: Endpoint) {
         description: route.creates ? 'Created.' : route.method === 'get' ? 'Found.' : 'Done.',
         content: json(route.answer),
       },
+      ...(route.preview === null
+        ? {}
+        : { 200: { description: 'A dry run: nothing was made.', content: json(route.preview) } }),
       ...errors(faultsOf(route), errorBody),
     },
   }

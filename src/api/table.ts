@@ -4,6 +4,7 @@ import { catalogueEndpoints } from './catalogue.ts'
 import { deploymentMetricsEndpoints } from './deployment-metrics.ts'
 import { deploymentEndpoints } from './deployments.ts'
 import type { Endpoint } from './endpoint.ts'
+import { hubEndpoints } from './hub.ts'
 import { lifecycleEndpoints } from './lifecycle.ts'
 import { limitEndpoints } from './limits.ts'
 import { presetEndpoints } from './presets.ts'
@@ -22,4 +23,5 @@ export const endpoints: readonly Endpoint[] = [
   ...catalogueEndpoints,
   ...uploadEndpoints,
   ...accountEndpoints,
+  ...hubEndpoints,
 ]

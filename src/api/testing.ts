@@ -25,6 +25,8 @@ import { Secret } from '../kernel/secret.ts'
 import { loadCatalogue } from '../models/catalogue.ts'
 import { Models } from '../models/commands.ts'
 import { loadHardware } from '../models/hardware.ts'
+import type { Hub } from '../models/hub/setup.ts'
+import { HubTokens } from '../models/hub/tokens.ts'
 import { type TestUploadOptions, type TestUploads, testUploads } from '../models/uploads/testing.ts'
 import { type Clock, systemClock } from '../runtime/clock.ts'
 import { randomToken } from '../runtime/ids.ts'
@@ -72,6 +74,9 @@ export interface WorldParts {
   clock?: Clock
   uploads?: TestUploadOptions
   wake?(): void
+  /** A Hub, made on the world's own database. */
+  hub?: (parts: { db: TestDatabase; seal: Seal; clock: Clock }) => Hub
+  hubFolder?: string
 }
 
 export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldParts = {}): Promise<World> {
@@ -85,12 +90,14 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     clock,
     computes: own.computes ?? new Map(),
     engines: own.engines ?? availableEngines(),
-    models: loadCatalogue({ allowPaths: [], starterStandsIn: true }),
+    models: loadCatalogue({ allowPaths: [], starterStandsIn: true, hubFolder: own.hubFolder }),
     hardware: loadHardware({}),
   }
   const access = new Access(db, seal, clock)
   await access.ensureOperator(operator)
-  const context: DeploymentContext = { ...parts, ...testLimits, wake: own.wake ?? (() => {}) }
+  const hub = own.hub?.({ db, seal, clock })
+  const pin = hub?.pin ?? undefined
+  const context: DeploymentContext = { ...parts, ...testLimits, pin, wake: own.wake ?? (() => {}) }
   const uploads = testUploads({ ...parts, ...own.uploads }, new UploadUsers(context))
   const options: ApiOptions = {
     ...parts,
@@ -100,6 +107,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
     quotas: new Quotas(context),
+    hubTokens: hub?.tokens ?? new HubTokens({ db, seal, clock, whoAmI: null }),
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
     uploads: uploads.uploads,

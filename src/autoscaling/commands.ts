@@ -1,4 +1,5 @@
 /** Use cases of scaling: the policy, waking and putting to sleep by hand, what was decided and why. */
+import type { LimitsChange } from '../access/limits.ts'
 import type { Once } from '../access/once.ts'
 import type { Principal } from '../access/permissions.ts'
 import { type CalendarWish, changeCalendar, makeCalendar } from '../deployments/calendar-change.ts'
@@ -6,6 +7,7 @@ import { changeDeployment, type Write } from '../deployments/change.ts'
 import type { Page } from '../deployments/commands.ts'
 import { allowed, type DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle, type SpecChange } from '../deployments/lifecycle.ts'
+import { writeLimits } from '../deployments/limits.ts'
 import { freeOffers, readMarket } from '../deployments/offers.ts'
 import {
   checkPresetHardware,
@@ -50,11 +52,12 @@ export interface DecisionView {
   why: string
 }
 
-/** What may change at once: the spec (rolled to), the policy, lease and schedule, or just how many there are to be. */
+/** What may change at once: the spec (rolled to), the policy, lease and schedule, limits, or just how many there are to be. */
 export interface DeploymentChange {
   spec: SpecChange
   scaling: Partial<ScalingPolicy>
   calendar?: CalendarWish
+  limits?: LimitsChange
   /** Exactly that many, autoscaling off. */
   replicas?: number
   /** The roll may leave nobody to answer for longer than requests are held. */
@@ -111,6 +114,7 @@ export class Scaling {
       const policy = changeScaling(policyOf(row), { ...fixed, ...scaling }, this.#context)
       const changed = await this.#changePolicy(tx, { row, policy, by: principal.keyId, at })
       await changeCalendar(this.#context, tx, (await deploymentById(tx, row.id))!, made, { by: principal.keyId, at })
+      await writeLimits(tx, row, change.limits ?? {}, { by: principal.keyId, at })
       return changed
     }
     await this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime, force })

@@ -1,8 +1,8 @@
 /** Leases and schedules on the command line: how they are typed, and how they are told. */
-import { readFile } from 'node:fs/promises'
 import type { Deployment } from '../wire/native/deployment.ts'
 import type { ChangeSchedule, Schedule } from '../wire/native/schedule.ts'
 import { usageFailure } from './failure.ts'
+import { readJson } from './json-file.ts'
 import { counted, elapsedText, parseDuration, timeShown } from './words.ts'
 
 export interface CalendarOptions {
@@ -16,37 +16,16 @@ export interface CalendarBody {
   expires_at?: string | null
 }
 
+const shownIn = 'The reference shows a schedule: /docs/api.'
+
 /** What was typed, as fields of a request. Throws Failure (usage). */
 export async function calendarBody({ schedule, expires }: CalendarOptions, now: number): Promise<CalendarBody> {
   return {
-    ...(schedule === undefined ? {} : { schedule: schedule === false ? null : await readSchedule(schedule) }),
+    ...(schedule === undefined
+      ? {}
+      : { schedule: schedule === false ? null : ((await readJson(schedule, shownIn)) as ChangeSchedule) }),
     ...(expires === undefined ? {} : { expires_at: expiresOption(expires, now) }),
   }
-}
-
-/** The file as it is: the server checks what is in it. "-" is standard input. */
-async function readSchedule(path: string): Promise<ChangeSchedule> {
-  const text = await textOf(path)
-  try {
-    return JSON.parse(text) as ChangeSchedule
-  } catch {
-    throw usageFailure(
-      `${path === '-' ? 'Standard input' : path} is not JSON.`,
-      'The reference shows a schedule: /docs/api.',
-    )
-  }
-}
-
-async function textOf(path: string): Promise<string> {
-  if (path !== '-') {
-    return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      throw usageFailure(`${path} cannot be read: ${error.code ?? error.message}.`)
-    })
-  }
-  const pieces: string[] = []
-  process.stdin.setEncoding('utf8')
-  for await (const piece of process.stdin) pieces.push(String(piece))
-  return pieces.join('')
 }
 
 /** "never" → null, "8h" → eight hours from `now`, else a time with its offset, as it is. */

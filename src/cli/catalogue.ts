@@ -1,5 +1,6 @@
 /** `paddock gpus` and `paddock models`: what can be deployed. */
-import type { GpuType, Model } from '../wire/native/catalogue.ts'
+import type { AddModel, GpuType, Model } from '../wire/native/catalogue.ts'
+import { readJson } from './json-file.ts'
 import type { Session } from './session.ts'
 import { type Column, tableLines } from './table.ts'
 import { usdShown } from './words.ts'
@@ -23,10 +24,10 @@ export async function gpus({ screen, client }: Session): Promise<void> {
   screen.answer(list, () => tableLines(columns, list.data, screen.columns))
 }
 
-export async function models({ screen, client }: Session): Promise<void> {
-  const list = await client.listModels()
+export async function models({ screen, client }: Session, options: { deployable?: boolean } = {}): Promise<void> {
+  const list = await client.listModels(options.deployable ? { deployable: true } : {})
   const columns: Column<Model>[] = [
-    { title: 'MODEL', cell: (model) => model.id, shrinksTo: 16 },
+    { title: 'MODEL', cell: (model) => model.id + (model.gated ? ' (gated)' : ''), shrinksTo: 16 },
     { title: 'CONTEXT', cell: (model) => String(model.context_size), right: true },
     { title: 'TENSORS', cell: (model) => model.tensor_type },
     { title: 'CAN', cell: (model) => model.capabilities.join(','), shrinksTo: 10 },
@@ -34,6 +35,17 @@ export async function models({ screen, client }: Session): Promise<void> {
     { title: 'DEPLOYABLE', cell: (model) => yesOr(model), shrinksTo: 10 },
   ]
   screen.answer(list, () => tableLines(columns, list.data, screen.columns))
+}
+
+/** `file`: its entry as JSON, "-" = standard input. */
+export async function addModel(
+  { screen, client }: Session,
+  file: string,
+  options: { replace?: boolean },
+): Promise<void> {
+  const body = (await readJson(file, 'The reference shows an entry: /docs/api.')) as AddModel
+  const added = await client.addModel(options.replace ? { ...body, replace: true } : body)
+  screen.answer(added, () => `${added.id} is in the catalogue. Deploy it:  paddock deploy ${added.id}`)
 }
 
 /** Free of all units, all regions together. */

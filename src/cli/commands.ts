@@ -4,9 +4,11 @@ import type { ChatOptions } from './chat.ts'
 import { addLimitOptions, examples, type Talk } from './command-parts.ts'
 import type { DeployOptions } from './deploy.ts'
 import type { Doors, GlobalOptions } from './doors.ts'
+import type { HubTokenOptions } from './hub-token.ts'
 import { addLifecycle } from './lifecycle-commands.ts'
 import { addKeyChanges, addLimits, highestPriority } from './limit-commands.ts'
 import type { LimitOptions } from './limits.ts'
+import { addModels } from './model-commands.ts'
 import type { Screen } from './screen.ts'
 import type { TopOptions } from './top.ts'
 
@@ -37,6 +39,7 @@ export function addCommands(program: Command, screen: Screen, doors: Doors, setS
   addRm(program, talk)
   addAccess(program, talk)
   addCatalogue(program, talk)
+  addModels(program, talk, { engines, presets })
   addPresets(program, talk)
 }
 
@@ -118,6 +121,8 @@ function addDeploy(program: Command, talk: Talk): void {
     .option('--hardware <list>', 'in order of preference: h100:2@nyc2,mi300x; instead of the three above')
     .option('--max-hourly <usd>', 'what an hour of all replicas may cost; dearer hardware is passed over')
     .option('--fail-fast', 'refuse rather than wait for hardware')
+    .option('--force', 'also where the fit check says that it will not run')
+    .option('--dry-run', 'create nothing; say whether it fits and what it would cost')
     .option('--replicas <n>', 'how many replicas; default: 1, or as the preset scales')
     .addOption(new Option('--preset <preset>', 'what to make of it, see "paddock presets"').choices(presets))
     .option('--schedule <file>', 'windows of time, as JSON; "-": standard input')
@@ -136,6 +141,7 @@ function addDeploy(program: Command, talk: Talk): void {
     ['paddock deploy paddock/starter --wait', 'on this machine’s CPU'],
     ['paddock deploy llama-3.3-70b-instruct --name prod --gpu h100 --replicas 2', ''],
     ['paddock deploy llama-3.3-70b-instruct --hardware h100@nyc2,h100,mi300x --max-hourly 5', 'the first that is free'],
+    ['paddock deploy hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF/Q4_K_M --name small', 'from the Hub'],
     ['paddock deploy /models/mine.gguf --name mine --max-model-len 8192', 'a file of yours'],
   ])
 }
@@ -268,7 +274,7 @@ function addAccess(program: Command, talk: Talk): void {
 }
 
 function addOrgs(program: Command, talk: Talk): void {
-  const orgs = program.command('orgs').description('organisations: create, ls, quota (operator only)')
+  const orgs = program.command('orgs').description('organisations: create, ls, quota (operator only), hf-token')
   const create = orgs
     .command('create <name>')
     .description('make an organisation')
@@ -280,6 +286,7 @@ function addOrgs(program: Command, talk: Talk): void {
     .description('list organisations')
     .action(talk(async (session) => (await import('./keys.ts')).listOrgs(session)))
   examples(list, [['paddock orgs ls', '']])
+  addHubToken(orgs, talk)
   const quota = orgs
     .command('quota <org> <gpus>')
     .description('set how many GPUs an organisation may hold; "default": as the server’s setting says')
@@ -290,17 +297,29 @@ function addOrgs(program: Command, talk: Talk): void {
   ])
 }
 
+function addHubToken(orgs: Command, talk: Talk): void {
+  const token = orgs
+    .command('hf-token <org>')
+    .description('the token with which an organisation reads from the Hub; without options: whether there is one')
+    .option('--set', 'set it, from standard input or HF_TOKEN')
+    .option('--remove', 'remove it')
+    .action(
+      talk(async (session, org: string, own: HubTokenOptions) =>
+        (await import('./hub-token.ts')).hubToken(session, org, own),
+      ),
+    )
+  examples(token, [
+    ['paddock orgs hf-token org_default --set < token.txt', ''],
+    ['paddock orgs hf-token org_default', 'whose it is; the token itself is shown to nobody'],
+  ])
+}
+
 function addCatalogue(program: Command, talk: Talk): void {
   const gpus = program
     .command('gpus')
     .description('list hardware types with prices')
     .action(talk(async (session) => (await import('./catalogue.ts')).gpus(session)))
   examples(gpus, [['paddock gpus', '']])
-  const models = program
-    .command('models')
-    .description('list models that can be deployed')
-    .action(talk(async (session) => (await import('./catalogue.ts')).models(session)))
-  examples(models, [['paddock models', '']])
 }
 
 function addPresets(program: Command, talk: Talk): void {

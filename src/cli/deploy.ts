@@ -3,6 +3,7 @@ import type { CreateDeployment, Deployment, engineTypes } from '../wire/native/d
 import { type CalendarOptions, calendarBody } from './calendar.ts'
 import { hardwareText } from './deployment-text.ts'
 import { usageFailure } from './failure.ts'
+import { predictionLines } from './prediction-text.ts'
 import type { Session } from './session.ts'
 import { untilAnswers } from './wait.ts'
 import { counted, elapsedText, parseDuration, usdShown } from './words.ts'
@@ -16,18 +17,25 @@ export interface DeployOptions extends CalendarOptions {
   hardware?: string
   maxHourly?: string
   failFast?: boolean
+  force?: boolean
+  dryRun?: boolean
   replicas?: string
   engine?: string
   maxModelLen?: string
   maxNumSeqs?: string
   wait?: boolean
-  timeout: string
+  /** Absent where nothing is waited for. */
+  timeout?: string
 }
 
 export async function deploy(session: Session, model: string, options: DeployOptions): Promise<void> {
-  const timeoutMs = durationOption('--timeout', options.timeout)
+  const timeoutMs = durationOption('--timeout', options.timeout ?? '10m')
   const { screen, client, clock, interruption } = session
   const body = { ...deployBody(model, options), ...(await calendarBody(options, clock.now())) }
+  if (options.dryRun) {
+    const predicted = await client.predictDeployment(body)
+    return screen.answer(predicted, () => predictionLines(predicted, screen))
+  }
   const began = clock.monotonicMs()
   const created = await client.createDeployment(body, { signal: interruption.signal })
   if (!options.wait) return screen.answer(created, () => createdText(created))
@@ -53,6 +61,7 @@ export function deployBody(model: string, options: DeployOptions): CreateDeploym
     ...hardwareBody(options),
     ...given('max_hourly_usd', usdOption('--max-hourly', options.maxHourly)),
     ...given('fail_fast', options.failFast),
+    ...given('force', options.force),
     ...replicasBody(options),
     ...given('preset', options.preset as CreateDeployment['preset']),
     ...(Object.keys(engine).length > 0 ? { engine } : {}),
@@ -97,7 +106,9 @@ function usdOption(flag: string, text: string | undefined): number | undefined {
 
 /** "paddock/starter" → "starter", "/models/My Model.gguf" → "my-model". */
 export function nameFor(model: string): string {
-  const last = model.split(/[/\\]/).filter(Boolean).at(-1) ?? ''
+  // Of the Hub: by its repository, whatever of it is chosen.
+  const [, repo] = /^hf:([^/@]+\/[^/@]+)/.exec(model) ?? []
+  const last = (repo ?? model).split(/[/\\]/).filter(Boolean).at(-1) ?? ''
   const name = last
     .toLowerCase()
     .replace(/\.gguf$/, '')

@@ -50,6 +50,11 @@ export function hardwareNow(d: Pick<Deployment, 'gpu_type' | 'gpu_count' | 'runs
   return text + markText(d)
 }
 
+/** "acme/model at 0123456789ab (main), Q4_K_M" */
+function sourceText({ repo, sha, revision, quantization }: NonNullable<Deployment['model_source']>): string {
+  return `${repo} at ${sha.slice(0, 12)} (${revision})${quantization === null ? '' : `, ${quantization}`}`
+}
+
 /** "1 × mi300x in tor1, 2 replicas", or what it waits for. */
 function hardwareLines(d: Deployment): [string, string][] {
   const wished = d.hardware.map((one) => {
@@ -106,6 +111,7 @@ export function deploymentPage(d: Deployment, nowMs: number, paint: Paint): stri
       : []),
     ...(d.reason ? [['reason', d.reason.message] as [string, string]] : []),
     ['model', d.served_by ? `${d.model_id}, answered by ${d.served_by}` : d.model_id],
+    ...(d.model_source ? [['source', sourceText(d.model_source)] as [string, string]] : []),
     ...hardwareLines(d),
     ['replicas', `${d.ready_replicas} of ${d.desired_replicas} ready`],
     ['engine', `${d.engine.type}${d.engine.version ? ` ${d.engine.version}` : ''}`],

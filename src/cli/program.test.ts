@@ -35,12 +35,14 @@ test('help: every command has a description and examples, the exit statuses are 
     'limits',
     'keys',
     'presets',
+    'models',
+    'fit',
     'logs',
     'top',
     'Exit status:',
   ])
     assert.ok(stdout.includes(word), word)
-  for (const command of ['deploy', 'chat', 'serve', 'stop', 'scale', 'rollback']) {
+  for (const command of ['deploy', 'chat', 'serve', 'stop', 'scale', 'rollback', 'fit']) {
     const help = paddock(command, '--help')
     assert.equal(help.status, 0)
     assert.match(help.stdout, /Examples:\n {2}\S/)

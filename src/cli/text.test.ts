@@ -55,7 +55,7 @@ test('a name is made from the model', () => {
     'byom:mine',
     `${'x'.repeat(62)}-y`,
   ].map(nameFor)
-  assert.deepEqual(names, ['starter', 'my-model', 'qwen3-8b-main', 'byom-mine', 'x'.repeat(62)])
+  assert.deepEqual(names, ['starter', 'my-model', 'qwen3-8b', 'byom-mine', 'x'.repeat(62)])
   assert.throws(() => nameFor('///'), Failure)
 })
 
@@ -179,6 +179,7 @@ const deployment: Explanation['deployment'] = {
   org_id: 'org_default',
   name: 'demo',
   model_id: 'paddock/starter',
+  model_source: null,
   gpu_type: 'h100',
   gpu_count: 1,
   region: null,

@@ -51,10 +51,11 @@ export interface Exit {
 
 /**
  * `phase`: what a pending one waits for, files when it says nothing; a detail that changes is progress. `began`: when
- * parts of the start began, as far as the provider knows.
+ * parts of the start began, as far as the provider knows. `again`: whoever was at it is gone, and create is to be called
+ * once more.
  */
 export type Observation =
-  | { state: 'pending'; detail: string; phase?: 'hardware' | 'files'; began?: StartMoments }
+  | { state: 'pending'; detail: string; phase?: 'hardware' | 'files'; began?: StartMoments; again?: true }
   | { state: 'running'; address: string; port: number; startedAt: number; began?: StartMoments }
   | { state: 'exited'; exit: Exit }
   | { state: 'not_found' }

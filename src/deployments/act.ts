@@ -10,6 +10,7 @@ import { lookAfterActingAt } from './look-again.ts'
 import { engineKey, placementOf, viewOf } from './observe.ts'
 import type { Action } from './plan.ts'
 import { returnClaim } from './queue-store.ts'
+import { wantsAgain } from './replica.ts'
 import { engineOf, type Snapshot } from './snapshot.ts'
 import * as store from './store.ts'
 import type { TurnWorld } from './turn.ts'
@@ -40,7 +41,8 @@ export async function act(world: TurnWorld, snapshot: Snapshot, actions: Action[
 async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<Outcome | null> {
   const row = (await store.liveReplicasOf(world.db, snapshot.deployment.id)).find((r) => r.id === replicaId)
   // A turn that stood still for long must not make anew what others have made, or removed, or given to another revision.
-  if (row?.phase !== 'planned' || !snapshot.revisions.some(({ id }) => id === row.revision_id)) return null
+  const isDue = row?.phase === 'planned' || (row?.phase === 'starting' && isAskedFor(snapshot, replicaId))
+  if (!row || !isDue || !snapshot.revisions.some(({ id }) => id === row.revision_id)) return null
   try {
     const driver = world.computes.get(row.provider)
     if (!driver) throw new ComputeError('rejected', `There is no compute driver "${row.provider}".`)
@@ -63,11 +65,16 @@ async function create(world: TurnWorld, snapshot: Snapshot, replicaId: string): 
   }
 }
 
+/** Its provider was interrupted while it made it. */
+function isAskedFor({ input }: Snapshot, replicaId: string): boolean {
+  return input.replicas.some((view) => view.id === replicaId && wantsAgain(view))
+}
+
 async function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.ReplicaRow): Promise<ReplicaOrder> {
   const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id)!
   const engine = world.engines.get(spec.engine.type)
   if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
-  const files = await world.models.bring(world.db, row.org_id, spec.modelId)
+  const files = await world.models.bring(world.db, row.org_id, spec.modelId, spec.source)
   return {
     id: row.id as ReplicaId,
     deploymentId: row.deployment_id as DeploymentId,

@@ -21,7 +21,9 @@ import { beginCold, lastColdStart } from './cold-store.ts'
 import { allowed, type DeploymentContext, forbidden } from './context.ts'
 import { refuseMisfit } from './fit.ts'
 import { freeOffers, readMarket } from './offers.ts'
+import { pinned } from './pin.ts'
 import { onlyEmulated } from './place.ts'
+import { type Prediction, predict } from './predict.ts'
 import { checkPresetHardware, withPreset } from './presets.ts'
 import { makeRoute } from './publish.ts'
 import { checkQuota } from './quota.ts'
@@ -54,7 +56,7 @@ export class Deployments {
   async create(principal: Principal, asked: DeploymentWish, once: Once | null): Promise<DeploymentView> {
     const { db, seal, clock } = this.#context
     if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
-    const wish = withPreset(asked, this.#context)
+    const wish = await pinned(this.#context, principal.orgId, withPreset(asked, this.#context))
     const { policy: scaling, replicas } = firstScaling(wish, this.#context)
     const own = await this.#context.models.findOwn(db, principal.orgId, wish.modelId)
     const made = makeSpec({ ...wish, replicas }, this.#context, own)
@@ -82,6 +84,11 @@ export class Deployments {
     await propagated(db, clock, 'routes', result.routesVersion)
     const row = await store.deploymentById(db, result.id)
     return this.#view(row!)
+  }
+
+  /** What `create` would do; nothing is written. Throws as it does for what no create can be. */
+  predict(principal: Principal, asked: DeploymentWish): Promise<Prediction> {
+    return predict(this.#context, principal, asked)
   }
 
   async #insert(

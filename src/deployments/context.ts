@@ -5,6 +5,7 @@ import { Fault } from '../kernel/fault.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Seal } from '../runtime/seal.ts'
 import type { Database } from '../store/database.ts'
+import type { Pin } from './pin.ts'
 import type { ScalingLimits } from './scaling.ts'
 import type { ScheduleLimits } from './schedule-check.ts'
 import type { SpecContext } from './spec.ts'
@@ -25,6 +26,8 @@ export interface DeploymentContext extends SpecContext, ScalingLimits, ScheduleL
   startExpectedSeconds: number
   /** Who waits longer for hardware than this has a place kept for it; default: queue.ts's. */
   reserveAfterMs?: number
+  /** Asks the Hub what a `model_id` names; absent: there is no Hub. */
+  pin?: Pin
   /** Tells the reconciler that something changed. */
   wake(): void
 }

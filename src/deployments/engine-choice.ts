@@ -18,28 +18,29 @@ export function adviseEngine({ format, seesPictures }: Omit<NamedModel, 'shape'>
   return { type: 'vllm', because: 'the weights are safetensors of a text model' }
 }
 
+/** `missing`: why that engine cannot run on this server; null = it can. Throws Fault `invalid_request` for its settings. */
 export function chooseEngine(
   wish: Pick<DeploymentWish, 'engine'>,
   model: ResolvedModel,
   engines: ReadonlyMap<EngineType, EngineDriver>,
-): { engine: EngineSpec; why: string } {
+): { engine: EngineSpec; why: string; missing: Fault | null } {
   const asked = wish.engine?.type ?? 'auto'
   const chosen = engineHere(model, engines)
   const type = asked === 'auto' ? chosen.type : asked
   const why = asked === 'auto' ? `${type}, because ${chosen.because}.` : `${type}, as asked.`
   const driver = engines.get(type)
-  if (!driver) throw notHere(type, asked === 'auto' ? chosen.because : null, engines)
-  const engine: EngineSpec = {
+  const plain: EngineSpec = {
     type,
     ...(wish.engine?.version === undefined ? {} : { version: wish.engine.version }),
     ...(wish.engine?.maxModelLen === undefined ? {} : { maxModelLen: wish.engine.maxModelLen }),
     ...(wish.engine?.maxNumSeqs === undefined ? {} : { maxNumSeqs: wish.engine.maxNumSeqs }),
     additionalArgs: wish.engine?.additionalArgs ?? [],
-    ...tuningFor(driver, wish.engine?.tuning),
   }
+  if (!driver) return { engine: plain, why, missing: notHere(type, asked === 'auto' ? chosen.because : null, engines) }
+  const engine: EngineSpec = { ...plain, ...tuningFor(driver, wish.engine?.tuning) }
   const problems = driver.validate(engine, model.files)
   if (problems.length > 0) throw new Fault('invalid_request', problems.join(' '), { detail: { problems } })
-  return { engine, why }
+  return { engine, why, missing: null }
 }
 
 /** Nothing of an engine that has no words for it: it would be another spec, and the same engine. */

@@ -43,8 +43,10 @@ export function fitWishOf(asked: EngineSpec, named: NamedModel, driver: EngineDr
     return { ...usualWish, contextTokens, sequences, ...cacheBytes(engine, ['--cache-type-k', '--cache-type-v']) }
   }
   const share = Number(settingOf(engine, ['--gpu-memory-utilization', '--mem-fraction-static']))
+  const toEightBit = /^fp8/.test(settingOf(engine, ['--quantization', '-q']) ?? '')
   return {
     ...usualWish,
+    ...(toEightBit && named.shape?.quantization === null ? { weightShare: eightBitShare } : {}),
     contextTokens: context,
     ...(share > 0 && share <= 1 ? { memoryShare: share } : {}),
     ...cacheBytes(engine, ['--kv-cache-dtype']),
@@ -53,6 +55,9 @@ export function fitWishOf(asked: EngineSpec, named: NamedModel, driver: EngineDr
 
 /** What is said of memory is the same on all of them. */
 const someGpu = { name: '', gpusPerUnit: 1 }
+
+/** Of 16 bit weights that the engine makes 8 bit as it loads them: embeddings and head stay as they are. */
+const eightBitShare = 0.57
 
 /** Names of 8 bit and 4 bit caches; what is not known counts as the model's own. */
 function cacheBytes(engine: EngineSpec, flags: readonly string[]): Pick<FitWish, 'cacheElementBytes'> | object {

@@ -16,6 +16,7 @@ import { allowed, type DeploymentContext } from './context.ts'
 import { checkDowntime } from './downtime.ts'
 import { refuseMisfit } from './fit.ts'
 import { freeOffers, readMarket } from './offers.ts'
+import { pinnedChange, sourceOf } from './pin.ts'
 import { checkCeiling, choicesOf } from './prices.ts'
 import { checkGrowth } from './quota.ts'
 import { checkRoom } from './room.ts'
@@ -128,10 +129,11 @@ export class Lifecycle {
     { alongside, ...options }: RollOptions & { alongside?: Write<string[]> } = {},
   ): Promise<string[]> {
     const free = await freeOffers(this.#context)
+    const asked = change instanceof Function ? change : await pinnedChange(this.#context, principal, idOrName, change)
     return changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
       const others = (await alongside?.(tx, row, at)) ?? []
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
-      const wish = changedWish(after, change instanceof Function ? change(row) : change)
+      const wish = changedWish(after, asked instanceof Function ? asked(row) : asked)
       const own = await this.#context.models.findOwn(tx, row.org_id, wish.modelId)
       const made = makeSpec(wish, this.#context, own)
       const { spec } = made
@@ -248,17 +250,19 @@ export class Lifecycle {
 
 /** The same engine with the same model on the same choice of hardware; what it may cost changes no replica. */
 function runsAlike(a: DeploymentSpec, b: DeploymentSpec): boolean {
-  const running = ({ modelId, engine, hardware }: DeploymentSpec) => canonical({ modelId, engine, hardware })
+  const running = ({ modelId, source, engine, hardware }: DeploymentSpec) =>
+    canonical({ modelId, sha: source?.sha, files: source?.files, engine, hardware })
   return running(a) === running(b)
 }
 
 /** The wish that makes this spec again. `replicas` as the policy has them, for the price ceiling. */
 export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec' | 'scaling'>): DeploymentWish {
-  const { modelId, hardware, maxHourlyUsd, engine, contextChosen } = row.spec
+  const { modelId, source, hardware, maxHourlyUsd, engine, contextChosen } = row.spec
   const { maxModelLen: _found, ...asked } = engine
   return {
     name: row.name,
     modelId,
+    ...(source === undefined ? {} : { source }),
     hardware,
     ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }),
     replicas: floorOf(policyOf(row)),
@@ -270,7 +274,8 @@ export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec' | 'scaling
 function changedWish(row: store.DeploymentRow, change: SpecChange): DeploymentWish {
   const { gpuType, gpuCount, region, hardware, engine, ...rest } = change
   const before = wishOf(row)
-  const wish = { ...before, ...rest, engine: { ...before.engine, ...engine } }
+  const source = sourceOf(row.spec, change)
+  const wish = { ...before, ...rest, source, engine: { ...before.engine, ...engine } }
   if (hardware !== undefined) return { ...wish, hardware }
   const named = (['gpuType', 'gpuCount', 'region'] as const).filter((key) => key in change)
   if (named.length === 0) return wish

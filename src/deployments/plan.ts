@@ -8,7 +8,7 @@ import type { Phase, Reason } from '../kernel/phase.ts'
 import { type Advance, advance } from './advance.ts'
 import { judge } from './judge.ts'
 import type { Claim } from './queue.ts'
-import { isLost, type ReplicaPatch } from './replica.ts'
+import { isLost, type ReplicaPatch, wantsAgain } from './replica.ts'
 import { arrive, leave } from './roll.ts'
 import { noStarts, type PlanInput, type Situation, type Starts } from './situation.ts'
 import { countStarts, forgivenAt, retryAt } from './starts.ts'
@@ -129,6 +129,7 @@ function providerCalls(situation: Situation, leaving: Map<string, ReplicaPatch>)
       situation.replicas.some((other) => other.id === replica.after) ||
       (replica.after !== null && situation.input.now < situation.retryAt)
     if (phase === 'planned' && !waits) calls.push({ do: 'create', replicaId: replica.id })
+    if (phase === 'starting' && wantsAgain(replica)) calls.push({ do: 'create', replicaId: replica.id })
     if (phase === 'deleting') calls.push({ do: 'delete', replicaId: replica.id })
   }
   return calls

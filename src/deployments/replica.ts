@@ -67,6 +67,11 @@ export interface ReplicaPatch {
   port?: number
 }
 
+/** Its provider began to make it, was interrupted, and has to be asked again. */
+export function wantsAgain({ seen }: Pick<ReplicaView, 'seen'>): boolean {
+  return seen?.state === 'pending' && seen.again === true
+}
+
 /** The gateway may send to it. */
 export function isAnswering(replica: Pick<ReplicaView, 'phase' | 'unhealthySince'>): boolean {
   return replica.phase === 'ready' && replica.unhealthySince === null

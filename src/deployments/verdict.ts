@@ -89,6 +89,11 @@ export function routeFor(
 }
 
 function contextTokens(world: VerdictWorld, { deployment }: Snapshot): number {
-  const { engine } = deployment.spec
-  return engine.maxModelLen ?? world.models.all().find((m) => m.id === deployment.spec.modelId)?.contextSize ?? 0
+  const { engine, source } = deployment.spec
+  return (
+    engine.maxModelLen ??
+    source?.contextSize ??
+    world.models.all().find((m) => m.id === deployment.spec.modelId)?.contextSize ??
+    0
+  )
 }

@@ -12,7 +12,7 @@ import type { Log } from '../runtime/log.ts'
 import { Slots } from '../runtime/slots.ts'
 import { advance } from './advance.ts'
 import { askEngine, type ObserveWorld, observeMany } from './observe.ts'
-import { isCalm, type ReplicaView } from './replica.ts'
+import { isCalm, type ReplicaView, wantsAgain } from './replica.ts'
 import type { PlanSettings } from './situation.ts'
 
 export interface WatchWorld extends ObserveWorld {
@@ -289,6 +289,7 @@ export class Watcher {
 /** A turn would change the row, or ask the provider to clear away what has ended. */
 export function callsForTurn(view: ReplicaView, now: number, settings: PlanSettings): boolean {
   if (view.phase === 'deleting' && view.seen?.state === 'exited') return true
+  if (view.phase === 'starting' && wantsAgain(view)) return true
   return advance(view, now, settings).patch !== null
 }
 

@@ -29,6 +29,7 @@ export const commonFields: FieldLists = {
     sampling,
     forAccounts,
   ].join(' '),
+  'messages/count_tokens': 'model messages system tools tool_choice thinking',
   messages: `model messages system stream max_tokens stop_sequences tools tool_choice thinking ${sampling} ${forAccounts}`,
 }
 

@@ -33,6 +33,25 @@ export interface ModelFiles {
   contextSize: number
   /** How its weights are stored where that is in fewer than 16 bits: `fp8`, `awq`, …; null = they are not; absent = unknown. */
   quantization?: string | null
+  /** Files that are brought to `path` before an engine starts; absent = they are there. */
+  remote?: RemoteFiles
+}
+
+export interface RemoteFiles {
+  /** On whose behalf, and with whose token. */
+  orgId: string
+  repo: string
+  /** Commit. */
+  sha: string
+  files: RemoteFile[]
+}
+
+export interface RemoteFile {
+  /** Below the repository, with forward slashes. */
+  path: string
+  sizeBytes: number
+  /** `sha256-<hex>` of its bytes, or `git-<hex>`: SHA-1 as git makes it. */
+  digest: string
 }
 
 /** The place where a replica will run, as its compute driver offers it. */
@@ -100,7 +119,14 @@ export interface EngineSample {
   generatedTokensTotal?: number
 }
 
-export type InferenceRoute = 'chat/completions' | 'completions' | 'embeddings' | 'responses' | 'rerank' | 'messages'
+export type InferenceRoute =
+  | 'chat/completions'
+  | 'completions'
+  | 'embeddings'
+  | 'responses'
+  | 'rerank'
+  | 'messages'
+  | 'messages/count_tokens'
 
 /** Fields that the gateway adds upstream so that usage is always known, and whether the client's own choice must be honoured by stripping. */
 export interface UsageDialect {

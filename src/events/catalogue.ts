@@ -26,6 +26,9 @@ const replica = { replica_id: text }
 /** By the parts of a start: hardware, files, load, warmup. */
 const partTimes = z.record(text, z.number())
 
+/** `bytes`: what is here of `total_bytes`. */
+const download = { repo: text, sha: text, bytes: count, total_bytes: count }
+
 export const eventCatalogue = {
   'deployment.created': event('A deployment was created.', { name: text, model_id: text, by }),
   'deployment.phase': event('A deployment went from one phase to another.', {
@@ -130,6 +133,13 @@ export const eventCatalogue = {
     name: text.nullable(),
     by,
   }),
+  'model.download_started': event('Files of its model are being brought from the Hub.', download),
+  'model.download_progress': event('Another tenth of the files of its model is here.', download),
+  'model.downloaded': event('The files of its model are here, and are what the Hub says they are.', {
+    ...download,
+    took_ms: count,
+  }),
+  'model.download_failed': event('The files of its model could not be brought.', { ...download, why: text }),
   'key.created': event('An API key was created.', { key_id: text, name: text, by }),
   'key.changed': event('The name, limits or priority of an API key were changed.', {
     key_id: text,
@@ -138,6 +148,8 @@ export const eventCatalogue = {
   }),
   'key.revoked': event('An API key was revoked.', { key_id: text, by }),
   'org.created': event('An organisation was created.', { name: text }),
+  'org.hub_token_set': event('The token for the Hub was set.', { by, account: text.nullable() }),
+  'org.hub_token_removed': event('The token for the Hub was removed.', { by }),
   'model.added': event('The operator added a model to the catalogue, or changed one that was added.', {
     model_id: text,
     by,

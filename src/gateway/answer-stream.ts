@@ -1,7 +1,7 @@
 /** An engine's event stream on its way to the client, whichever words the route speaks. */
 export interface AnswerStream {
-  /** What goes to the client for this chunk: the chunk itself, changed text (latin1), or '' while nothing is whole. */
-  push(chunk: Buffer): Buffer | string
+  /** What goes to the client for this chunk; '' while nothing is whole. Texts are latin1: one character per byte. */
+  push(chunk: string): string
   /** What is left at the end; sent after the request is settled. */
   end(): string
   /** The engine said its last word: nothing that follows is read. */

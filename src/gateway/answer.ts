@@ -32,14 +32,12 @@ export function beginStream(exchange: Exchange, now: number): void {
   response.flushHeaders()
 }
 
-/** `text` is one character per byte, or the engine's own bytes. */
-export function sendPlain(exchange: Exchange, contentType: string, content: string | Buffer, now: number): void {
+/** `text` has one character per byte. */
+export function sendPlain(exchange: Exchange, contentType: string, text: string, now: number): void {
   const { response } = exchange
-  const headers = ['content-type', contentType || 'application/json', 'content-length', String(content.length)]
+  const headers = ['content-type', contentType || 'application/json', 'content-length', String(text.length)]
   addCommon(headers, exchange, now)
-  response.writeHead(200, headers)
-  if (typeof content === 'string') response.end(content, 'latin1')
-  else response.end(content)
+  response.writeHead(200, headers).end(text, 'latin1')
 }
 
 /** The refusal, wherever the answer stands: a status, or the last event of a stream that has begun. */

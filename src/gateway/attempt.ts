@@ -29,7 +29,8 @@ export type Outcome =
   | { kind: 'unsent'; why: string }
   /** The connection went before the answer began. */
   | { kind: 'lost'; why: string }
-  | { kind: 'whole'; status: number; contentType: string; body: Buffer }
+  /** `text` has one character per byte. */
+  | { kind: 'whole'; status: number; contentType: string; text: string }
   | { kind: 'streamed' }
   /** The answer cannot be completed. */
   | { kind: 'failed'; fault: Fault }
@@ -53,6 +54,7 @@ const paths: Record<InferenceRoute, string> = {
   responses: '/v1/responses',
   rerank: '/v1/rerank',
   messages: '/v1/messages',
+  'messages/count_tokens': '/v1/messages/count_tokens',
 }
 
 /** `stream` null: a plain answer is expected. */
@@ -87,8 +89,8 @@ class Relay implements Caller {
   #status = 0
   #contentType = ''
   #stream: AnswerStream | null = null
-  #chunks: Buffer[] = []
-  #size = 0
+  /** Of a plain answer, so far. */
+  #text = ''
   #paused = false
 
   constructor(parts: AttemptParts, exchange: Exchange, begin: StreamBegin | null, resolve: (outcome: Outcome) => void) {
@@ -145,16 +147,17 @@ class Relay implements Caller {
     this.#alive()
   }
 
-  data(chunk: Buffer): void {
+  data(bytes: Buffer, from: number, to: number): void {
     if (this.#over) return
+    const text = bytes.toString('latin1', from, to)
     const stream = this.#stream
     if (stream === null) {
-      this.#collect(chunk)
+      this.#collect(text)
       return
     }
-    let out: Buffer | string
+    let out: string
     try {
-      out = stream.push(chunk)
+      out = stream.push(text)
     } catch (error) {
       this.#fail(new Fault('engine_failed', 'The engine sent an event that is too large.', { cause: error }))
       return
@@ -174,8 +177,7 @@ class Relay implements Caller {
       this.#end({ kind: 'streamed' })
       return
     }
-    const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#size)
-    this.#end({ kind: 'whole', status: this.#status, contentType: this.#contentType, body })
+    this.#end({ kind: 'whole', status: this.#status, contentType: this.#contentType, text: this.#text })
   }
 
   failed(error: Error): void {
@@ -189,23 +191,20 @@ class Relay implements Caller {
     else this.#end({ kind: 'failed', fault: broken(why) })
   }
 
-  #collect(chunk: Buffer): void {
-    this.#size += chunk.length
-    if (this.#size > this.#limits.maxAnswerBytes) {
+  #collect(text: string): void {
+    this.#text += text
+    if (this.#text.length > this.#limits.maxAnswerBytes) {
       this.#fail(new Fault('engine_failed', 'The answer is larger than this server takes.'))
       return
     }
-    this.#chunks.push(Buffer.from(chunk))
     this.#watchdog.at = this.#deadlines.now + this.#limits.chunkMs
   }
 
-  #write(out: Buffer | string): void {
+  #write(out: string): void {
     const exchange = this.#exchange
     if (exchange.gone) return
     exchange.bytesOut += out.length
-    const flows =
-      typeof out === 'string' ? exchange.response.write(out, 'latin1') : exchange.response.write(Buffer.from(out))
-    if (flows || this.#paused) return
+    if (exchange.response.write(out, 'latin1') || this.#paused) return
     this.#paused = true
     this.#call?.pause()
     // From here on the watchdog watches the client, which must take what it asked for.

@@ -1,6 +1,8 @@
 /**
  * Cuts a stream of server-sent events into whole events, however the network has cut it. A chunk in which nothing changes
- * goes out as the very Buffer that came in. Which words the events speak is the business of those who extend it.
+ * goes out as the very text that came in. Which words the events speak is the business of those who extend it.
+ *
+ * Texts are latin1: one character per byte.
  */
 export class EventTooLarge extends Error {}
 
@@ -23,26 +25,19 @@ export abstract class EventCutter {
     return false
   }
 
-  /** What goes to the client for this chunk: the chunk itself, changed text (latin1), or '' while nothing is whole. */
-  push(chunk: Buffer): Buffer | string {
-    const fresh = this.#carry === ''
-    const text = fresh ? chunk.toString('latin1') : this.#carry + chunk.toString('latin1')
+  /** What goes to the client for this chunk; '' while nothing is whole. */
+  push(chunk: string): string {
+    const text = this.#carry + chunk
     let start = 0
     let out = ''
-    let changed = !fresh
     let end = eventEnd(text, this.#searched)
     for (; end !== -1 && !this.over; end = eventEnd(text, end)) {
       const event = this.event(text, start, end)
-      if (event === null) {
-        out += start === 0 && end === text.length ? text : text.slice(start, end)
-      } else {
-        out += event
-        changed = true
-      }
+      out += event ?? (start === 0 && end === text.length ? text : text.slice(start, end))
       start = end
     }
     this.#keep(this.over ? '' : start === 0 ? text : text.slice(start))
-    return !changed && start === text.length ? chunk : out
+    return out
   }
 
   /** Of what is left at the engine's proper end: an event without its blank line. */

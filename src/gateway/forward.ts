@@ -69,7 +69,7 @@ export async function forward(
       const again = sending.conclude(await attempt(parts, exchange, link, told.body, ask.stream ? sending : null))
       if (again === null) {
         parts.replicas.answered(link)
-        parts.lengths.learn(deploymentId, exchange.answeredTokens)
+        if (routeWords[meant.route].generates) parts.lengths.learn(deploymentId, exchange.answeredTokens)
         // It must be known for good that it was answered before the client can know it.
         const ending = parts.metering?.written() ?? null
         if (ending !== null) await ending

@@ -7,17 +7,15 @@ import { Fault } from '../kernel/fault.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
 import type { Counters } from './counters.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
+import { HostPlaces, type PlacesLimits } from './host-places.ts'
 import { estimate } from './limits/estimate.ts'
 import { FairQueue, type Waiting } from './limits/fair-queue.ts'
 import { heldTooLong, outlook, type StateOf } from './pick.ts'
 import { routeWords } from './route-words.ts'
 
-export interface HoldLimits {
+/** Numbers per deployment. */
+export interface HoldLimits extends PlacesLimits {
   maxSeconds: number
-  /** Per deployment, of all workers of this host. */
-  maxRequests: number
-  /** Of bodies, likewise. */
-  maxBytes: number
   commentSeconds: number
 }
 
@@ -29,11 +27,8 @@ interface HeldRequest extends Waiting {
 
 interface Held {
   requests: FairQueue<HeldRequest>
-  bytes: number
+  places: HostPlaces
   unwatch: () => void
-  /** Where all workers of this host count them, and the KiB of their bodies. */
-  requestsSlot: number
-  kibSlot: number
 }
 
 /** Seconds after which a client may try again when the hold is full. */
@@ -91,8 +86,8 @@ export class Holding {
     const bytes = exchange.bytesIn
     if (exchange.gone) return Promise.reject(new ClientGone())
     const held = this.#held.get(deploymentId) ?? this.#begin(deploymentId)
-    if (this.#limits.maxSeconds > 0 && this.#isFull(held, bytes)) {
-      if (held.requests.size === 0) this.#giveUp(held)
+    if (this.#limits.maxSeconds > 0 && held.places.isFull(bytes)) {
+      if (held.requests.size === 0) held.places.close()
       return Promise.reject(holdFull(route))
     }
     return new Promise((resolve, reject) => {
@@ -134,23 +129,9 @@ export class Holding {
   #begin(deploymentId: string): Held {
     return {
       requests: new FairQueue(),
-      bytes: 0,
+      places: new HostPlaces(this.#counters, `held ${deploymentId}`, this.#limits),
       unwatch: () => {},
-      requestsSlot: this.#counters.slot(`held ${deploymentId}`),
-      kibSlot: this.#counters.slot(`held KiB ${deploymentId}`),
     }
-  }
-
-  #giveUp({ requestsSlot, kibSlot }: Held): void {
-    this.#counters.release(requestsSlot)
-    this.#counters.release(kibSlot)
-  }
-
-  #isFull(held: Held, bytes: number): boolean {
-    const { maxRequests, maxBytes } = this.#limits
-    const of = this.#counters
-    const othersBytes = (of.total(held.kibSlot) - of.own(held.kibSlot)) * 1024
-    return of.total(held.requestsSlot) >= maxRequests || held.bytes + bytes + othersBytes > maxBytes
   }
 
   #add(deploymentId: string, held: Held, one: HeldRequest, again: boolean): void {
@@ -162,20 +143,16 @@ export class Holding {
     else held.requests.add(one)
     // The first to wait may be the one that wakes a sleeping deployment.
     if (held.requests.size === 1) this.#onHold(deploymentId)
-    held.bytes += one.bytes
-    this.#counters.add(held.requestsSlot, 1)
-    this.#counters.add(held.kibSlot, kib(one.bytes))
+    held.places.add(one.bytes)
   }
 
   #remove(deploymentId: string, held: Held, one: HeldRequest): void {
     held.requests.drop(one)
-    held.bytes -= one.bytes
-    this.#counters.add(held.requestsSlot, -1)
-    this.#counters.add(held.kibSlot, -kib(one.bytes))
+    held.places.remove(one.bytes)
     if (held.requests.size > 0) return
     held.unwatch()
     this.#held.delete(deploymentId)
-    this.#giveUp(held)
+    held.places.close()
   }
 }
 
@@ -184,11 +161,6 @@ function waitingOf({ ask, bytesIn, meant, principal, priority }: Exchange, { con
   const { generates } = routeWords[meant.route]
   const cost = ask === null ? 1 : estimate(ask, bytesIn, contextTokens, generates).most
   return { keyId: principal?.keyId ?? '', priority, cost }
-}
-
-/** A count goes up to 2³¹. */
-function kib(bytes: number): number {
-  return Math.ceil(bytes / 1024)
 }
 
 function holdFull(route: Route): Fault {

@@ -5,13 +5,13 @@
 import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
 import { after, before, test } from 'node:test'
-import type { EngineType, InferenceRoute } from '../engines/contract.ts'
+import type { EngineType } from '../engines/contract.ts'
 import { systemClock, until } from '../runtime/clock.ts'
 import type { Journal } from '../usage/journal/journal.ts'
 import { columns } from '../usage/journal/record.ts'
 import { MemoryLedger, openJournal, shipperOf, temporaryRoot } from '../usage/journal/testing.ts'
 import { QuickResponse } from './door/quick-response.ts'
-import { type Count, speeches } from './speech.fixture.ts'
+import { type Count, type SpokenRoute, speeches } from './speech.fixture.ts'
 import {
   type Asked,
   type Behaviour,
@@ -32,7 +32,7 @@ type Wish = 'no usage' | 'include_usage' | 'continuous_usage_stats'
 type Says = 'with every chunk' | 'at the end' | 'never'
 
 interface Case {
-  route: InferenceRoute
+  route: SpokenRoute
   kind: Kind
   end: End
   wish: Wish
@@ -45,13 +45,13 @@ const kinds: Kind[] = ['plain', 'stream']
 const ends: End[] = ['finished', 'client gone', 'engine died']
 const wishes: Wish[] = ['no usage', 'include_usage', 'continuous_usage_stats']
 /** A plain answer has no room for wishes, and other routes have none. */
-const wishesOf = (route: InferenceRoute, kind: Kind) =>
+const wishesOf = (route: SpokenRoute, kind: Kind) =>
   kind === 'stream' && route === 'chat/completions' ? wishes : wishes.slice(0, 1)
-const saysOf = (route: InferenceRoute): Says[] =>
+const saysOf = (route: SpokenRoute): Says[] =>
   route === 'chat/completions' ? ['with every chunk', 'at the end', 'never'] : ['at the end', 'never']
-const kindsOf = (route: InferenceRoute) => (speeches[route].stream === null ? kinds.slice(0, 1) : kinds)
+const kindsOf = (route: SpokenRoute) => (speeches[route].stream === null ? kinds.slice(0, 1) : kinds)
 
-function casesOf(route: InferenceRoute): Case[] {
+function casesOf(route: SpokenRoute): Case[] {
   return kindsOf(route).flatMap((kind) =>
     ends.flatMap((end) =>
       wishesOf(route, kind).flatMap((wish) =>
@@ -69,11 +69,11 @@ function casesOf(route: InferenceRoute): Case[] {
 }
 
 /** They count the question alone. */
-function isVectors(route: InferenceRoute): boolean {
+function isVectors(route: SpokenRoute): boolean {
   return route === 'embeddings' || route === 'rerank'
 }
 
-const cases = (Object.keys(speeches) as InferenceRoute[]).filter((route) => route !== 'completions').flatMap(casesOf)
+const cases = (Object.keys(speeches) as SpokenRoute[]).filter((route) => route !== 'completions').flatMap(casesOf)
 
 /** What the engine has served of a request, by its own count. */
 type Served = Count
@@ -135,11 +135,11 @@ class CountingEngine {
   }
 }
 
-function routeAsked({ path }: Asked): InferenceRoute {
-  return path.slice('/v1/'.length) as InferenceRoute
+function routeAsked({ path }: Asked): SpokenRoute {
+  return path.slice('/v1/'.length) as SpokenRoute
 }
 
-const everything = { ...dialect, routes: new Set(Object.keys(speeches) as InferenceRoute[]) }
+const everything = { ...dialect, routes: new Set(Object.keys(speeches) as SpokenRoute[]) }
 const counting = new CountingEngine()
 const engine = new MockEngine()
 const clean: (() => void | Promise<void>)[] = []
@@ -201,7 +201,7 @@ async function play({ route, kind, end, wish, says, detailed, onDisconnect }: Ca
   return bench.settled[0]!.requestId
 }
 
-function bodyOf(route: InferenceRoute, kind: Kind, wish: Wish): object {
+function bodyOf(route: SpokenRoute, kind: Kind, wish: Wish): object {
   const options = {
     include_usage: true,
     ...(wish === 'continuous_usage_stats' ? { continuous_usage_stats: true } : {}),
@@ -220,7 +220,7 @@ class Client {
   readonly over: Promise<void>
   readonly #leaving = new AbortController()
 
-  constructor(bench: Bench, route: InferenceRoute, body: object) {
+  constructor(bench: Bench, route: SpokenRoute, body: object) {
     this.over = this.#read(bench, route, body).catch(() => {})
   }
 
@@ -228,7 +228,7 @@ class Client {
     this.#leaving.abort()
   }
 
-  async #read(bench: Bench, route: InferenceRoute, body: object): Promise<void> {
+  async #read(bench: Bench, route: SpokenRoute, body: object): Promise<void> {
     const init = { method: 'POST', body: JSON.stringify(body), signal: this.#leaving.signal }
     const response = await bench.send(`/v1/${route}`, init)
     const decoder = new TextDecoder()

@@ -14,9 +14,18 @@ export interface RouteWords {
   tellsUsage: boolean
   /** Answers are tokens, not vectors or ranks; a stream of them says when it is complete. */
   generates: boolean
+  /** Nothing is counted for what it takes. */
+  free: boolean
 }
 
-const chat: RouteWords = { errors: 'openai', streamEnd: 'data: [DONE]\n\n', tellsUsage: true, generates: true }
+const chat: RouteWords = {
+  errors: 'openai',
+  streamEnd: 'data: [DONE]\n\n',
+  tellsUsage: true,
+  generates: true,
+  free: false,
+}
+const named = { streamEnd: '', tellsUsage: false, generates: true, free: false } as const
 const vectors: RouteWords = { ...chat, tellsUsage: false, generates: false }
 
 export const routeWords: Readonly<Record<InferenceRoute, RouteWords>> = {
@@ -24,8 +33,9 @@ export const routeWords: Readonly<Record<InferenceRoute, RouteWords>> = {
   completions: chat,
   embeddings: vectors,
   rerank: vectors,
-  responses: { errors: 'responses', streamEnd: '', tellsUsage: false, generates: true },
-  messages: { errors: 'anthropic', streamEnd: '', tellsUsage: false, generates: true },
+  responses: { ...named, errors: 'responses' },
+  messages: { ...named, errors: 'anthropic' },
+  'messages/count_tokens': { ...named, errors: 'anthropic', generates: false, free: true },
 }
 
 /**

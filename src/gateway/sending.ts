@@ -16,7 +16,7 @@ import { NamedStream } from './named-stream.ts'
 import type { Ask } from './parse.ts'
 import { type RouteWords, routeWords } from './route-words.ts'
 import { type Ending, settle } from './settle.ts'
-import { estimatedUsage, readUsage, tokensOf } from './usage.ts'
+import { estimatedUsage, noUsage, readUsage, tokensOf } from './usage.ts'
 
 /**
  * `seen`: the engine may have seen the request. `busy`: it said that it takes nothing now. `fault`: what the client is told when nobody else can
@@ -42,7 +42,7 @@ export class Sending implements StreamBegin {
   readonly #words: RouteWords
   #stream: AnswerStream | null = null
   /** What is still to be sent when the answer is settled. */
-  #last: string | Buffer | null = null
+  #last: string | null = null
   #contentType = ''
 
   constructor(parts: InferenceParts, exchange: Exchange, ask: Ask, route: Route) {
@@ -86,7 +86,10 @@ export class Sending implements StreamBegin {
         if (outcome.status === 503) return { why: 'status 503', seen: false, busy: true, fault: unavailable() }
         if (outcome.status !== 200) {
           const { route } = this.#exchange.meant
-          throw engineFault(outcome.status, outcome.body.toString('utf8'), { engine: this.#route.engine, route })
+          throw engineFault(outcome.status, Buffer.from(outcome.text, 'latin1').toString('utf8'), {
+            engine: this.#route.engine,
+            route,
+          })
         }
         return this.#endPlain(outcome)
       case 'streamed':
@@ -101,21 +104,19 @@ export class Sending implements StreamBegin {
     }
   }
 
-  #endPlain(answer: { contentType: string; body: Buffer }): null {
+  #endPlain({ contentType, text }: { contentType: string; text: string }): null {
     const exchange = this.#exchange
     // The client has been told `200` and waits for events; this is none.
     if (exchange.streaming) throw new Fault('engine_failed', 'The engine did not answer with a stream.')
-    const text = answer.body.toString('latin1')
     const found = findUsage(text)
     const told = found === null ? null : readUsage(text.slice(found.valueStart, found.valueEnd))
     const made = this.#words.generates ? tokensOf(text.length) : 0
-    const usage = told ?? estimatedUsage(exchange.bytesIn, made)
+    const usage = this.#words.free ? noUsage : (told ?? estimatedUsage(exchange.bytesIn, made))
     const now = this.#parts.clock.monotonicMs()
     exchange.contentCame(now)
     if (exchange.gone) return this.#settle({ status: 499, code: 'client_closed', usage })
-    const shown = this.#model === null ? text : edited(text, this.#model, null, 'keep')
-    this.#last = shown === text ? answer.body : shown
-    this.#contentType = answer.contentType
+    this.#last = this.#model === null ? text : edited(text, this.#model, null, 'keep')
+    this.#contentType = contentType
     exchange.bytesOut += this.#last.length
     return this.#settle({ status: 200, code: null, usage })
   }
@@ -147,7 +148,7 @@ export class Sending implements StreamBegin {
     const last = this.#last
     if (last === null) return
     if (this.#stream === null) sendPlain(exchange, this.#contentType, last, this.#parts.clock.monotonicMs())
-    else exchange.response.end(last as string, 'latin1')
+    else exchange.response.end(last, 'latin1')
   }
 
   #settle(ending: Ending): null {

@@ -26,7 +26,7 @@ import { makeWhoAsks } from './forwarded.ts'
 import { type Objection, objection, unknownExpectation } from './framing.ts'
 import { Holding } from './hold.ts'
 import { type InferenceParts, requireTables, serveInference, type TablesTrust } from './inference.ts'
-import { Limiter, type Shares } from './limits/limiter.ts'
+import { type KnownLimits, Limiter, type Shares } from './limits/limiter.ts'
 import { headerMaximumBytes, refuseMalformed, refuseObjection, refuseTunnel } from './malformed.ts'
 import { listModels } from './models.ts'
 import { Replicas } from './replicas.ts'
@@ -129,7 +129,14 @@ class FrontDoor implements Gateway {
       log,
       counters,
     })
-    const limiter = new Limiter({ counters, clock, deadlines, limits: queueLimits(settings), shares: options.shares })
+    const limiter = new Limiter({
+      counters,
+      clock,
+      deadlines,
+      limits: queueLimits(settings),
+      shares: options.shares,
+      known: knownLimits(tables),
+    })
     const holding = new Holding({
       routes: tables.routes,
       stateOf: this.#replicas.stateOf,
@@ -360,6 +367,13 @@ class FrontDoor implements Gateway {
       return
     }
     sendFault(response, 'native', new Fault('route_not_found', 'This server answers inference only.'), requestId)
+  }
+}
+
+function knownLimits({ routes, keyring }: GatewayOptions['tables']): KnownLimits {
+  return {
+    deployment: (deploymentId) => routes.byId(deploymentId)?.limits ?? null,
+    key: (keyId) => keyring.limitsOf(keyId),
   }
 }
 

@@ -202,7 +202,10 @@ const messages: Speech = {
   },
 }
 
-export const speeches: Readonly<Record<InferenceRoute, Speech>> = {
+/** All but the one that only counts. */
+export type SpokenRoute = Exclude<InferenceRoute, 'messages/count_tokens'>
+
+export const speeches: Readonly<Record<SpokenRoute, Speech>> = {
   'chat/completions': chat,
   completions,
   embeddings,

@@ -17,6 +17,7 @@ const inferenceRoutes: readonly InferenceRoute[] = [
   'responses',
   'rerank',
   'messages',
+  'messages/count_tokens',
 ]
 const control: Target = { kind: 'control' }
 const getOnly = { kind: 'method_not_allowed', allow: 'GET, HEAD' } as const

@@ -37,6 +37,9 @@ export function readUsage(text: string | null): Usage | null {
   return usage
 }
 
+/** Of what is free. */
+export const noUsage: Usage = { promptTokens: 0, completionTokens: 0 }
+
 const bytesPerToken = 4
 
 /** For engines that did not say: four bytes of request per prompt token, and what was counted of the answer. */

@@ -72,6 +72,21 @@ export const faultTable = {
     'Choose an engine that this server has.',
     'Install the engine binary and put it on the PATH of the server.',
   ),
+  // 422: what the Hub says of a repository
+  hub_off: meaning(422, 'Choose a model of the catalogue.', 'Set hub.endpoint to let models come from a Hub.'),
+  hub_token_missing: meaning(
+    422,
+    'Store a token with PUT /orgs/{id}/hf-token, of an account that was granted access to it; then deploy again.',
+  ),
+  hub_token_refused: meaning(422, 'Make a new token on the Hub and store it with PUT /orgs/{id}/hf-token.'),
+  hub_access_not_granted: meaning(422, 'Ask for access on its page on the Hub with that account, then deploy again.'),
+  hub_repo_not_found: meaning(422, 'Check the name.'),
+  hub_revision_not_found: meaning(422, 'Name a branch, a tag or a whole commit that it has, or leave it out.'),
+  hub_file_not_found: meaning(422, 'Choose one of those listed in error.detail, or leave the choice out.'),
+  hub_files_missing: meaning(422, 'Choose a repository that is complete, or ask its owner to complete it.'),
+  hub_no_weights: meaning(422, 'Choose a repository with safetensors or GGUF files.'),
+  hub_repo_disabled: meaning(422, 'Choose another repository.'),
+  hub_too_large: meaning(422, 'Choose a smaller model or quantisation.', 'hub.cache_max_bytes sets the limit.'),
   // 429: limits
   rate_limited: meaning(429, 'Wait for Retry-After seconds and try again.'),
   concurrency_limited: meaning(429, 'Send fewer requests at once.'),
@@ -104,6 +119,12 @@ export const faultTable = {
   stopped: meaning(503, 'Start the deployment.'),
   failed: meaning(503, 'Read the reason, correct the deployment, and start it again.'),
   unavailable: meaning(503, 'Try again after Retry-After seconds.', 'A part of the server is down; see /readyz.'),
+  hub_unreachable: meaning(
+    503,
+    'Try again after Retry-After seconds; what is deployed already is not concerned.',
+    'Look whether the server can reach hub.endpoint.',
+  ),
+  hub_rate_limited: meaning(503, 'Try again after Retry-After seconds.'),
   journal_full: meaning(
     503,
     'Try again after Retry-After seconds.',

@@ -10,6 +10,9 @@ import { packageRoot } from '../runtime/self.ts'
 import type { Querier } from '../store/database.ts'
 import { type AddedBy, type CatalogueModel, type ModelEntry, modelOf, type ShippedEntry } from './entry.ts'
 import type { ModelShape } from './fit/shape.ts'
+import { hubFiles } from './hub/files.ts'
+import { isHubName } from './hub/name.ts'
+import type { HubSource } from './hub/pin.ts'
 import { type LocalModel, localModel } from './local-file.ts'
 import type { OwnModels } from './own.ts'
 import { judgeArchitecture, type KnownBase } from './supported/judge.ts'
@@ -42,6 +45,8 @@ export interface ModelPolicy {
   starterStandsIn: boolean
   /** On the simulated fleet no weights are needed, and none are loaded. */
   simulated?: boolean
+  /** Where files of the Hub are kept; absent: there is no Hub. */
+  hubFolder?: string
 }
 
 export class ModelCatalogue {
@@ -93,15 +98,26 @@ export class ModelCatalogue {
   }
 
   /**
-   * Weights for a `model_id`: catalogue id or absolute path of an allowed local GGUF. Throws Fault
-   * `model_not_supported`, `model_path_not_allowed` or `model_file_unreadable`.
+   * Weights for a `model_id`: catalogue id, absolute path of an allowed local GGUF, or what it was pinned to on the Hub.
+   * Throws Fault `model_not_supported`, `model_path_not_allowed`, `model_file_unreadable` or `hub_off`.
    */
-  resolve(modelId: string): ResolvedModel {
+  resolve(modelId: string, source?: HubSource): ResolvedModel {
+    if (isHubName(modelId)) return this.#fromHub(modelId, source)
     const model = this.#models.get(modelId)
     if (model) return this.#fromCatalogue(model)
     if (isAbsolute(modelId) || modelId.startsWith('file:') || modelId.endsWith('.gguf'))
       return resolved(localModel(modelId, this.#policy.allowPaths), this.#policy.simulated === true)
     throw this.#unsupported(modelId, `"${modelId}" is not a model that this server can deploy.`)
+  }
+
+  #fromHub(modelId: string, source: HubSource | undefined): ResolvedModel {
+    const { hubFolder, simulated = false } = this.#policy
+    if (hubFolder === undefined || source === undefined)
+      throw new Fault('hub_off', `${modelId} would come from a Hub, and this server uses none.`)
+    const { format, architecture, shape } = source
+    const judged = judgeArchitecture(format, architecture)
+    const named = { format, seesPictures: judged.ok && judged.seesPictures, shape }
+    return { files: hubFiles(modelId, source, hubFolder, simulated), emulated: simulated, named }
   }
 
   /** Models of organisations, found by their prefix. */
@@ -114,9 +130,12 @@ export class ModelCatalogue {
     return (await this.#ownerOf(modelId)?.find(db, orgId, modelId)) ?? null
   }
 
-  /** The files to launch, on this machine. Throws as `resolve` and `OwnModels.bring` do. */
-  async bring(db: Querier, orgId: string, modelId: string): Promise<ModelFiles> {
-    return (await this.#ownerOf(modelId)?.bring(db, orgId, modelId)) ?? this.resolve(modelId).files
+  /** The files to launch, on this machine or with what has to be brought. Throws as `resolve` and `OwnModels.bring` do. */
+  async bring(db: Querier, orgId: string, modelId: string, source?: HubSource): Promise<ModelFiles> {
+    const own = await this.#ownerOf(modelId)?.bring(db, orgId, modelId)
+    if (own) return own
+    const { files } = this.resolve(modelId, source)
+    return files.remote === undefined ? files : { ...files, remote: { ...files.remote, orgId } }
   }
 
   #ownerOf(modelId: string): OwnModels | undefined {

@@ -10,6 +10,10 @@ export interface HardwareType {
   gpusPerUnit: number
   /** Memory of one unit, GiB. */
   vramGib: number
+  /** Of one GPU's memory, TB per second, by its data sheet; null = not known. */
+  gpuBandwidth: number | null
+  /** Of one GPU at 16 bit without sparsity, by its data sheet; null = not known. */
+  gpuTeraflops: number | null
   /** Units per replica that this type offers. */
   counts: number[]
   regions: string[]
@@ -22,6 +26,8 @@ interface Row {
   name: string
   gpus_per_unit: number
   vram_gib: number
+  gpu_tb_per_second: number | null
+  gpu_teraflops: number | null
   counts: number[]
   regions: string[]
   usd_per_unit_hour: string | null
@@ -56,6 +62,8 @@ function fromRow(row: Row, ownPrice: string | undefined): HardwareType {
     name: row.name,
     gpusPerUnit: row.gpus_per_unit,
     vramGib: row.vram_gib,
+    gpuBandwidth: row.gpu_tb_per_second,
+    gpuTeraflops: row.gpu_teraflops,
     counts: row.counts,
     regions: row.regions,
     price: price === null ? null : microUsdFromDecimal(price),

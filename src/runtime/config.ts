@@ -41,6 +41,9 @@ export function readConfig(input: { flags: Values; env: NodeJS.ProcessEnv; file:
   return Object.freeze(config) as Config
 }
 
+/** What hosts and other programs set, without our prefix. */
+const usualNames: Partial<Record<SettingName, string>> = { database_url: 'DATABASE_URL', 'hub.endpoint': 'HF_ENDPOINT' }
+
 function pickValue(
   name: SettingName,
   flags: Values,
@@ -50,8 +53,8 @@ function pickValue(
 ): [unknown, string] {
   if (flags[name] !== undefined) return [flags[name], `--${name.replaceAll('_', '-')}`]
   const variable = environmentName(name)
-  // DATABASE_URL without our prefix is what every host sets.
-  const fromEnv = env[variable] ?? (name === 'database_url' ? env.DATABASE_URL : undefined)
+  const other = usualNames[name]
+  const fromEnv = env[variable] ?? (other === undefined ? undefined : env[other])
   if (fromEnv !== undefined && fromEnv !== '') return [fromEnv, variable]
   return [file[name], `${path}: ${name}`]
 }

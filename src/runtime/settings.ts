@@ -93,6 +93,20 @@ export const settings = {
     '',
     'YAML or JSON file with a list of models of your own, each as for POST /models; they go before what ships.',
   ),
+  'hub.endpoint': setting(
+    z.union([z.literal(''), z.url({ protocol: /^https?$/ })]),
+    'https://huggingface.co',
+    'The Hub that models named hf:… come from (HF_ENDPOINT); empty: none.',
+  ),
+  'hub.cache_folder': setting(z.string(), '', 'Where its files are kept, for this server alone; default: DIR/hub.'),
+  'hub.cache_max_bytes': setting(
+    count(0, 2 ** 50),
+    500 * 1000 ** 3,
+    'Most that is kept of it; models that no replica uses go, those used longest ago first. 0: no limit.',
+  ),
+  'hub.min_free_bytes': setting(count(0, 2 ** 50), 2 * 1000 ** 3, 'Room on the disk that downloads leave free.'),
+  'hub.timeout_seconds': setting(count(1, 600), 20, 'Longest that a create waits for what the Hub says of a model.'),
+  'hub.files_at_once': setting(count(1, 64), 4, 'Files of one model that are brought at once.'),
   'start.deadline_seconds': setting(
     count(1, 86_400),
     600,
@@ -275,11 +289,11 @@ export const settings = {
     5,
     'How long a request waits in line when a limit of requests at once is reached; 0: it is refused.',
   ),
-  'limits.queue_requests': setting(count(0, 1_000_000), 1000, 'Requests in line per deployment and worker.'),
+  'limits.queue_requests': setting(count(0, 1_000_000), 1000, 'Requests in line per deployment and host.'),
   'limits.queue_bytes': setting(
     count(0, 64 * 1024 ** 3),
     64 * 1024 * 1024,
-    'Bytes of requests in line per deployment and worker.',
+    'Bytes of requests in line per deployment and host.',
   ),
   'hold.max_seconds': setting(count(0, 3600), 300, 'How long a request is held for a replica.'),
   'hold.comment_seconds': setting(

@@ -303,6 +303,22 @@ describe('command line', { concurrency: false }, () => {
   test('what can be deployed is listed with prices', async () => {
     assert.match((await ok(['gpus'])).stdout, /^h100 .*\$4\.41/m)
     assert.match((await ok(['models'])).stdout, /^paddock\/starter /m)
+    assert.doesNotMatch((await ok(['models', '--deployable'])).stdout, /novita/)
+  })
+
+  test('what fits where is told before anything is paid for, and the operator adds models', async () => {
+    const { stdout } = await ok(['fit', 'llama-3.3-70b-instruct', '--gpu', 'h100', '--count', '2'])
+    assert.match(stdout, /^llama-3\.3-70b-instruct on 2 × h100: fits\. It fits with \d+\.\d GiB to spare/)
+    assert.match(stdout, /^ {2}Price +\$8\.82\/hour/m)
+    const misfit: { would_create: boolean } = await json(['fit', 'deepseek/deepseek-v3-0324', '--gpu', 'h100'])
+    assert.equal(misfit.would_create, false)
+    assert.match((await ok(['deploy', 'paddock/starter', '--dry-run'])).stdout, /memory is not checked/)
+    assert.equal((await run(['deploy', 'deepseek/deepseek-v3-0324', '--gpu', 'h100'])).status, 1)
+    const entry = { id: 'acme/one', source_repo: 'acme/one', context_size: 8192, tensor_type: 'BF16' }
+    const input = JSON.stringify(entry)
+    assert.match((await ok(['models', 'add', '-'], { input })).stdout, /^acme\/one is in the catalogue/)
+    assert.equal((await run(['models', 'add', '-'], { input })).status, 1)
+    assert.equal((await run(['models', 'add', '/nowhere.json'])).status, 2)
   })
 
   test('every way to fail has its status and one or two sentences', async () => {

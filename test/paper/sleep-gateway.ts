@@ -248,7 +248,7 @@ class PaperConnections implements Way {
     const caller = this.#open.get(request)
     this.#open.delete(request)
     caller?.began({ status: 200, contentType: 'application/json' })
-    caller?.data(answer)
+    caller?.data(answer, 0, answer.length)
     caller?.ended()
   }
 

@@ -14,7 +14,7 @@ export const packages: PackageList = {
   pino: ['src/runtime/'],
   'prom-client': ['src/api/', 'src/gateway/', 'src/engines/llamacpp/', 'src/runtime/'],
   'swagger-ui-dist': ['src/api/'],
-  undici: ['src/compute/', 'src/deployments/probe.ts', 'src/runtime/', 'src/cli/'],
+  undici: ['src/compute/', 'src/deployments/probe.ts', 'src/models/hub/', 'src/runtime/', 'src/cli/'],
   yaml: ['src/runtime/'],
   zod: ['src/wire/', 'src/api/', 'src/runtime/', 'src/events/', 'src/compute/simulated/'],
 }

@@ -35,7 +35,15 @@ export const llamaServer: EngineDriver = {
   formats: ['gguf'],
   program: 'llama-server',
   // What a build or a model does not have it refuses itself: embeddings and ranks need the arguments below.
-  routes: new Set<InferenceRoute>(['chat/completions', 'completions', 'embeddings', 'responses', 'rerank', 'messages']),
+  routes: new Set<InferenceRoute>([
+    'chat/completions',
+    'completions',
+    'embeddings',
+    'responses',
+    'rerank',
+    'messages',
+    'messages/count_tokens',
+  ]),
   // It knows no cumulative usage in a stream; running timings stand in for it.
   usage: { streamOptions: { include_usage: true }, extraBody: { timings_per_token: true }, timings: true },
   validate,

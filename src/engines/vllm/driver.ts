@@ -27,7 +27,15 @@ export const vllm: EngineDriver = {
   formats: ['safetensors'],
   program: 'vllm',
   // What a model or a version does not have is not there, and answers 404.
-  routes: new Set(['chat/completions', 'completions', 'embeddings', 'responses', 'rerank', 'messages']),
+  routes: new Set([
+    'chat/completions',
+    'completions',
+    'embeddings',
+    'responses',
+    'rerank',
+    'messages',
+    'messages/count_tokens',
+  ]),
   usage: { streamOptions: { include_usage: true, continuous_usage_stats: true }, extraBody: {} },
   validate,
   limits,

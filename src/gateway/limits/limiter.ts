@@ -5,7 +5,7 @@
  * What has no limit never comes here. Other workers of the host count in the same places and tell nobody when they
  * leave one: a line looks again every tick.
  */
-import type { Limits } from '../../access/limits.ts'
+import { type Limits, noLimits } from '../../access/limits.ts'
 import type { Principal } from '../../access/permissions.ts'
 import type { Route } from '../../deployments/routes.ts'
 import type { Fault } from '../../kernel/fault.ts'
@@ -14,6 +14,7 @@ import type { Deadline, Deadlines } from '../../runtime/deadlines.ts'
 import type { Usage } from '../../usage/request.ts'
 import type { Counters } from '../counters.ts'
 import { ClientGone, type Exchange } from '../exchange.ts'
+import { HostPlaces, type PlacesLimits } from '../host-places.ts'
 import { Admission } from './admission.ts'
 import type { Estimate } from './estimate.ts'
 import { FairQueue, type Waiting } from './fair-queue.ts'
@@ -21,12 +22,15 @@ import { rateHeaders } from './headers.ts'
 import { refusal } from './refusal.ts'
 import { type Share, Subject, type Verdict, wholeShare } from './subject.ts'
 
-export interface QueueLimits {
+/** Numbers per deployment. */
+export interface QueueLimits extends PlacesLimits {
   maxMs: number
-  /** Per deployment, in one worker. */
-  maxRequests: number
-  /** Of bodies, per deployment, in one worker. */
-  maxBytes: number
+}
+
+/** What the limits are now; null = none. */
+export interface KnownLimits {
+  deployment(deploymentId: string): Limits | null
+  key(keyId: string): Limits | null
 }
 
 /** Gives this gateway its part of every limit. */
@@ -51,7 +55,7 @@ interface Waiter extends Waiting {
 
 interface Line {
   queue: FairQueue<Waiter>
-  bytes: number
+  places: HostPlaces
   pulse: Deadline
 }
 
@@ -61,6 +65,7 @@ export class Limiter {
   readonly #deadlines: Deadlines
   readonly #limits: QueueLimits
   readonly #shares: Shares | null
+  readonly #known: KnownLimits | null
   readonly #subjects = new Map<string, Subject>()
   /** By deployment. */
   readonly #lines = new Map<string, Line>()
@@ -73,12 +78,15 @@ export class Limiter {
     limits: QueueLimits
     /** null: this gateway is alone. */
     shares?: Shares | null
+    /** null: they stay as they were when a request came. */
+    known?: KnownLimits | null
   }) {
     this.#counters = parts.counters
     this.#clock = parts.clock
     this.#deadlines = parts.deadlines
     this.#limits = parts.limits
     this.#shares = parts.shares ?? null
+    this.#known = parts.known ?? null
   }
 
   /** Deployment id → requests that wait in line. */
@@ -96,9 +104,10 @@ export class Limiter {
    * ClientGone, or what the server stops with. Only for what has a limit.
    */
   enter(exchange: Exchange, route: Route, principal: Principal, size: Estimate): Promise<void> | null {
-    const deployment = route.limits === undefined ? null : this.#subject(`dep/${route.deploymentId}`, route.limits)
+    const deployment =
+      route.limits === undefined ? null : this.#subject(prefixes.deployment + route.deploymentId, route.limits)
     const { limits } = principal
-    const key = limits === null || limits === undefined ? null : this.#subject(`key/${principal.keyId}`, limits)
+    const key = limits === null || limits === undefined ? null : this.#subject(prefixes.key + principal.keyId, limits)
     const now = this.#clock.monotonicMs()
     if (!this.#lines.has(route.deploymentId)) {
       const verdict = this.#tryEnter(exchange, deployment, key, now, size)
@@ -138,6 +147,16 @@ export class Limiter {
     }
     subject.limits = limits
     return subject
+  }
+
+  /** Who waits is let in by the limits that are, not by those that were when it came. */
+  #refresh(subject: Subject | null): void {
+    if (subject === null || this.#known === null) return
+    const { name } = subject
+    const limits = name.startsWith(prefixes.key)
+      ? this.#known.key(name.slice(prefixes.key.length))
+      : this.#known.deployment(name.slice(prefixes.deployment.length))
+    subject.limits = limits ?? noLimits
   }
 
   #sweep(): void {
@@ -192,12 +211,14 @@ export class Limiter {
     { keyId }: Principal,
     parts: Pick<Waiter, 'deployment' | 'key' | 'size'>,
   ): Promise<void> {
-    const { maxMs, maxRequests, maxBytes } = this.#limits
+    const { maxMs } = this.#limits
     const bytes = exchange.bytesIn
-    const line = this.#lines.get(deploymentId)
-    const full = line !== undefined && (line.queue.size >= maxRequests || line.bytes + bytes > maxBytes)
-    if (full || maxMs === 0 || maxRequests === 0 || bytes > maxBytes) throw this.#lateFault(exchange, parts)
-    if (exchange.gone) throw new ClientGone()
+    if (maxMs === 0 || exchange.gone) throw exchange.gone ? new ClientGone() : this.#lateFault(exchange, parts)
+    const places = this.#lines.get(deploymentId)?.places ?? this.#placesOf(deploymentId)
+    if (places.isFull(bytes)) {
+      if (!this.#lines.has(deploymentId)) places.close()
+      throw this.#lateFault(exchange, parts)
+    }
     return new Promise((resolve, reject) => {
       const from = this.#clock.monotonicMs()
       const end = (error: Error | null): void => {
@@ -211,7 +232,7 @@ export class Limiter {
       const waiter: Waiter = { exchange, keyId, priority: exchange.priority, cost: parts.size.most, ...parts, end }
       const bound = this.#deadlines.add(maxMs, () => end(this.#lateFault(exchange, parts)))
       exchange.interrupted = end
-      this.#add(deploymentId, waiter, bytes)
+      this.#add(deploymentId, places, waiter, bytes)
       this.#moveOne(deploymentId, from)
     })
   }
@@ -224,14 +245,19 @@ export class Limiter {
     return this.#refuse(exchange, verdict === 'yes' ? 'at_once' : verdict, parts, now)
   }
 
-  #add(deploymentId: string, waiter: Waiter, bytes: number): void {
+  /** In line with those of the other workers. */
+  #placesOf(deploymentId: string): HostPlaces {
+    return new HostPlaces(this.#counters, `queued ${deploymentId}`, this.#limits)
+  }
+
+  #add(deploymentId: string, places: HostPlaces, waiter: Waiter, bytes: number): void {
     let line = this.#lines.get(deploymentId)
     if (line === undefined) {
-      line = { queue: new FairQueue(), bytes: 0, pulse: this.#beat(deploymentId) }
+      line = { queue: new FairQueue(), places, pulse: this.#beat(deploymentId) }
       this.#lines.set(deploymentId, line)
     }
     line.queue.add(waiter)
-    line.bytes += bytes
+    places.add(bytes)
     if (waiter.deployment !== null) waiter.deployment.waiting += 1
     if (waiter.key !== null) waiter.key.waiting += 1
   }
@@ -248,17 +274,22 @@ export class Limiter {
   #remove(deploymentId: string, waiter: Waiter, bytes: number): void {
     const line = this.#lines.get(deploymentId)!
     line.queue.drop(waiter)
-    line.bytes -= bytes
+    line.places.remove(bytes)
     if (waiter.deployment !== null) waiter.deployment.waiting -= 1
     if (waiter.key !== null) waiter.key.waiting -= 1
     if (line.queue.size > 0) return
     this.#deadlines.cancel(line.pulse)
+    line.places.close()
     this.#lines.delete(deploymentId)
   }
 
   /** Whoever's turn it is, as long as there is somebody whom the limits let in, or refuse for good. */
   #move(line: Line, now: number): void {
-    const may = ({ deployment, key, size }: Waiter): boolean => passed(this.#verdict(deployment, key, now, size))
+    const may = ({ deployment, key, size }: Waiter): boolean => {
+      this.#refresh(deployment)
+      this.#refresh(key)
+      return passed(this.#verdict(deployment, key, now, size))
+    }
     while (line.queue.size > 0) {
       const next = line.queue.next(may)
       if (next === null) return
@@ -273,6 +304,9 @@ export class Limiter {
     }
   }
 }
+
+/** Of what has limits: whose they are. */
+const prefixes = { deployment: 'dep/', key: 'key/' } as const
 
 /** It may yet be let in. */
 function passes(verdict: Verdict): boolean {

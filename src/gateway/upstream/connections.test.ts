@@ -55,8 +55,8 @@ class Ear implements Caller {
   began({ status }: Answer): void {
     this.heard.push(`began ${status}`)
   }
-  data(piece: Buffer): void {
-    this.body += piece.toString('latin1')
+  data(bytes: Buffer, from: number, to: number): void {
+    this.body += bytes.toString('latin1', from, to)
     this.onData(this)
   }
   ended(): void {

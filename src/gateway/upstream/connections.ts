@@ -22,8 +22,8 @@ export interface Caller {
   /** The request goes out now: from here on the engine may have seen it. False = it is not wanted any more. */
   sends(call: Call): boolean
   began(answer: Answer): void
-  /** The bytes are those of the network's buffer: whoever keeps them copies them. */
-  data(piece: Buffer): void
+  /** The bytes from `from` up to `to` of the network's buffer: whoever keeps them copies them. */
+  data(bytes: Buffer, from: number, to: number): void
   ended(): void
   failed(error: Error): void
 }
@@ -167,7 +167,7 @@ class Connection implements Call, AnswerSink {
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: silenceMs,
-      onread: { buffer: arrival, callback: (size) => this.#came(arrival.subarray(0, size)) },
+      onread: { buffer: arrival, callback: (size) => this.#came(size) },
     })
     this.#connecting = deadlines.add(limits.connectTimeoutMs, () => this.abort(new Error('ETIMEDOUT')))
     this.#socket.on('connect', () => this.#connected())
@@ -249,14 +249,14 @@ class Connection implements Call, AnswerSink {
   }
 
   /** True: more may come. */
-  #came(piece: Buffer): boolean {
+  #came(size: number): boolean {
     // Nobody asked: the engine gives up an idle connection with a word (408), or is confused.
     if (this.#request === null) {
       this.#socket.destroy()
       return false
     }
     try {
-      this.#reader.push(piece)
+      this.#reader.push(arrival, size)
     } catch (error) {
       this.abort(error as Error)
       return false
@@ -297,8 +297,8 @@ class Connection implements Call, AnswerSink {
     this.#request?.caller.began(answer)
   }
 
-  data(piece: Buffer): void {
-    this.#request?.caller.data(piece)
+  data(bytes: Buffer, from: number, to: number): void {
+    this.#request?.caller.data(bytes, from, to)
   }
 
   ended(): void {

@@ -1,8 +1,10 @@
 /**
  * Reads HTTP/1.1 answers of engines (RFC 9112) as their bytes come: head, then a body framed by length, by chunks or by
- * the connection's end. It knows nothing of sockets. Bytes are passed on as views of what was pushed, never copied,
+ * the connection's end. It knows nothing of sockets. Bytes are passed on as places in what was pushed, never copied,
  * unless a head or a size line is cut by the network; after `push` nothing refers to them. Anything an engine may not
  * send is an error that ends the connection.
+ *
+ * Places, not views of their own: a stream is one small chunk at a time, and making views was most of reading it.
  */
 import { never } from '../../kernel/never.ts'
 
@@ -15,7 +17,8 @@ export interface Answer {
 /** Called in the order of the bytes. `ended` comes once per answer. */
 export interface AnswerSink {
   began(answer: Answer): void
-  data(piece: Buffer): void
+  /** The bytes from `from` up to `to`. */
+  data(bytes: Buffer, from: number, to: number): void
   ended(): void
 }
 
@@ -70,21 +73,27 @@ export class ResponseReader {
     this.keptSeconds = null
   }
 
-  /** Throws when the bytes are no answer. What follows the answer's end makes the connection unusable. */
-  push(piece: Buffer): void {
-    let bytes = this.#kept.length === 0 ? piece : Buffer.concat([this.#kept, piece])
-    this.#kept = nothing
-    while (bytes.length > 0) {
+  /**
+   * The first `length` bytes of what came. Throws when they are no answer. What follows the answer's end makes the
+   * connection unusable.
+   */
+  push(came: Buffer, length = came.length): void {
+    const hasKept = this.#kept.length > 0
+    const bytes = hasKept ? Buffer.concat([this.#kept, came.subarray(0, length)]) : came
+    const end = hasKept ? bytes.length : length
+    if (hasKept) this.#kept = nothing
+    let at = 0
+    while (at < end) {
       if (this.#state === 'over') {
         this.reusable = false
         return
       }
-      const used = this.#step(bytes)
-      if (used === 0) {
-        this.#kept = Buffer.from(bytes)
+      const next = this.#step(bytes, at, end)
+      if (next === at) {
+        this.#kept = Buffer.from(bytes.subarray(at, end))
         return
       }
-      bytes = used === bytes.length ? nothing : bytes.subarray(used)
+      at = next
     }
   }
 
@@ -95,48 +104,49 @@ export class ResponseReader {
     this.#end()
   }
 
-  /** Bytes taken; 0 = more are needed. */
-  #step(bytes: Buffer): number {
+  /** Place behind what was taken of the bytes from `at` up to `end`; `at` = more are needed. */
+  #step(bytes: Buffer, at: number, end: number): number {
     switch (this.#state) {
       case 'head':
-        return this.#head(bytes)
+        return this.#head(bytes, at, end)
       case 'counted':
-        return this.#counted(bytes)
+        return this.#counted(bytes, at, end)
       case 'size-line':
-        return this.#sizeLine(bytes)
+        return this.#sizeLine(bytes, at, end)
       case 'chunk':
-        return this.#chunk(bytes)
+        return this.#chunk(bytes, at, end)
       case 'chunk-end':
-        return this.#chunkEnd(bytes)
+        return this.#chunkEnd(bytes, at, end)
       case 'trailers':
-        return this.#trailer(bytes)
+        return this.#trailer(bytes, at, end)
       case 'until-close':
-        this.#sink.data(bytes)
-        return bytes.length
+        this.#sink.data(bytes, at, end)
+        return end
       case 'over':
-        return 0
+        return at
       default:
         return never(this.#state, 'state of an answer')
     }
   }
 
-  #head(bytes: Buffer): number {
+  #head(bytes: Buffer, at: number, end: number): number {
+    const size = end - at
     // Searching text is cheaper than searching bytes, and the text is needed anyway.
-    const begin = bytes.toString('latin1', 0, Math.min(bytes.length, usualHeadBytes))
-    const found = begin.indexOf(headEnd)
-    const end = found === -1 && bytes.length > usualHeadBytes ? bytes.indexOf(headEnd) : found
-    if (end > headMaximumBytes || (end === -1 && bytes.length > headMaximumBytes + 3))
+    const text = bytes.toString('latin1', at, at + Math.min(size, usualHeadBytes))
+    const usual = text.indexOf(headEnd)
+    const found = usual === -1 && size > usualHeadBytes ? bytes.subarray(at, end).indexOf(headEnd) : usual
+    if (found > headMaximumBytes || (found === -1 && size > headMaximumBytes + 3))
       throw new Error('the head of the answer is too large')
-    if (end === -1) {
+    if (found === -1) {
       // What will never be an answer is not waited for.
-      if (!beginsLikeAnswer(bytes)) throw notAnAnswer()
-      return 0
+      if (!beginning.startsWith(text) && !text.startsWith(beginning)) throw notAnAnswer()
+      return at
     }
-    const head = readHead(found === -1 ? bytes.toString('latin1', 0, end) : begin.slice(0, end))
-    const used = end + 4
+    const head = readHead(usual === -1 ? bytes.toString('latin1', at, at + found) : text.slice(0, found))
+    const next = at + found + headEnd.length
     if (head.status === 101) throw new Error('the engine changed the protocol, which nobody asked for')
     // An interim answer (100, 103): the real one follows.
-    if (head.status < 200) return used
+    if (head.status < 200) return next
     this.reusable = head.reusable
     this.keptSeconds = head.keptSeconds
     this.#sink.began(head)
@@ -148,7 +158,7 @@ export class ResponseReader {
       this.#state = 'counted'
       this.#left = head.length
     }
-    return used
+    return next
   }
 
   #untilClose(): void {
@@ -156,48 +166,49 @@ export class ResponseReader {
     this.reusable = false
   }
 
-  #counted(bytes: Buffer): number {
-    const used = this.#pass(bytes)
+  #counted(bytes: Buffer, at: number, end: number): number {
+    const next = this.#pass(bytes, at, end)
     if (this.#left === 0) this.#end()
-    return used
+    return next
   }
 
-  #chunk(bytes: Buffer): number {
-    const used = this.#pass(bytes)
+  #chunk(bytes: Buffer, at: number, end: number): number {
+    const next = this.#pass(bytes, at, end)
     if (this.#left === 0) this.#state = 'chunk-end'
-    return used
+    return next
   }
 
-  #pass(bytes: Buffer): number {
-    const used = Math.min(this.#left, bytes.length)
-    this.#left -= used
-    this.#sink.data(used === bytes.length ? bytes : bytes.subarray(0, used))
-    return used
+  #pass(bytes: Buffer, at: number, end: number): number {
+    const next = Math.min(at + this.#left, end)
+    this.#left -= next - at
+    this.#sink.data(bytes, at, next)
+    return next
   }
 
-  #sizeLine(bytes: Buffer): number {
-    const end = lineEnd(bytes)
-    if (end === -1) return 0
-    this.#left = chunkSize(bytes, end)
+  #sizeLine(bytes: Buffer, at: number, end: number): number {
+    const lineAt = lineEnd(bytes, at, end)
+    if (lineAt === -1) return at
+    this.#left = chunkSize(bytes, at, lineAt)
     this.#state = this.#left === 0 ? 'trailers' : 'chunk'
-    return end + 2
+    return lineAt + 2
   }
 
-  #chunkEnd(bytes: Buffer): number {
-    if (bytes.length < 2) return 0
-    if (bytes[0] !== cr || bytes[1] !== lf) throw new Error('a chunk is longer than it said')
+  #chunkEnd(bytes: Buffer, at: number, end: number): number {
+    if (end - at < 2) return at
+    if (bytes[at] !== cr || bytes[at + 1] !== lf) throw new Error('a chunk is longer than it said')
     this.#state = 'size-line'
-    return 2
+    return at + 2
   }
 
   /** Trailers are read over: nothing of them is for our clients. */
-  #trailer(bytes: Buffer): number {
-    const end = lineEnd(bytes)
-    if (end === -1) return 0
-    this.#trailerBytes += end + 2
+  #trailer(bytes: Buffer, at: number, end: number): number {
+    const lineAt = lineEnd(bytes, at, end)
+    if (lineAt === -1) return at
+    const next = lineAt + 2
+    this.#trailerBytes += next - at
     if (this.#trailerBytes > headMaximumBytes) throw new Error('the trailers of the answer are too large')
-    if (end === 0) this.#end()
-    return end + 2
+    if (lineAt === at) this.#end()
+    return next
   }
 
   #end(): void {
@@ -213,12 +224,7 @@ interface Head extends Answer {
   keptSeconds: number | null
 }
 
-const beginning = Buffer.from('HTTP/1.')
-
-function beginsLikeAnswer(bytes: Buffer): boolean {
-  const size = Math.min(bytes.length, beginning.length)
-  return bytes.compare(beginning, 0, size, 0, size) === 0
-}
+const beginning = 'HTTP/1.'
 
 function notAnAnswer(): Error {
   return new Error('the answer is not HTTP/1.1')
@@ -282,26 +288,25 @@ function readLength(head: Head, value: string): void {
   head.length = length
 }
 
-/** Place of the CR LF that ends the first line; −1 when it has not come. */
-function lineEnd(bytes: Buffer): number {
-  let at = bytes.indexOf(cr)
-  while (at !== -1 && at + 1 < bytes.length && bytes[at + 1] !== lf) at = bytes.indexOf(cr, at + 1)
-  if (at > lineMaximumBytes || (at === -1 && bytes.length > lineMaximumBytes))
-    throw new Error('a line of the answer is too long')
-  return at === -1 || at + 1 >= bytes.length ? -1 : at
+/** Place of the CR LF that ends the line which begins at `at`; −1 when it has not come. */
+function lineEnd(bytes: Buffer, at: number, end: number): number {
+  const last = Math.min(end, at + lineMaximumBytes + 2)
+  for (let i = at; i < last - 1; i++) if (bytes[i] === cr && bytes[i + 1] === lf) return i
+  if (end - at > lineMaximumBytes + 1) throw new Error('a line of the answer is too long')
+  return -1
 }
 
 /** Hexadecimal digits up to the line's end or an extension. */
-function chunkSize(bytes: Buffer, end: number): number {
+function chunkSize(bytes: Buffer, start: number, end: number): number {
   let size = 0
-  let at = 0
+  let at = start
   for (; at < end; at += 1) {
     const digit = hexDigit(bytes[at]!)
     if (digit === -1) break
     size = size * 16 + digit
   }
   const ended = at === end || bytes[at] === 0x3b || bytes[at] === 0x20 || bytes[at] === 0x09
-  if (at === 0 || at > 12 || !ended) throw new Error('a chunk has no valid size')
+  if (at === start || at - start > 12 || !ended) throw new Error('a chunk has no valid size')
   return size
 }
 

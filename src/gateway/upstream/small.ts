@@ -51,8 +51,8 @@ class Reading implements Caller {
     this.#status = status
   }
 
-  data(piece: Buffer): void {
-    this.#text += piece.toString('latin1')
+  data(bytes: Buffer, from: number, to: number): void {
+    this.#text += bytes.toString('latin1', from, to)
     if (this.#text.length > this.#limits.maximumBytes) this.#giveUp('the answer is too large')
   }
 

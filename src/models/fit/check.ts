@@ -24,9 +24,17 @@ export interface FitWish {
   cacheElementBytes: number | null
   /** Share of a GPU's memory that the engine may take, 0 … 1. */
   memoryShare: number
+  /** Of the weights as they are stored, once they are loaded: less than 1 where the engine makes them smaller. */
+  weightShare: number
 }
 
-export const usualWish: FitWish = { contextTokens: null, sequences: 1, cacheElementBytes: null, memoryShare: 0.9 }
+export const usualWish: FitWish = {
+  contextTokens: null,
+  sequences: 1,
+  cacheElementBytes: null,
+  memoryShare: 0.9,
+  weightShare: 1,
+}
 
 export type Verdict = 'fits' | 'risky' | 'does_not_fit'
 
@@ -67,11 +75,12 @@ interface Room {
 
 /** `units` of the hardware for one replica. The hardware must have GPUs. */
 export function checkFit(
-  model: ModelShape,
+  stored: ModelShape,
   hardware: Pick<HardwareType, 'name' | 'gpusPerUnit' | 'vramGib'>,
   units: number,
   wish: FitWish = usualWish,
 ): Fit {
+  const model = { ...stored, weightBytes: stored.weightBytes * wish.weightShare }
   const gpus = hardware.gpusPerUnit * units
   const split: Split = { gpus, cacheElementBytes: wish.cacheElementBytes }
   const room = roomOn(model, split, hardware.vramGib / hardware.gpusPerUnit, wish.memoryShare)

@@ -24,6 +24,8 @@ export interface ModelShape {
   /** Latent attention (DeepSeek, Kimi): elements per token and layer, kept whole on every GPU; null = ordinary. */
   latentDim: number | null
   experts: number
+  /** Experts that one token goes through; 0 = it has none, or its config does not say. */
+  expertsAtWork: number
   /** Width of one expert; 0 = it has none, or its config does not say. */
   expertSize: number
   /** Tokens. */
@@ -52,6 +54,7 @@ const kvHeadNames = [
   'num_attention_groups',
 ]
 const expertNames = ['num_experts', 'moe_num_experts', 'n_routed_experts', 'num_local_experts']
+const expertsAtWorkNames = ['num_experts_per_tok', 'num_experts_per_token', 'moe_topk', 'moe_k']
 const expertSizeNames = ['moe_intermediate_size', 'expert_ffn_hidden_size', 'ffn_hidden_size_per_expert']
 const lengthNames = [
   'max_position_embeddings',
@@ -97,6 +100,7 @@ export function shapeOfConfig(whole: Config, weightBytes: number): ShapeRead {
       valueDim: headDim,
       latentDim: latentRank === null ? null : latentRank + (first(config, ['qk_rope_head_dim']) ?? 0),
       experts: first(config, expertNames) ?? 0,
+      expertsAtWork: first(config, expertsAtWorkNames) ?? 0,
       expertSize: first(config, expertSizeNames) ?? 0,
       contextSize,
       cacheElementBytes: bytesOf(config.torch_dtype ?? config.dtype ?? whole.torch_dtype ?? whole.dtype),
@@ -141,6 +145,7 @@ export function shapeOfGguf(pairs: ReadonlyMap<string, GgufValue>, weightBytes: 
       valueDim: number('attention.value_length') ?? hiddenSize / heads,
       latentDim: latentRank === null ? null : latentRank + (number('rope.dimension_count') ?? 0),
       experts: number('expert_count') ?? 0,
+      expertsAtWork: number('expert_used_count') ?? 0,
       expertSize: number('expert_feed_forward_length') ?? 0,
       contextSize,
       cacheElementBytes: 2,

@@ -6,14 +6,15 @@ import type { InferenceRoute } from '../../engines/contract.ts'
 import type { SettledRequest } from '../request.ts'
 import { Histogram, type HistogramLine } from './histogram.ts'
 
-/** OpenTelemetry's `gen_ai.operation.name`; it has none for rerank. */
-export const operations = ['chat', 'text_completion', 'embeddings', 'rerank'] as const
+/** OpenTelemetry's `gen_ai.operation.name`; it has none for the last two. */
+export const operations = ['chat', 'text_completion', 'embeddings', 'rerank', 'count_tokens'] as const
 export type Operation = (typeof operations)[number]
 
 export const operationOf: Record<InferenceRoute, Operation> = {
   'chat/completions': 'chat',
   responses: 'chat',
   messages: 'chat',
+  'messages/count_tokens': 'count_tokens',
   completions: 'text_completion',
   embeddings: 'embeddings',
   rerank: 'rerank',

@@ -18,8 +18,10 @@ import type { AddModel, GpuModelConfig, GpuType, Model } from './catalogue.ts'
 import type { CreateDeployment, Deployment, Starting } from './deployment.ts'
 import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
 import type { ListOf } from './fields.ts'
+import type { HubToken, PutHubToken } from './hub.ts'
 import type { ChangeLimits, ChangeSla, Limits, Sla } from './limits.ts'
 import type { DeploymentMetrics, metricsWindows } from './metrics.ts'
+import type { Prediction } from './prediction.ts'
 import type { AppliedPreset, ApplyPreset, Preset } from './presets.ts'
 import type { ChangeDeployment, Restart, Revision, Rollback } from './revision.ts'
 import type { ChangeScaling, Decision, Scaling } from './scaling.ts'
@@ -92,6 +94,10 @@ export class NativeClient {
 
   createDeployment(body: CreateDeployment, creating: Creating = {}): Promise<Deployment> {
     return this.#json('POST', '/deployments', { body, ...creating })
+  }
+  /** What creating it would do: nothing is created. */
+  predictDeployment(body: CreateDeployment): Promise<Prediction> {
+    return this.#json('POST', '/deployments', { body: { ...body, dry_run: true } })
   }
   listDeployments(query: Page & { deleted?: boolean } = {}): Promise<ListOf<Deployment>> {
     return this.#json('GET', '/deployments', { query })
@@ -212,6 +218,15 @@ export class NativeClient {
   /** The operator only. */
   changeQuota(orgId: string, body: ChangeQuota): Promise<OrgQuota> {
     return this.#json('PATCH', `/orgs/${encodeURIComponent(orgId)}/quota`, { body })
+  }
+  getHubToken(orgId: string): Promise<HubToken> {
+    return this.#json('GET', `/orgs/${encodeURIComponent(orgId)}/hf-token`)
+  }
+  putHubToken(orgId: string, body: PutHubToken): Promise<HubToken> {
+    return this.#json('PUT', `/orgs/${encodeURIComponent(orgId)}/hf-token`, { body })
+  }
+  deleteHubToken(orgId: string): Promise<HubToken> {
+    return this.#json('DELETE', `/orgs/${encodeURIComponent(orgId)}/hf-token`)
   }
   listGpuTypes(): Promise<ListOf<GpuType>> {
     return this.#json('GET', '/gpu-types')

@@ -15,7 +15,8 @@ import {
   usdFrom,
   type WaitingShape,
 } from './hardware.ts'
-import { type ChangeLimits, type Limits, limitFields, limits, limitsFrom, saysTwice } from './limits.ts'
+import { type ModelSourceShape, modelSource, renderSource } from './hub.ts'
+import { type ChangeLimits, type Limits, limitFields, limits, limitsFrom, saidTwice, saysTwice } from './limits.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
 import {
   type ActiveShape,
@@ -55,7 +56,8 @@ export const createDeployment = z
   .strictObject({
     name: deploymentName,
     model_id: plainText(4096).meta({
-      description: 'An id from `GET /models`, or the absolute path of a GGUF file that the operator allowed.',
+      description:
+        'An id from `GET /models`; `hf:<owner>/<name>[/<quantisation or GGUF file>][@<revision>]` for a repository of the Hub; or the absolute path of a GGUF file that the operator allowed.',
       example: 'paddock/starter',
     }),
     gpu_type: plainText(60).optional().meta({
@@ -79,6 +81,9 @@ export const createDeployment = z
       description:
         'Scaling, and hardware unless it is named, as a preset of `GET /presets` has them. What is named here goes before it.',
     }),
+    dry_run: z.boolean().optional().meta({
+      description: '`true`: nothing is created; the answer says whether it fits and what it would cost.',
+    }),
     force: z.boolean().optional().meta({
       description: '`true`: created although the fit check says that it will not run; without it that is 422.',
     }),
@@ -94,10 +99,7 @@ export const createDeployment = z
       when: ({ value }) => typeof value === 'object' && value !== null && !Array.isArray(value),
     },
   )
-  .refine((wish) => !saysTwice(wish), {
-    path: ['sla', 'concurrency_limit'],
-    error: 'is the same as limits.concurrency; give one of them',
-  })
+  .refine((wish) => !saysTwice(wish), saidTwice)
   .meta({ id: 'CreateDeployment', example: { name: 'my-first', model_id: 'paddock/starter', gpu_type: 'cpu' } })
 export type CreateDeployment = z.input<typeof createDeployment>
 
@@ -145,6 +147,7 @@ export const deployment = z
     org_id: z.string().meta({ example: 'org_default' }),
     name: z.string(),
     model_id: z.string(),
+    model_source: orNull(modelSource).meta({ description: 'Where its weights come from; null: not from the Hub.' }),
     gpu_type: z.string(),
     gpu_count: z.int().meta({ description: 'Units per replica.' }),
     region: orNull(z.string()).meta({ description: 'null: any.' }),
@@ -223,7 +226,7 @@ export function wishFrom(body: z.output<typeof createDeployment>): DeploymentWis
     expires_at,
     ...others
   } = rest
-  const { limits: _limits, sla: _sla, ...same } = others
+  const { limits: _limits, sla: _sla, dry_run: _dryRun, ...same } = others
   const bounds = limitsFrom(body)
   return {
     ...same,
@@ -270,6 +273,7 @@ export interface DeploymentShape {
   name: string
   spec: {
     modelId: string
+    source?: ModelSourceShape
     hardware: WantedShape[]
     maxHourlyUsd?: string
     engine: {
@@ -314,18 +318,14 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
     org_id: view.orgId,
     name: view.name,
     model_id: view.spec.modelId,
+    model_source: renderSource(view.spec.source),
     gpu_type: first?.gpuType ?? '',
     gpu_count: first?.gpuCount ?? 0,
     region: first?.region ?? null,
     ...renderHardware(view),
     queue: view.waiting === null ? null : renderQueue(view.waiting),
     replicas: view.spec.replicas,
-    engine: {
-      ...renderEngine(view.spec),
-      preset_sets: view.engineSettings.args,
-      preset_sequences: view.engineSettings.sequences,
-      preset_leaves_out: view.engineSettings.left,
-    },
+    engine: renderTuned(view),
     status: nativeStatus[view.phase],
     phase: view.phase,
     reason: view.reason,
@@ -352,6 +352,13 @@ export function renderDeployment(view: DeploymentShape, publicUrl: string): Depl
 function endpointUrl(view: Pick<DeploymentShape, 'id' | 'phase'>, publicUrl: string): string | null {
   const reachable = answering[view.phase] === 'yes' || answering[view.phase] === 'hold'
   return reachable ? `${publicUrl}/api/v1/public/deployments/${view.id}` : null
+}
+
+export function renderTuned({
+  spec,
+  engineSettings: { args, sequences, left },
+}: Pick<DeploymentShape, 'spec' | 'engineSettings'>): Deployment['engine'] {
+  return { ...renderEngine(spec), preset_sets: args, preset_sequences: sequences, preset_leaves_out: left }
 }
 
 export function renderEngine({ engine: own, engineWhy }: DeploymentShape['spec']): z.output<typeof engineShown> {

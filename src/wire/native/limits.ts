@@ -56,6 +56,12 @@ export const saysTwice = ({ limits: asked, sla: promised }: LimitFields): boolea
   promised?.concurrency_limit !== undefined &&
   asked.concurrency !== promised.concurrency_limit
 
+/** Said of the second. */
+export const saidTwice = {
+  path: ['sla', 'concurrency_limit'],
+  error: 'is the same as limits.concurrency; give one of them',
+}
+
 interface LimitFields {
   limits?: ChangeLimits | undefined
   sla?: ChangeSla | undefined

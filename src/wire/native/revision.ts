@@ -10,6 +10,8 @@ import {
 } from './deployment.ts'
 import { instant, iso, orNull, plainText } from './fields.ts'
 import { hardwareFrom, shownWanted, usdFrom, wantedFrom } from './hardware.ts'
+import { renderSource } from './hub.ts'
+import { type ChangeLimits, limitFields, limitsFrom, saidTwice, saysTwice } from './limits.ts'
 import { changeScaling, type ScalingShape, scalingFrom } from './scaling.ts'
 import { type CalendarShape, calendarFields, calendarFrom } from './schedule.ts'
 
@@ -57,7 +59,9 @@ export const changeDeployment = z
     allow_downtime: allowDowntime,
     force,
     ...calendarFields,
+    ...limitFields,
   })
+  .refine((change) => !saysTwice(change), saidTwice)
   .meta({
     id: 'ChangeDeployment',
     description: 'What is absent stays as it is.',
@@ -84,6 +88,7 @@ export interface ChangeShape {
   }
   scaling: Partial<ScalingShape>
   calendar: CalendarShape
+  limits?: ChangeLimits
   replicas?: number
   allowDowntime?: boolean
   force?: boolean
@@ -100,7 +105,17 @@ const engineWord = {
 
 export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape {
   const { replicas: fixed, engine: asked, scaling, inactive_timeout_minutes: minutes, ...rest } = body
-  const { hardware: list, max_hourly_usd: ceiling, allow_downtime, force: forced, schedule, expires_at, ...spec } = rest
+  const {
+    hardware: list,
+    max_hourly_usd: ceiling,
+    allow_downtime,
+    force: forced,
+    schedule,
+    expires_at,
+    ...others
+  } = rest
+  const { limits: _limits, sla: _sla, ...spec } = others
+  const bounds = limitsFrom(body)
   return {
     spec: {
       ...renamed(spec, specWord),
@@ -113,6 +128,7 @@ export function changeFrom(body: z.output<typeof changeDeployment>): ChangeShape
       ...(scaling === undefined ? {} : scalingFrom(scaling)),
     },
     calendar: calendarFrom({ schedule, expires_at }),
+    ...(bounds === undefined ? {} : { limits: bounds }),
     ...(fixed === undefined ? {} : { replicas: fixed }),
     ...(allow_downtime === undefined ? {} : { allowDowntime: allow_downtime }),
     ...(forced === undefined ? {} : { force: forced }),
@@ -150,6 +166,7 @@ export const revision = z
     failed_why: orNull(z.string()),
     created_at: instant,
     model_id: shown.model_id,
+    model_source: shown.model_source,
     gpu_type: shown.gpu_type,
     gpu_count: shown.gpu_count,
     region: shown.region,
@@ -178,6 +195,7 @@ export function renderRevision(view: {
     failed_why: view.failedWhy,
     created_at: iso(view.createdAt),
     model_id: view.spec.modelId,
+    model_source: renderSource(view.spec.source),
     gpu_type: first?.gpuType ?? '',
     gpu_count: first?.gpuCount ?? 0,
     region: first?.region ?? null,

@@ -68,6 +68,10 @@ export const messagesRequest = z
     id: 'MessagesRequest',
     description: 'As the Anthropic API. With `anthropic-version`, the key may come as `x-api-key`.',
   })
+export const countTokensRequest = messagesRequest
+  .pick({ model: true, messages: true, system: true })
+  .meta({ id: 'CountTokensRequest', description: 'A message without what bounds its answer.' })
+export const countTokensAnswer = z.looseObject({ input_tokens: z.int() }).meta({ id: 'CountTokensAnswer' })
 export const messagesAnswer = z
   .looseObject({
     id: z.string(),

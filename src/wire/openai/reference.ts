@@ -4,6 +4,8 @@
  */
 import { z } from 'zod'
 import {
+  countTokensAnswer,
+  countTokensRequest,
   embeddingsAnswer,
   embeddingsRequest,
   messagesAnswer,
@@ -168,6 +170,14 @@ export const inferenceRoutes: readonly InferenceRoute[] = [
     summary: 'The Messages API, with engines that have it',
     request: messagesRequest,
     answer: messagesAnswer,
+  },
+  {
+    id: 'countMessageTokens',
+    method: 'post',
+    path: '/v1/messages/count_tokens',
+    summary: 'How many tokens a message would take, with engines that count; not charged',
+    request: countTokensRequest,
+    answer: countTokensAnswer,
   },
   {
     id: 'getCallableModel',
