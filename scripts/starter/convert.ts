@@ -3,14 +3,17 @@
  * the adapters, from their PEFT files beside it.
  */
 import { createHash } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type AdapterConfig, adapterFile } from './adapter-file.ts'
 import { modelFile, type Vocabulary } from './model-file.ts'
 import { readSafetensors } from './safetensors-file.ts'
 
 export const starterFolder = join(import.meta.dirname, '..', '..', 'models', 'starter')
-export const adapterNames = ['pirate', 'bulletin'] as const
+/** Each adapter has a folder of its own. */
+export function adapterNames(): string[] {
+  return readdirSync(starterFolder, { withFileTypes: true }).flatMap((one) => (one.isDirectory() ? [one.name] : []))
+}
 
 export function modelFrom(folder: string): Buffer {
   const vocabulary = JSON.parse(readFileSync(join(folder, 'vocabulary.json'), 'utf8')) as Vocabulary
@@ -40,7 +43,7 @@ if (import.meta.main) {
   const [out] = process.argv.slice(2)
   if (out !== undefined) write('paddock-starter.gguf', modelFrom(out))
   else
-    for (const name of adapterNames) {
+    for (const name of adapterNames()) {
       write(`${name}/${name}.gguf`, adapterFrom(name))
       tell(`${name}/adapter_model.safetensors`)
     }
