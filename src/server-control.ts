@@ -75,7 +75,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     access,
     ...useCases(context),
     hubTokens: hub.tokens,
-    uploads: uploads.uploads,
+    ...uploads.use,
     catalogue,
     config: { publicUrl: setup.publicUrl },
     version,

@@ -2,7 +2,7 @@
 import { readdirSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { ComputeDriver } from './compute/contract.ts'
-import { LocalCompute } from './compute/local/driver.ts'
+import { LocalCompute, type LocalOptions } from './compute/local/driver.ts'
 import { RemoteSimulatedCompute } from './compute/simulated/remote.ts'
 import { runtimePackages } from './engines/registry.ts'
 import { loadHardware } from './models/hardware.ts'
@@ -72,11 +72,11 @@ export type OwnCompute = ComputeDriver & { endAll(options: { graceSeconds: numbe
 export function ownCompute(config: Config, home: Home, log: Log): OwnCompute {
   return config.fleet === 'simulated'
     ? new RemoteSimulatedCompute(simulatedFolder(home.dataFolder))
-    : localCompute(config, config.fleet, home, log)
+    : new LocalCompute(localOptions(config, config.fleet, home, log))
 }
 
-function localCompute(config: Config, fleet: 'local' | 'emulated', place: Home, log: Log): LocalCompute {
-  return new LocalCompute({
+export function localOptions(config: Config, fleet: 'local' | 'emulated', place: Home, log: Log): LocalOptions {
+  return {
     folder: join(place.dataFolder, 'engines'),
     systemFolder: config.system_folder,
     instanceId: place.instanceId,
@@ -92,7 +92,7 @@ function localCompute(config: Config, fleet: 'local' | 'emulated', place: Home, 
     node: process.execPath,
     runtimePackages,
     log,
-  })
+  }
 }
 
 export function computeDrivers(config: Config, home: Home, log: Log): Map<string, ComputeDriver> {

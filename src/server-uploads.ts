@@ -1,5 +1,7 @@
 /** Uploaded models in control: where they are stored, the use cases, and the loop that looks after them. */
 import { join } from 'node:path'
+import type { LocalOptions } from './compute/local/options.ts'
+import { Trials } from './compute/local/trial.ts'
 import type { DeploymentContext } from './deployments/context.ts'
 import { UploadUsers } from './deployments/uploads.ts'
 import { Uploads } from './models/uploads/commands.ts'
@@ -8,12 +10,16 @@ import { Copies } from './models/uploads/copies.ts'
 import { DiskStorage } from './models/uploads/disk-storage.ts'
 import { UploadLoop } from './models/uploads/loop.ts'
 import { Receiving } from './models/uploads/receiving.ts'
+import { ResumableUploads } from './models/uploads/resumable.ts'
 import { UploadSource } from './models/uploads/source.ts'
+import { judgeTrial, trialWithinMs } from './models/uploads/trial.ts'
 import type { Log } from './runtime/log.ts'
 import type { Config } from './runtime/settings.ts'
+import { localOptions } from './server-parts.ts'
 
 export interface UploadParts {
-  uploads: Uploads
+  /** What the API calls. */
+  use: { uploads: Uploads; resumable: ResumableUploads }
   loop: UploadLoop
 }
 
@@ -36,11 +42,20 @@ export function makeUploads(
       keptMs: config['models.upload_kept_hours'] * 3_600_000,
     },
     users: new UploadUsers(context),
+    ...(config.fleet === 'simulated' ? {} : { tryLoad: trialsOf(localOptions(config, config.fleet, home, log)) }),
     receiving: new Receiving(),
     holder: `control-${home.instanceId}`,
     wake: () => loop.wake(),
   }
   const loop = new UploadLoop(parts)
   models.addOwn(new UploadSource(copies, { simulated: config.fleet === 'simulated' }))
-  return { uploads: new Uploads(parts), loop }
+  const uploads = new Uploads(parts)
+  return { use: { uploads, resumable: new ResumableUploads(parts, uploads) }, loop }
+}
+
+/** Whether llama.cpp can load a file, as an engine of this machine would. */
+export function trialsOf(options: LocalOptions): NonNullable<UploadContext['tryLoad']> {
+  const trials = new Trials(options)
+  return async (path, signal) =>
+    judgeTrial(await trials.run('engines/llamacpp/worker/trial', path, { withinMs: trialWithinMs, signal }))
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { z } from 'zod'
+import { tinyGguf } from '../models/uploads/testing.ts'
 import type { Log } from '../runtime/log.ts'
 import { ApiError, NativeClient } from '../wire/native/client.ts'
 import { makeApi } from './app.ts'
@@ -152,6 +153,13 @@ test('the client: every method against the real app', async () => {
   assert.ok((await client.listKeys()).data.some((one) => one.id === key.id))
   assert.equal((await client.changeKey(key.id, { limits: { rpm: 9 } })).limits.rpm, 9)
   assert.equal((await client.getKey(key.id)).limits.rpm, 9)
+  const file = new Uint8Array(tinyGguf())
+  const { id } = await client.beginUpload({ name: 'by-client', bytes: file.length, deploymentId: made.id })
+  assert.equal(await client.sendPiece(id, 0, file.subarray(0, 50)), 50)
+  assert.equal(await client.uploadOffset(id), 50)
+  assert.equal(await client.sendPiece(id, 50, file.subarray(50)), file.length)
+  assert.equal((await client.uploadedModel('by-client')).status, 'validating')
+  assert.equal((await client.deleteUploadedModel(id)).id, id)
   assert.equal((await client.changeLimits(made.id, { tpm: 900 })).tpm, 900)
   assert.equal((await client.getLimits(made.id)).tpm, 900)
   assert.equal((await client.changeSla(made.id, { concurrency_limit: 2 })).concurrency_limit, 2)

@@ -17,6 +17,7 @@ import { docsPage, errorsPage, landingPage, pageHeaders, stylesheet } from './pa
 import { referenceAsset, referenceHeaders, referencePage } from './reference-page.ts'
 import { type ApiContext, askFrom, forwarded, requestIdOf, type Variables } from './request.ts'
 import { endpoints } from './table.ts'
+import { addResumable } from './tus.ts'
 
 export interface ApiOptions extends ApiParts {
   /** Can the server serve? Each problem is a sentence. */
@@ -47,6 +48,7 @@ export function makeApi(options: ApiOptions): ApiApp {
     await next()
   })
   for (const route of routes) serve(app, route, options, routes)
+  addResumable(app, options)
   addHealth(app, options, metrics)
   addDocumentation(app, options, routes)
   const methodsOf = methodTable(app)

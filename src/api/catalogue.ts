@@ -188,7 +188,7 @@ function judgeModel(entry: CatalogueModel, parts: ApiParts): Judged {
   if (!offered) return not('No hardware type has a price on this server.')
   const wish = { name: 'any', modelId: entry.id, gpuType: offered.slug, gpuCount: offered.counts[0] }
   try {
-    const { model: resolved, fitWish } = makeSpec(wish, { ...parts, replicasMaximum: 1 })
+    const { model: resolved, fitWish } = makeSpec(wish, { ...parts, replicasMaximum: 1, unpinned: true })
     return { reason: null, emulated: resolved.emulated, named: resolved.named, wish: fitWish }
   } catch (thrown) {
     const fault = toFault(thrown)

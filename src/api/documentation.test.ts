@@ -24,6 +24,7 @@ const app = makeApi({
   schedules: null as never,
   metrics: null as never,
   uploads: null as never,
+  resumable: null as never,
   catalogue: null as never,
   engines: new Map(),
   models: loadCatalogue({ allowPaths: [], starterStandsIn: false }),

@@ -22,6 +22,7 @@ import type { Models } from '../models/commands.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { HubTokens } from '../models/hub/tokens.ts'
 import type { Uploads } from '../models/uploads/commands.ts'
+import type { ResumableUploads } from '../models/uploads/resumable.ts'
 
 export const basePath = '/api/v1/public'
 
@@ -41,6 +42,7 @@ export interface ApiParts {
   catalogue: Models
   hardware: HardwareCatalogue
   uploads: Uploads
+  resumable: ResumableUploads
   /** Engines that can run here. */
   engines: ReadonlyMap<EngineType, EngineDriver>
   config: {

@@ -32,6 +32,7 @@ const inferring: FaultCode[] = [
   'engine_parameter_refused',
   'forbidden',
   'model_not_found',
+  'conflict',
   'body_too_large',
   'rate_limited',
   'concurrency_limited',

@@ -55,14 +55,17 @@ export async function askFrom(c: ApiContext, route: Endpoint, parts: ApiParts): 
     param: (name) => params[name]!,
     query: withCursor(route, query.value as Record<string, unknown>),
     body: body.value,
-    once: takesKey(route) ? onceOf(c, route, sent) : null,
+    // With the id that is in the path: the same key on another deployment is another request.
+    once: takesKey(route)
+      ? onceOf(c, `${route.method.toUpperCase()} ${c.req.path.slice(basePath.length)}`, bodyHash(sent ?? {}))
+      : null,
     parts,
     incoming: () => incomingOf(c),
   }
 }
 
 /** On a socket Node's own request: a body that is refused halfway must stay open, so that the answer gets through. */
-function incomingOf(c: ApiContext): Incoming {
+export function incomingOf(c: ApiContext): Incoming {
   const { incoming } = (c.env ?? {}) as { incoming?: IncomingMessage }
   if (incoming !== undefined) return { headers: incoming.headers, body: incoming }
   const headers: IncomingHttpHeaders = Object.fromEntries(c.req.raw.headers)
@@ -73,7 +76,7 @@ function incomingOf(c: ApiContext): Incoming {
 function pathParameters(c: ApiContext): Record<string, string> {
   const params = c.req.param() as Record<string, string>
   for (const [name, value] of Object.entries(params))
-    if (!/^[\w-]{1,100}$/.test(value)) throw new Fault('not_found', `There is nothing with this ${name}.`)
+    if (!/^[\w.-]{1,100}$/.test(value)) throw new Fault('not_found', `There is nothing with this ${name}.`)
   return params
 }
 
@@ -87,12 +90,10 @@ function withCursor(route: Endpoint, query: Record<string, unknown>): Record<str
   return { ...query, cursor: openCursor(route.id, query.cursor) }
 }
 
-function onceOf(c: ApiContext, route: Endpoint, sent: unknown): Once | null {
+export function onceOf(c: ApiContext, route: string, requestHash: string): Once | null {
   const key = c.req.header('idempotency-key')
   if (key === undefined) return null
   if (!/^[\x21-\x7e]{1,255}$/.test(key))
     throw new Fault('invalid_request', 'Idempotency-Key: must be 1 to 255 visible ASCII characters.')
-  // With the id that is in the path: the same key on another deployment is another request.
-  const path = c.req.path.slice(basePath.length)
-  return { key, route: `${route.method.toUpperCase()} ${path}`, requestHash: bodyHash(sent ?? {}) }
+  return { key, route, requestHash }
 }

@@ -111,6 +111,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     schedules: new Schedules(context),
     metrics: new DeploymentMetrics(context),
     uploads: uploads.uploads,
+    resumable: uploads.resumable,
     catalogue: new Models(context),
     config: { publicUrl: 'http://paddock.test' },
     ready: async () => ({ ok: true, problems: [] }),

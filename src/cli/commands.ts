@@ -11,6 +11,7 @@ import type { LimitOptions } from './limits.ts'
 import { addModels } from './model-commands.ts'
 import type { Screen } from './screen.ts'
 import type { TopOptions } from './top.ts'
+import type { UploadOptions } from './upload.ts'
 
 const engines = ['auto', 'llamacpp', 'llama-server', 'vllm', 'sglang', 'simulated']
 const presets = ['speed', 'latency', 'cost', 'balanced']
@@ -320,6 +321,18 @@ function addCatalogue(program: Command, talk: Talk): void {
     .description('list hardware types with prices')
     .action(talk(async (session) => (await import('./catalogue.ts')).gpus(session)))
   examples(gpus, [['paddock gpus', '']])
+  const upload = program
+    .command('upload <file>')
+    .description('upload a GGUF file as a model of your own; the same command again goes on after an interruption')
+    .option('--name <name>', 'deployed and called as byom:<name>; default: from the name of the file')
+    .option('--deployment <name>', 'a deployment on llama.cpp that rolls to it when it is ready')
+    .option('--no-wait', 'do not wait until it is ready')
+    .action(
+      talk(async (session, file: string, own: UploadOptions) =>
+        (await import('./upload.ts')).upload(session, file, own),
+      ),
+    )
+  examples(upload, [['paddock upload my-finetune-7b.gguf --name my-model-v2', 'then: paddock deploy byom:my-model-v2']])
 }
 
 function addPresets(program: Command, talk: Talk): void {

@@ -37,10 +37,15 @@ export function chooseEngine(
     additionalArgs: wish.engine?.additionalArgs ?? [],
   }
   if (!driver) return { engine: plain, why, missing: notHere(type, asked === 'auto' ? chosen.because : null, engines) }
-  const engine: EngineSpec = { ...plain, ...tuningFor(driver, wish.engine?.tuning) }
+  const engine: EngineSpec = { ...plain, ...tuningFor(driver, tuningOf(wish, model)) }
   const problems = driver.validate(engine, model.files)
   if (problems.length > 0) throw new Fault('invalid_request', problems.join(' '), { detail: { problems } })
   return { engine, why, missing: null }
+}
+
+/** What a preset wishes, and what the model is meant to be loaded as. */
+function tuningOf({ engine }: Pick<DeploymentWish, 'engine'>, { named }: ResolvedModel): Tuning | undefined {
+  return named.eightBitAtLoad ? { ...engine?.tuning, eightBit: true } : engine?.tuning
 }
 
 /** Nothing of an engine that has no words for it: it would be another spec, and the same engine. */

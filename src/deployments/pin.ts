@@ -17,8 +17,8 @@ type Format = ModelFiles['format']
 
 /** The wish with what its model is pinned to. May ask the Hub: never within a transaction. */
 export async function pinned(context: DeploymentContext, orgId: string, wish: DeploymentWish): Promise<DeploymentWish> {
-  if (!isHubName(wish.modelId)) return wish
-  return { ...wish, source: await ask(context, orgId, wish.modelId, wish.engine?.type) }
+  const name = context.models.hubName(wish.modelId)
+  return name === null ? wish : { ...wish, source: await ask(context, orgId, name, wish.engine?.type) }
 }
 
 /** The same of a change; what a deployment has already is not asked for again. */
@@ -29,11 +29,12 @@ export async function pinnedChange(
   change: SpecChange,
 ): Promise<SpecChange> {
   const { modelId } = change
-  if (modelId === undefined || !isHubName(modelId)) return change
+  const name = modelId === undefined ? null : context.models.hubName(modelId)
+  if (name === null) return change
   const row = await allowed(context, principal, idOrName, 'deployment:write')
   if (row.spec.modelId === modelId && row.spec.source !== undefined) return change
   const engine = change.engine?.type ?? row.spec.engine.type
-  return { ...change, source: await ask(context, row.org_id, modelId, engine) }
+  return { ...change, source: await ask(context, row.org_id, name, engine) }
 }
 
 /** What a changed wish is pinned to: as before, as the change says, or to nothing. */

@@ -54,16 +54,33 @@ export async function predict(
   asked: DeploymentWish,
 ): Promise<Prediction> {
   if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
-  const wish = await pinned(context, principal.orgId, withPreset(asked, context))
+  const { wish, refusal } = await pinnedIfItCan(context, principal.orgId, withPreset(asked, context))
   const { policy: scaling, replicas } = firstScaling(wish, context)
   const own = await context.models.findOwn(context.db, principal.orgId, wish.modelId)
-  const made = makeSpec({ ...wish, replicas }, { ...context, anyEngine: true }, own)
+  const made = makeSpec({ ...wish, replicas }, { ...context, anyEngine: true, unpinned: true }, own)
   makeCalendar(wish, context, context.clock.now())
   const market = await readMarket(context)
   return {
     ...figures(context, made, wish, scaling),
     emulated: made.model.emulated || onlyEmulated(made.spec.hardware, market.offers),
-    refusals: await refusals(context, principal, asked, { wish, made, scaling, replicas, market }),
+    refusals: [
+      ...(refusal === null ? [] : [refusal]),
+      ...(await refusals(context, principal, asked, { wish, made, scaling, replicas, market })),
+    ],
+  }
+}
+
+/** What the catalogue knows is told also where the Hub says no; that is a refusal like others. */
+async function pinnedIfItCan(
+  context: DeploymentContext,
+  orgId: string,
+  wish: DeploymentWish,
+): Promise<{ wish: DeploymentWish; refusal: Fault | null }> {
+  try {
+    return { wish: await pinned(context, orgId, wish), refusal: null }
+  } catch (thrown) {
+    if (context.models.hubName(wish.modelId) === wish.modelId) throw thrown
+    return { wish, refusal: toRefusal(thrown) }
   }
 }
 

@@ -5,6 +5,7 @@
 import type { Limits } from '../access/limits.ts'
 import type { EngineType } from '../engines/contract.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
+import { isUploadName } from '../models/uploads/names.ts'
 
 export interface RouteReplica {
   id: string
@@ -53,6 +54,8 @@ export function isSimulated(route: Route): boolean {
 export class RouteTable {
   readonly #byId = new Map<string, Route>()
   readonly #byName = new Map<string, Route>()
+  /** Of models that organisations uploaded: org/model → deployments of it by id. */
+  readonly #byUpload = new Map<string, Map<string, Route>>()
   readonly #waiting = new Map<string, Set<() => void>>()
   version = 0
 
@@ -62,7 +65,9 @@ export class RouteTable {
       const old = this.#byId.get(route.deploymentId)
       if (old && old.version > route.version) continue
       if (old && this.#byName.get(nameKey(old))?.deploymentId === old.deploymentId) this.#byName.delete(nameKey(old))
+      if (old && isUploadName(old.modelId)) this.#byUpload.get(uploadKey(old))?.delete(old.deploymentId)
       this.#byId.set(route.deploymentId, route)
+      if (!route.removed && isUploadName(route.modelId)) this.#noteUpload(route)
       if (!route.removed) this.#byName.set(nameKey(route), route)
       this.version = Math.max(this.version, route.version)
       for (const wake of this.#waiting.get(route.deploymentId) ?? []) wake()
@@ -84,6 +89,17 @@ export class RouteTable {
     return this.#byName.get(`${orgId}/${name}`) ?? null
   }
 
+  /** Live deployments of a model that the org uploaded, `byom:<name>`. */
+  byUpload(orgId: string, modelId: string): Route[] {
+    return [...(this.#byUpload.get(`${orgId}/${modelId}`)?.values() ?? [])]
+  }
+
+  #noteUpload(route: Route): void {
+    const key = uploadKey(route)
+    const known = this.#byUpload.get(key) ?? new Map<string, Route>()
+    this.#byUpload.set(key, known.set(route.deploymentId, route))
+  }
+
   /** Calls `wake` at every change of this deployment until the returned function is called. */
   watch(deploymentId: string, wake: () => void): () => void {
     let set = this.#waiting.get(deploymentId)
@@ -94,6 +110,10 @@ export class RouteTable {
       if (set.size === 0) this.#waiting.delete(deploymentId)
     }
   }
+}
+
+function uploadKey({ orgId, modelId }: Route): string {
+  return `${orgId}/${modelId}`
 }
 
 function nameKey(route: Route): string {

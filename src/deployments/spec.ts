@@ -86,6 +86,8 @@ export interface SpecContext {
   engines: ReadonlyMap<EngineType, EngineDriver>
   /** An engine that cannot run here is told of in `missing` instead of thrown. */
   anyEngine?: boolean
+  /** A model of the Hub need not be pinned: nothing is created. */
+  unpinned?: boolean
   replicasMaximum: number
 }
 
@@ -111,7 +113,7 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
   const priced = { hardware, ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }) }
   checkCeiling(priced, replicas, context.hardware)
   const { modelId, source } = wish
-  const model = own ?? context.models.resolve(modelId, source)
+  const model = own ?? context.models.resolve(modelId, source, { unpinned: context.unpinned ?? false })
   const { engine, why, missing } = chooseEngine(wish, model, context.engines)
   if (missing !== null && !context.anyEngine) throw missing
   const quantization = model.files.format === 'gguf' ? null : quantizationOf(model)

@@ -37,7 +37,9 @@ const unnamed = 'The engine refused the request.'
 
 function isContextFault(error: Record<string, unknown>, message: string): boolean {
   if (error.code === 'context_length_exceeded' || error.type === 'exceed_context_size_error') return true
-  return /maximum context length|exceeds? the (available )?context/i.test(message)
+  return /maximum context length|longer than the model's context length|exceeds? the (available )?context/i.test(
+    message,
+  )
 }
 
 /** `{error: {…}}` as OpenAI writes it, the bare object of older engines, or `{error: "…"}`. */

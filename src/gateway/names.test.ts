@@ -32,3 +32,28 @@ test('by name, by id, on its own path and by its model: held, answered and count
   assert.deepEqual(Object.keys(counts.read({}, 1)), ['dep_1'])
   assert.equal(counts.read({}, 1).dep_1!.arrivals, asked.length)
 })
+
+test('an uploaded model by its name: the one deployment of it, and 409 with their names when there are several', async () => {
+  const up = await new MockEngine().listen()
+  ends.push(() => up.close())
+  const replicas = [replicaOf(up.port)]
+  const of = (deploymentId: string, over: object = {}) =>
+    routeOf({ deploymentId, name: deploymentId.replace('_', '-'), modelId: 'byom:mine', replicas, ...over })
+  const b = await startBench({ routes: [of('dep_1'), of('dep_9', { orgId: 'org_b' })] })
+  ends.push(() => b.gateway.close({ drainMs: 0 }))
+  assert.equal((await b.chat({ model: 'byom:mine' })).status, 200)
+  assert.equal((await b.chat({ model: 'byom:other' })).status, 404)
+  b.routes.apply([of('dep_2')])
+  const several = await b.chat({ model: 'byom:mine' })
+  assert.equal(several.status, 409)
+  const { error } = (await several.json()) as { error: { code: string; message: string } }
+  assert.equal(error.code, 'conflict')
+  assert.match(error.message, /dep-1, dep-2/)
+  // What rests, has gone, or has another model by now is not meant.
+  b.routes.apply([of('dep_2', { phase: 'stopped', replicas: [] })])
+  assert.equal((await b.chat({ model: 'byom:mine' })).status, 200)
+  b.routes.apply([of('dep_2'), of('dep_1', { modelId: 'paddock/starter' })])
+  assert.equal((await b.chat({ model: 'byom:mine' })).status, 200)
+  b.routes.apply([of('dep_2', { removed: true })])
+  assert.equal((await b.chat({ model: 'byom:mine' })).status, 404)
+})

@@ -5,6 +5,7 @@ import { bearer, hashKey, type Keyring } from '../access/keyring.ts'
 import { can, type Principal } from '../access/permissions.ts'
 import type { Route, RouteTable } from '../deployments/routes.ts'
 import { Fault } from '../kernel/fault.ts'
+import type { Phase } from '../kernel/phase.ts'
 import type { ClientRequest } from './door/client.ts'
 
 /** The last key of each connection: clients send the same one again and again, and hashing is not free. */
@@ -55,9 +56,25 @@ function byModel(routes: RouteTable, principal: Principal, model: string | null)
   if (model === null) throw new Fault('invalid_request', '"model" is missing.', { detail: { param: 'model' } })
   const byId = routes.byId(model)
   const route = byId?.orgId === principal.orgId ? byId : routes.byName(principal.orgId, model)
-  if (!route) throw modelNotFound(model)
-  return route
+  return route ?? byUpload(routes, principal, model)
 }
+
+/** `byom:<name>` means the one deployment of it that runs, else the one there is. Throws Fault `conflict` when several do. */
+function byUpload(routes: RouteTable, principal: Principal, model: string): Route {
+  const all = routes.byUpload(principal.orgId, model)
+  const callable = all.filter(({ deploymentId }) => can(principal, 'deployment:invoke', deploymentId))
+  const running = callable.filter(({ phase }) => !resting.has(phase))
+  const meant = running.length > 0 ? running : callable.length > 0 ? callable : all.slice(0, 1)
+  if (meant.length === 0) throw modelNotFound(model)
+  if (meant.length === 1) return meant[0]!
+  const names = meant.map(({ name }) => name).sort()
+  throw new Fault('conflict', `${model} runs in ${names.length} deployments: ${names.slice(0, 10).join(', ')}.`, {
+    action: 'Name one of the deployments as the model.',
+    detail: { param: 'model', deployments: names },
+  })
+}
+
+const resting: ReadonlySet<Phase> = new Set<Phase>(['stopping', 'stopped', 'failed', 'deleted'])
 
 function byPath(routes: RouteTable, principal: Principal, orgId: string, asked: string, model: string | null): Route {
   const member = principal.operator || principal.orgId === orgId

@@ -8,7 +8,14 @@ import type { ModelFiles } from '../engines/contract.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
 import { packageRoot } from '../runtime/self.ts'
 import type { Querier } from '../store/database.ts'
-import { type AddedBy, type CatalogueModel, type ModelEntry, modelOf, type ShippedEntry } from './entry.ts'
+import {
+  type AddedBy,
+  type CatalogueModel,
+  type ModelEntry,
+  modelOf,
+  quantisedAtLoad,
+  type ShippedEntry,
+} from './entry.ts'
 import type { ModelShape } from './fit/shape.ts'
 import { hubFiles } from './hub/files.ts'
 import { isHubName } from './hub/name.ts'
@@ -33,6 +40,13 @@ export interface NamedModel {
   seesPictures: boolean
   /** null = nobody knows, and nothing is checked. */
   shape: ModelShape | null
+  /** Its weights are made 8 bit while they are loaded. */
+  eightBitAtLoad?: boolean
+}
+
+export interface ResolveOptions {
+  /** Only looked at: a model of the Hub need not be pinned, and is as its entry says. */
+  unpinned?: boolean
 }
 
 export const starterModelId = 'paddock/starter'
@@ -78,9 +92,23 @@ export class ModelCatalogue {
   /** Why this model cannot be deployed here; null = it can. */
   obstacle(model: CatalogueModel): string | null {
     if (model.withheld !== null) return model.withheld
-    const { starterStandsIn, simulated } = this.#policy
-    if (model.source.kind !== 'hub' || starterStandsIn || simulated) return null
+    if (model.source.kind !== 'hub' || !this.#isLoaded(model) || this.#policy.hubFolder !== undefined) return null
     return `The weights of ${model.sourceRepo} are not on this server.`
+  }
+
+  /** Its own weights are what is loaded here, wherever they come from: nothing stands in. */
+  #isLoaded({ source }: CatalogueModel): boolean {
+    const { starterStandsIn, simulated } = this.#policy
+    return !simulated && (source.kind !== 'hub' || !starterStandsIn)
+  }
+
+  /** The name on the Hub that a `model_id` is pinned by here, before it is resolved; null = it does not come from there. */
+  hubName(modelId: string): string | null {
+    if (isHubName(modelId)) return modelId
+    const model = this.#models.get(modelId)
+    if (model?.source.kind !== 'hub' || model.withheld !== null || !this.#isLoaded(model)) return null
+    const { repo, revision } = model.source
+    return this.#policy.hubFolder === undefined ? null : `hf:${repo}${revision === null ? '' : `@${revision}`}`
   }
 
   /** Id of the model that answers in the place of this one here; null = it answers itself. */
@@ -98,13 +126,14 @@ export class ModelCatalogue {
   }
 
   /**
-   * Weights for a `model_id`: catalogue id, absolute path of an allowed local GGUF, or what it was pinned to on the Hub.
-   * Throws Fault `model_not_supported`, `model_path_not_allowed`, `model_file_unreadable` or `hub_off`.
+   * Weights for a `model_id`: catalogue id, absolute path of an allowed local GGUF file or folder of safetensors, or what
+   * it was pinned to on the Hub. Throws Fault `model_not_supported`, `model_path_not_allowed`, `model_file_unreadable` or
+   * `hub_off`.
    */
-  resolve(modelId: string, source?: HubSource): ResolvedModel {
+  resolve(modelId: string, source?: HubSource, options: ResolveOptions = {}): ResolvedModel {
     if (isHubName(modelId)) return this.#fromHub(modelId, source)
     const model = this.#models.get(modelId)
-    if (model) return this.#fromCatalogue(model)
+    if (model) return this.#fromCatalogue(model, source, options)
     if (isAbsolute(modelId) || modelId.startsWith('file:') || modelId.endsWith('.gguf'))
       return resolved(localModel(modelId, this.#policy.allowPaths), this.#policy.simulated === true)
     throw this.#unsupported(modelId, `"${modelId}" is not a model that this server can deploy.`)
@@ -147,17 +176,40 @@ export class ModelCatalogue {
     if (model.source.kind === 'shipped' || model.source.kind === 'file') return namedOf(localOf(model))
     const sees = model.shape !== null && judgeArchitecture('safetensors', model.shape.architecture)
     const seesPictures = model.capabilities.includes('vision') || (sees !== false && sees.ok && sees.seesPictures)
-    return { format: 'safetensors', seesPictures, shape: model.shape }
+    return { format: model.isGguf ? 'gguf' : 'safetensors', seesPictures, shape: model.shape }
   }
 
-  #fromCatalogue(model: CatalogueModel): ResolvedModel {
+  #fromCatalogue(model: CatalogueModel, source: HubSource | undefined, options: ResolveOptions): ResolvedModel {
     const obstacle = this.obstacle(model)
     if (obstacle !== null) throw this.#unsupported(model.id, obstacle)
+    if (this.hubName(model.id) !== null) return this.#entryFromHub(model, source, options)
     const named = this.named(model)
     if (this.#policy.simulated) return { files: simulatedWeights(model), emulated: true, named }
     const shipped = model.source.kind === 'hub' ? this.#models.get(starterModelId)! : model
     const { files } = localOf(shipped)
     return { files: { ...files, modelId: model.id }, emulated: shipped !== model, named }
+  }
+
+  /** As pinned; the catalogue may allow less context than the repository does, and want its weights smaller. */
+  #entryFromHub(model: CatalogueModel, source: HubSource | undefined, { unpinned }: ResolveOptions): ResolvedModel {
+    const eightBitAtLoad = model.quantization === quantisedAtLoad
+    if (source === undefined) {
+      if (!unpinned) throw new Fault('conflict', `${model.id} was changed by somebody else at the same time.`)
+      const { id, contextSize, shape } = model
+      const sizeBytes = shape?.weightBytes ?? 0
+      const format = model.isGguf ? 'gguf' : 'safetensors'
+      const files: ModelFiles = { modelId: id, format, path: '', sizeBytes, contextSize }
+      return { files, emulated: false, named: { ...this.named(model), ...(eightBitAtLoad ? { eightBitAtLoad } : {}) } }
+    }
+    const { files, named } = this.#fromHub(model.id, source)
+    const contextSize = Math.min(files.contextSize, model.contextSize)
+    const shape = named.shape && { ...named.shape, contextSize: Math.min(named.shape.contextSize, contextSize) }
+    const seesPictures = named.seesPictures || model.capabilities.includes('vision')
+    return {
+      files: { ...files, contextSize },
+      emulated: false,
+      named: { ...named, shape, seesPictures, ...(eightBitAtLoad ? { eightBitAtLoad } : {}) },
+    }
   }
 
   #unsupported(modelId: string, message: string): Fault {
@@ -186,8 +238,8 @@ function resolved(model: LocalModel, emulated: boolean): ResolvedModel {
   return { files: model.files, emulated, named: namedOf(model) }
 }
 
-function namedOf({ shape }: LocalModel): NamedModel {
-  return { format: 'gguf', seesPictures: false, shape }
+function namedOf({ files, shape, seesPictures = false }: LocalModel): NamedModel {
+  return { format: files.format, seesPictures, shape }
 }
 
 /** Whatever the format is, nobody reads it. */

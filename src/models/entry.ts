@@ -58,10 +58,15 @@ export interface CatalogueModel {
   gated: boolean
   /** Why nobody can deploy it, on whatever server; null = nothing stands against it. */
   withheld: string | null
+  /** Of its repository: as its entry lets one think. */
+  isGguf: boolean
   /** null = its entry does not say; that of a file is in the file. */
   shape: ModelShape | null
   addedBy: AddedBy
 }
+
+/** A `quantization`: the engine makes its 16 bit weights 8 bit as it loads them. */
+export const quantisedAtLoad = 'fp8-at-load'
 
 /** Throws Fault `invalid_request` or `model_not_supported` for what cannot be. */
 export function modelOf(entry: ShippedEntry, addedBy: AddedBy): CatalogueModel {
@@ -78,6 +83,7 @@ export function modelOf(entry: ShippedEntry, addedBy: AddedBy): CatalogueModel {
     tensorType: entry.tensor_type,
     gated: entry.gated ?? false,
     withheld: deployable ? null : (reason ?? 'The operator does not offer it.'),
+    isGguf: isGguf(entry),
     shape: shapeOf(entry),
     addedBy,
   }
@@ -92,7 +98,8 @@ function sourceOf({ file, path, source_repo, revision = null, deployable, id }: 
   throw wrong('source_repo', `${id} needs a source_repo, or the path of a GGUF file.`)
 }
 
-function shapeOf({ id, config = null, weight_bytes = null, context_size, path }: ShippedEntry): ModelShape | null {
+function shapeOf(entry: ShippedEntry): ModelShape | null {
+  const { id, config = null, weight_bytes = null, context_size, path } = entry
   if (config === null && weight_bytes === null) return null
   if (path) throw wrong('config', `${id} is a file, whose header says it: leave config and weight_bytes out.`)
   if (config === null) throw wrong('config', `${id} has weight_bytes; give its config too, or neither.`)
@@ -101,7 +108,13 @@ function shapeOf({ id, config = null, weight_bytes = null, context_size, path }:
   if (!read.ok) throw wrong('config', `The config of ${id} does not say enough: ${read.why}.`)
   const judged = judgeArchitecture('safetensors', read.shape.architecture)
   if (!judged.ok) throw unsupported(id, judged.why, judged.supported)
-  return { ...read.shape, contextSize: context_size }
+  const quantization = isGguf(entry) ? 'gguf' : read.shape.quantization
+  return { ...read.shape, quantization, contextSize: context_size }
+}
+
+/** "gguf" as its quantisation, or a tensor type that only GGUF has. */
+function isGguf({ quantization = '', tensor_type }: ShippedEntry): boolean {
+  return /^gguf/i.test(quantization) || /^(gguf|i?q\d)/i.test(tensor_type)
 }
 
 function wrong(field: string, message: string): Fault {

@@ -1,10 +1,11 @@
-/** A GGUF on this machine's disk: only inside folders that the operator allowed, judged by its real path. */
-import { closeSync, fstatSync, openSync, readSync, realpathSync } from 'node:fs'
+/** A model on this machine's disk, a GGUF file or a folder of safetensors: only inside folders that the operator allowed, judged by its real path. */
+import { closeSync, fstatSync, openSync, readSync, realpathSync, statSync } from 'node:fs'
 import { isAbsolute, sep } from 'node:path'
 import type { ModelFiles } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import { type ModelShape, shapeOfGguf } from './fit/shape.ts'
 import { readGgufHeader } from './gguf.ts'
+import { localFolder } from './local-folder.ts'
 import { embeddingArchitectures } from './supported/architectures.ts'
 import { judgeArchitecture, unsupported } from './supported/judge.ts'
 
@@ -15,14 +16,17 @@ export interface LocalModel {
   files: ModelFiles
   /** null = its header does not say enough. */
   shape: ModelShape | null
+  /** Absent = it reads text only. */
+  seesPictures?: boolean
 }
 
 /**
  * Throws Fault `model_path_not_allowed` (outside, relative, missing: masked alike), `model_file_unreadable`, or
- * `model_not_supported` for an architecture that llama.cpp does not run.
+ * `model_not_supported` for an architecture that no engine for its kind of files runs.
  */
 export function localModel(path: string, allowed: readonly string[]): LocalModel {
   const real = realPathInside(path.replace(/^file:(\/\/)?/, ''), allowed)
+  if (statSync(real).isDirectory()) return localFolder(path, real)
   const fd = openSync(real, 'r')
   try {
     const stat = fstatSync(fd)

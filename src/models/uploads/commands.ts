@@ -11,7 +11,7 @@ import { newId } from '../../runtime/ids.ts'
 import type { UploadContext } from './context.ts'
 import { alreadyGone, inUse, lacks, notThere, taken, tooMany } from './faults.ts'
 import { openForm, readForm } from './form.ts'
-import { comingMaximum, formBytesMaximum, setAside } from './limits.ts'
+import { comingMaximum, formBytesMaximum, setAside, type UploadLimits } from './limits.ts'
 import { checkName, uploadPrefix } from './names.ts'
 import { FormReception } from './receive.ts'
 import * as rows from './store.ts'
@@ -33,6 +33,10 @@ export class Uploads {
   readonly #context: UploadContext
   constructor(context: UploadContext) {
     this.#context = context
+  }
+
+  get limits(): UploadLimits {
+    return this.#context.limits
   }
 
   /**

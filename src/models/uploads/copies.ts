@@ -37,6 +37,11 @@ export class Copies {
     return this.#storage.path(id) ?? join(this.#folder, `${checkedId(id)}.gguf`)
   }
 
+  /** For a piece that is not believed yet; gone at the next start. */
+  asidePath(id: string): string {
+    return join(this.#folder, `${checkedId(id)}.aside.part`)
+  }
+
   /** Its path when it is here; else it is being fetched: how many bytes have come. */
   async ask(wanted: Wanted): Promise<{ path: string } | { bytes: number }> {
     const under = this.#fetches.get(wanted.id)

@@ -14,11 +14,13 @@ import { Copies } from './copies.ts'
 import { DiskStorage } from './disk-storage.ts'
 import { UploadLoop } from './loop.ts'
 import { Receiving } from './receiving.ts'
+import { ResumableUploads } from './resumable.ts'
 import { UploadSource } from './source.ts'
 import type { ModelUsers } from './users.ts'
 
 export interface TestUploads {
   uploads: Uploads
+  resumable: ResumableUploads
   context: UploadContext
   loop: UploadLoop
   folder: string
@@ -46,8 +48,10 @@ export function testUploads(
   }
   const loop = new UploadLoop(context)
   models.addOwn(new UploadSource(copies, { simulated: false }))
+  const uploads = new Uploads(context)
   return {
-    uploads: new Uploads(context),
+    uploads,
+    resumable: new ResumableUploads(context, uploads),
     context,
     loop,
     folder,

@@ -26,6 +26,7 @@ import type { AppliedPreset, ApplyPreset, Preset } from './presets.ts'
 import type { ChangeDeployment, Restart, Revision, Rollback } from './revision.ts'
 import type { ChangeScaling, Decision, Scaling } from './scaling.ts'
 import type { ChangeSchedule, Schedule } from './schedule.ts'
+import type { UploadedModel } from './uploads.ts'
 
 export interface ClientOptions {
   /** Address of the server, e.g. `http://127.0.0.1:8080`. */
@@ -58,7 +59,13 @@ interface Call {
   body?: unknown
   idempotencyKey?: string
   signal?: AbortSignal
+  headers?: Record<string, string>
+  /** In place of JSON. */
+  raw?: Uint8Array<ArrayBuffer>
 }
+
+const tus = { 'tus-resumable': '1.0.0' }
+const uploads = '/api/v1/public/models/uploads'
 
 /** What the server answered instead. `status` 0 and code `unreachable`: no answer at all. */
 export class ApiError extends Error {
@@ -238,6 +245,29 @@ export class NativeClient {
   addModel(body: AddModel, creating: Creating = {}): Promise<Model> {
     return this.#json('POST', '/models', { body, ...creating })
   }
+  uploadedModel(idOrName: string): Promise<UploadedModel> {
+    return this.#json('GET', `/models/byom/${encodeURIComponent(idOrName)}`)
+  }
+  deleteUploadedModel(idOrName: string): Promise<UploadedModel> {
+    return this.#json('DELETE', `/models/byom/${encodeURIComponent(idOrName)}`)
+  }
+  /** A resumable upload; the next piece begins at 0. */
+  async beginUpload(wish: { name: string; bytes: number; deploymentId?: string }): Promise<{ id: string }> {
+    const pairs = [`name ${base64(wish.name)}`]
+    if (wish.deploymentId !== undefined) pairs.push(`deployment_id ${base64(wish.deploymentId)}`)
+    const headers = { ...tus, 'upload-length': String(wish.bytes), 'upload-metadata': pairs.join(',') }
+    const answer = await this.#send('POST', uploads, { headers })
+    return { id: answer.headers.get('location')?.split('/').at(-1) ?? '' }
+  }
+  /** Where the next piece begins. */
+  async uploadOffset(id: string, signal?: AbortSignal): Promise<number> {
+    return offsetOf(await this.#send('HEAD', `${uploads}/${id}`, { headers: tus, signal }))
+  }
+  /** Returns where the next piece begins. */
+  async sendPiece(id: string, offset: number, piece: Uint8Array<ArrayBuffer>, signal?: AbortSignal): Promise<number> {
+    const headers = { ...tus, 'upload-offset': String(offset), 'content-type': 'application/offset+octet-stream' }
+    return offsetOf(await this.#send('PATCH', `${uploads}/${id}`, { headers, raw: piece, signal }))
+  }
   /** `all`: also what cannot be deployed, with the reason. */
   listGpuModelConfigs(query: { all?: boolean } = {}): Promise<ListOf<GpuModelConfig>> {
     return this.#json('GET', '/gpu-model-configs', { query })
@@ -280,7 +310,8 @@ export class NativeClient {
     if (this.#options.org !== undefined) headers['x-paddock-org'] = this.#options.org
     if (call.idempotencyKey !== undefined) headers['idempotency-key'] = call.idempotencyKey
     if (call.body !== undefined) headers['content-type'] = 'application/json'
-    const body = call.body === undefined ? undefined : JSON.stringify(call.body)
+    Object.assign(headers, call.headers)
+    const body = call.raw ?? (call.body === undefined ? undefined : JSON.stringify(call.body))
     try {
       const send = this.#options.fetch ?? fetch
       return await send(this.#root + path + queryText(call.query), { method, headers, body, signal: call.signal })
@@ -294,6 +325,15 @@ export class NativeClient {
       )
     }
   }
+}
+
+function offsetOf(answer: Response): number {
+  return Number(answer.headers.get('upload-offset') ?? Number.NaN)
+}
+
+/** Of UTF-8, also in a browser. */
+function base64(text: string): string {
+  return btoa(String.fromCharCode(...new TextEncoder().encode(text)))
 }
 
 function deploymentPath(idOrName: string, rest = ''): string {

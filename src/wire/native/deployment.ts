@@ -57,7 +57,7 @@ export const createDeployment = z
     name: deploymentName,
     model_id: plainText(4096).meta({
       description:
-        'An id from `GET /models`; `hf:<owner>/<name>[/<quantisation or GGUF file>][@<revision>]` for a repository of the Hub; or the absolute path of a GGUF file that the operator allowed.',
+        'An id from `GET /models`; `hf:<owner>/<name>[/<quantisation or GGUF file>][@<revision>]` for a repository of the Hub; or the absolute path of a GGUF file, or of a folder of safetensors, that the operator allowed.',
       example: 'paddock/starter',
     }),
     gpu_type: plainText(60).optional().meta({
