@@ -60,7 +60,8 @@ database: while it is away there are none, which Prometheus shows as a gap.
 
 Labels are bounded: by deployment, operation, status and code, never by key or by anything a request says. At most 1,000
 deployments have a name of their own; the others together are \`deployment="other"\`. Deleted deployments leave.
-\`gen_ai_request_model\` is the model of the deployment. \`deployment=""\`: requests that ended before theirs was known.
+\`gen_ai_request_model\` is the model that the deployment has now, 128 characters of it at most: one per deployment, so it
+makes no series more. \`deployment=""\`: requests that ended before theirs was known.
 
 | name | type | unit | labels | meaning |
 |---|---|---|---|---|

@@ -1,7 +1,7 @@
 /**
- * `npm test [-- [path…] [--name PATTERN] [--strict]]`: the checks, then every test file in its own process. One line a
+ * `npm test [-- [path…] [--name PATTERN] [--strict] [--long]]`: the checks, then every test file in its own process. One line a
  * file, failures in full, the skipped tests with their reasons, and as the very last line the count. Status 1 when
- * anything failed or nothing ran. With paths or --name the checks are left out.
+ * anything failed or nothing ran. With paths or --name the checks are left out. With --long files run their long form.
  *
  * A whole run gives a few files that failed a second try, alone, at the end: tests with real processes can suffer from
  * what else the machine does. Those that pass then are listed by name, so that they are looked into. Not with --strict.
@@ -17,6 +17,8 @@ import { fileLine, Tally } from './test-report.ts'
 const stillRunningEverySeconds = 30
 /** More than so many failures are no accident. */
 const secondTriesMaximum = 3
+/** What files with a long form read; each may be set to something else (test/README.md). */
+const longForm = { FULL: '1', KILLS: '1000', OUTAGE_SECONDS: '600' }
 const root = resolve(import.meta.dirname, '..')
 const interruption = new AbortController()
 const running = new Map<string, number>()
@@ -24,9 +26,12 @@ const tally = new Tally()
 
 function wishes() {
   try {
-    return parseArgs({ allowPositionals: true, options: { name: { type: 'string' }, strict: { type: 'boolean' } } })
+    return parseArgs({
+      allowPositionals: true,
+      options: { name: { type: 'string' }, strict: { type: 'boolean' }, long: { type: 'boolean' } },
+    })
   } catch (error) {
-    console.error(`${(error as Error).message}\nUsage: npm test -- [path…] [--name PATTERN] [--strict]`)
+    console.error(`${(error as Error).message}\nUsage: npm test -- [path…] [--name PATTERN] [--strict] [--long]`)
     process.exit(2)
   }
 }
@@ -78,6 +83,7 @@ async function settleFailed(failed: FileResult[], secondTry: boolean, run: Run):
 
 async function main(): Promise<void> {
   const { values, positionals } = wishes()
+  if (values.long) for (const [name, value] of Object.entries(longForm)) process.env[name] ??= value
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => interruption.abort())
   const whole = positionals.length === 0 && values.name === undefined
   const files = findTestFiles(root, positionals, process.env.INIT_CWD ?? process.cwd())

@@ -175,3 +175,17 @@ for (const route of ['messages', 'responses'] as const)
 function bytesToText(latin1: string): string {
   return Buffer.from(latin1, 'latin1').toString()
 }
+
+test('what only proves a thought is no piece of the answer, whatever a text says of it', () => {
+  const stream = new NamedStream('messages', { model: null, maxEventBytes: 1_000_000, errorEvent: () => '' })
+  const delta = (piece: object) =>
+    `event: content_block_delta\ndata: ${JSON.stringify(typed('content_block_delta', { index: 0, delta: piece }))}\n\n`
+  stream.push(delta({ type: 'signature_delta', signature: 'abc' }))
+  assert.deepEqual([stream.events, stream.contentSeen], [0, false])
+  for (const piece of [
+    { type: 'thinking_delta', thinking: 'so' },
+    { type: 'text_delta', text: 'a "signature_delta" is' },
+  ])
+    stream.push(delta(piece))
+  assert.deepEqual([stream.events, stream.contentSeen], [2, true])
+})

@@ -95,6 +95,8 @@ export class NamedStream extends EventCutter implements AnswerStream {
     if (event.payload === '[DONE]') return ''
     if (event.name === 'error' || event.payload.startsWith('{"error"')) return this.#failed(event)
     if (isContent(event.name)) {
+      // Proves a thought; it is none. In a text these quotes would be escaped.
+      if (event.payload.includes('"signature_delta"')) return null
       this.events += 1
       this.contentSeen = true
       return null

@@ -3,7 +3,7 @@
  * rounds the engines with it. Every next start must work on the same port and folder, with all that was acknowledged.
  * `KILLS=1000 SEED=…` for the long form.
  */
-// test timeout: 7200 s
+// test timeout: 14400 s
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { systemClock, until } from '../../src/runtime/clock.ts'

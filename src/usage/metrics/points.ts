@@ -22,7 +22,7 @@ export function totalPoints(totals: readonly Total[], models: ReadonlyMap<string
       deployment: deploymentId,
       gen_ai_operation_name: operation,
       gen_ai_provider_name: providerName,
-      gen_ai_request_model: models.get(deploymentId) ?? '',
+      gen_ai_request_model: label(models.get(deploymentId) ?? ''),
     }
     for (const [end, durations] of sample.ends) {
       const { status, code } = endOf(end)
@@ -45,6 +45,13 @@ export function totalPoints(totals: readonly Total[], models: ReadonlyMap<string
     for (const [kind, tokens] of Object.entries(kinds)) points.add('paddock_tokens_total', { deployment, kind }, tokens)
   }
   return points.made
+}
+
+/** Tenants choose it, and it is in every bucket of every histogram. */
+const labelMaximumCharacters = 128
+
+function label(text: string): string {
+  return text.length <= labelMaximumCharacters ? text : text.slice(0, labelMaximumCharacters).toWellFormed()
 }
 
 export interface Now {
