@@ -42,6 +42,18 @@ test('the spec keeps what it was pinned to, and has its weights made 8 bit', () 
   assert.equal(fits[0]!.fit!.weightsGib.toFixed(1), ((16e9 * 0.57) / 1024 ** 3).toFixed(1))
 })
 
+test('the engine is told the context of the catalogue, which is less than the repository’s', () => {
+  const of = (gpuType: string, engine = {}) => makeSpec({ ...wish, gpuType, source, engine }, context).spec
+  assert.deepEqual([of('h100').engine.maxModelLen, of('h100').contextChosen], [16_384, true])
+  assert.equal(of('cpu').engine.maxModelLen, 16_384, 'where nothing is checked, too')
+  assert.deepEqual([of('h100', { maxModelLen: 4096 }).engine.maxModelLen], [4_096])
+  const whole = makeSpec(
+    { ...wish, modelId: 'meta-llama/llama-3.3-70b-instruct', gpuType: 'mi300x_8', source },
+    context,
+  )
+  assert.equal(whole.spec.engine.maxModelLen, undefined)
+})
+
 test('a preset goes beside it, and an engine without the words is left alone', () => {
   const preset = makeSpec({ ...wish, source, engine: { tuning: { batch: 'many' } } }, context)
   assert.deepEqual(preset.spec.engine.tuning, { batch: 'many', eightBit: true })

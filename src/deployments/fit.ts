@@ -85,14 +85,16 @@ function settingOf({ additionalArgs }: EngineSpec, flags: readonly string[]): st
 }
 
 /**
- * The context that an engine must be told because the model's whole one has no room on some choice: vLLM would refuse to
- * start with it. null = it need not be told, or somebody named one.
+ * The context that an engine must be told because the model's whole one has no room on some choice (vLLM would refuse to
+ * start with it) or is more than the catalogue allows. null = it need not be told, or somebody named one.
  */
 export function contextToTell(engine: EngineSpec, named: NamedModel, fits: readonly ChoiceFit[]): number | null {
   if (engine.maxModelLen !== undefined || (engine.type !== 'vllm' && engine.type !== 'sglang')) return null
   const able = fits.flatMap(({ fit }) => (fit === null || fit.verdict === 'does_not_fit' ? [] : [fit.context]))
-  const least = Math.min(...able)
-  return able.length > 0 && least < (named.shape?.contextSize ?? 0) ? least : null
+  const { contextAllowed: allowed, shape } = named
+  const least = Math.min(...able, allowed ?? Number.POSITIVE_INFINITY)
+  const isLess = Number.isFinite(least) && (least === allowed || least < (shape?.contextSize ?? 0))
+  return isLess ? least : null
 }
 
 /** Throws Fault `does_not_fit` with the numbers of every choice, and what would do, unless all choices do. */

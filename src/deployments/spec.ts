@@ -3,7 +3,7 @@ import type { LimitsChange } from '../access/limits.ts'
 import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.ts'
 import type { Tuning } from '../engines/contract.tuning.ts'
 import { Fault } from '../kernel/fault.ts'
-import type { ModelCatalogue, ResolvedModel } from '../models/catalogue.ts'
+import type { ModelCatalogue, NamedModel, ResolvedModel } from '../models/catalogue.ts'
 import type { FitWish } from '../models/fit/check.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { HubSource } from '../models/hub/pin.ts'
@@ -127,7 +127,7 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
     ...(source === undefined ? {} : { source }),
     ...priced,
     engine: told === null ? engine : { ...engine, maxModelLen: told },
-    engineWhy: [why, ...filesWhy(source), ...contextWhy(told)].join(' '),
+    engineWhy: [why, ...filesWhy(source), ...contextWhy(told, model.named)].join(' '),
     ...(told === null ? {} : { contextChosen: true as const }),
     ...(quantization === null ? {} : { quantization }),
     replicas,
@@ -139,8 +139,10 @@ function filesWhy(source: HubSource | undefined): string[] {
   return source?.why ? [`Of several files it has ${source.why}.`] : []
 }
 
-function contextWhy(told: number | null): string[] {
-  return told === null ? [] : [`Its context is ${told} tokens, for which there is room.`]
+function contextWhy(told: number | null, { contextAllowed }: NamedModel): string[] {
+  if (told === null) return []
+  const why = told === contextAllowed ? 'as the catalogue has it' : 'for which there is room'
+  return [`Its context is ${told} tokens, ${why}.`]
 }
 
 function quantizationOf({ files, named }: ResolvedModel): string | null {

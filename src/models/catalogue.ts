@@ -42,6 +42,8 @@ export interface NamedModel {
   shape: ModelShape | null
   /** Its weights are made 8 bit while they are loaded. */
   eightBitAtLoad?: boolean
+  /** Tokens, where the catalogue allows fewer than its repository says; its engine has to be told. */
+  contextAllowed?: number
 }
 
 export interface ResolveOptions {
@@ -208,7 +210,13 @@ export class ModelCatalogue {
     return {
       files: { ...files, contextSize },
       emulated: false,
-      named: { ...named, shape, seesPictures, ...(eightBitAtLoad ? { eightBitAtLoad } : {}) },
+      named: {
+        ...named,
+        shape,
+        seesPictures,
+        ...(eightBitAtLoad ? { eightBitAtLoad } : {}),
+        ...(contextSize < files.contextSize ? { contextAllowed: contextSize } : {}),
+      },
     }
   }
 
