@@ -18,7 +18,7 @@ before(async () => {
   hub.repos.put('ann/text', safetensorsRepo())
   hub.repos.account('hf_granted_0001', 'ann', 'ann/gated')
   hub.repos.account('hf_stranger_002', 'bob')
-  world = await makeWorld({}, { hub: worldHub(hub.url), hubFolder: folder })
+  world = await makeWorld({}, { hub: worldHub(hub.url), models: { hubFolder: folder } })
 })
 after(async () => {
   await world.close()
@@ -157,6 +157,25 @@ test('a revision keeps its commit; another is named, or the model named anew', a
   const other = await patch({ model_id: 'paddock/starter' })
   assert.equal(other.json.model_source, null)
   assert.equal((await patch({ model_id: 'hf:ann/nowhere' })).json.error.code, 'hub_repo_not_found')
+})
+
+test('a model of the catalogue comes from its repository, in its quantisation', async () => {
+  const models = { hubFolder: folder, starterStandsIn: false }
+  const own = await makeWorld({}, { hub: worldHub(hub.url), models })
+  try {
+    const sha = hub.repos.put('ann/quants', { 'm-Q4_K_M.gguf': starterBytes, 'm-Q8_0.gguf': starterBytes })
+    const entry = { id: 'acme/small', source_repo: 'ann/quants', context_size: 512, tensor_type: 'Q8_0' }
+    const body = { ...entry, quantization: 'gguf' }
+    const added = await own.call('POST', '/models', { key: own.keys.operator, body })
+    assert.equal(added.status, 201, added.text)
+    const made = await own.call('POST', '/deployments', { body: wish('small', 'acme/small') })
+    assert.equal(made.status, 201, made.text)
+    const { model_id, model_source, emulated } = made.json
+    assert.deepEqual([model_id, model_source.sha, model_source.quantization], ['acme/small', sha, 'Q8_0'])
+    assert.equal(emulated, false)
+  } finally {
+    await own.close()
+  }
 })
 
 test('a server without a Hub says so', async () => {

@@ -22,7 +22,7 @@ import type { EngineDriver, EngineType } from '../engines/contract.ts'
 import { availableEngines } from '../engines/registry.ts'
 import { type Reason, reasonTable } from '../kernel/phase.ts'
 import { Secret } from '../kernel/secret.ts'
-import { loadCatalogue } from '../models/catalogue.ts'
+import { loadCatalogue, type ModelPolicy } from '../models/catalogue.ts'
 import { Models } from '../models/commands.ts'
 import { loadHardware } from '../models/hardware.ts'
 import type { Hub } from '../models/hub/setup.ts'
@@ -76,7 +76,7 @@ export interface WorldParts {
   wake?(): void
   /** A Hub, made on the world's own database. */
   hub?: (parts: { db: TestDatabase; seal: Seal; clock: Clock }) => Hub
-  hubFolder?: string
+  models?: Partial<ModelPolicy>
 }
 
 export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldParts = {}): Promise<World> {
@@ -90,7 +90,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     clock,
     computes: own.computes ?? new Map(),
     engines: own.engines ?? availableEngines(),
-    models: loadCatalogue({ allowPaths: [], starterStandsIn: true, hubFolder: own.hubFolder }),
+    models: loadCatalogue({ allowPaths: [], starterStandsIn: true, ...own.models }),
     hardware: loadHardware({}),
   }
   const access = new Access(db, seal, clock)

@@ -65,6 +65,9 @@ export interface ModelPolicy {
   hubFolder?: string
 }
 
+/** Names one of several files of a repository. */
+const ggufType = /^I?Q\d(_[A-Z0-9]+)*$/i
+
 export class ModelCatalogue {
   readonly #fixed: ReadonlyMap<string, CatalogueModel>
   #models: ReadonlyMap<string, CatalogueModel>
@@ -110,7 +113,8 @@ export class ModelCatalogue {
     const model = this.#models.get(modelId)
     if (model?.source.kind !== 'hub' || model.withheld !== null || !this.#isLoaded(model)) return null
     const { repo, revision } = model.source
-    return this.#policy.hubFolder === undefined ? null : `hf:${repo}${revision === null ? '' : `@${revision}`}`
+    const choice = model.isGguf && ggufType.test(model.tensorType) ? `/${model.tensorType}` : ''
+    return this.#policy.hubFolder === undefined ? null : `hf:${repo}${choice}${revision === null ? '' : `@${revision}`}`
   }
 
   /** Id of the model that answers in the place of this one here; null = it answers itself. */

@@ -72,7 +72,11 @@ export const settings = {
     30,
     'A place whose provider had nothing although it offered is not asked again this long.',
   ),
-  'models.allow_paths': setting(list, [] as string[], 'Folders whose models (GGUF files, folders of safetensors) may be deployed by path.'),
+  'models.allow_paths': setting(
+    list,
+    [] as string[],
+    'Folders whose models (GGUF files, folders of safetensors) may be deployed by path.',
+  ),
   'models.upload_max_bytes': setting(
     count(1024, 1024 ** 4),
     20_000_000_000,
