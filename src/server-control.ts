@@ -69,7 +69,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   const catalogue = new Models(context)
   await catalogue.refresh()
   const metrics = controlMetrics(db, log)
-  const uploads = makeUploads(config, setup, context)
+  const uploads = await makeUploads(config, setup, context)
   const app = makeApi({
     ...parts,
     access,

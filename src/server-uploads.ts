@@ -12,6 +12,7 @@ import { UploadLoop } from './models/uploads/loop.ts'
 import { Receiving } from './models/uploads/receiving.ts'
 import { ResumableUploads } from './models/uploads/resumable.ts'
 import { UploadSource } from './models/uploads/source.ts'
+import type { ModelStorage } from './models/uploads/storage.ts'
 import { judgeTrial, trialWithinMs } from './models/uploads/trial.ts'
 import type { Log } from './runtime/log.ts'
 import type { Config } from './runtime/settings.ts'
@@ -24,14 +25,14 @@ export interface UploadParts {
 }
 
 /** Also makes uploaded models known to the catalogue, so that they can be deployed. */
-export function makeUploads(
+export async function makeUploads(
   config: Config,
   home: { dataFolder: string; instanceId: string },
   context: DeploymentContext & { log: Log },
-): UploadParts {
+): Promise<UploadParts> {
   const folder = join(home.dataFolder, 'models')
   const { db, seal, clock, log, models } = context
-  const storage = new DiskStorage(join(folder, 'uploads'))
+  const storage = await storageOf(config, home, join(folder, 'uploads'))
   const maximumBytes = config['models.copies_max_bytes']
   const copies = new Copies({ folder: join(folder, 'copies'), storage, clock, maximumBytes })
   const parts: UploadContext = {
@@ -58,4 +59,24 @@ export function trialsOf(options: LocalOptions): NonNullable<UploadContext['tryL
   const trials = new Trials(options)
   return async (path, signal) =>
     judgeTrial(await trials.run('engines/llamacpp/worker/trial', path, { withinMs: trialWithinMs, signal }))
+}
+
+/** The bucket's library takes long to load: only where there is a bucket. */
+async function storageOf(
+  config: Config,
+  { instanceId }: { instanceId: string },
+  folder: string,
+): Promise<ModelStorage> {
+  if (config['models.bucket'] === '') return new DiskStorage(folder)
+  const { S3Storage } = await import('./models/uploads/s3-storage.ts')
+  return new S3Storage({
+    bucket: config['models.bucket'],
+    prefix: `${config['models.bucket_prefix'].replace(/\/*$/, '/')}${instanceId}/`,
+    region: config['models.bucket_region'],
+    endpoint: config['models.bucket_endpoint'],
+    pathStyle: config['models.bucket_path_style'],
+    accessKeyId: config['models.bucket_access_key_id'],
+    secretAccessKey: config['models.bucket_secret_access_key'],
+    folder,
+  })
 }

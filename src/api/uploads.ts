@@ -18,7 +18,7 @@ export const uploadEndpoints = [
     summary: 'Upload a GGUF file as a model of your own',
     description:
       'Streamed to storage while its header is checked: what is no usable GGUF file is refused within its first megabytes. ' +
-      'Poll `GET /models/byom/{id}` until it is `ready`. Large files over bad lines: the resumable form, see /docs/uploads.',
+      'Poll `GET /models/byom/{id}` until it is `ready`. Large files over bad lines: the resumable form (tus 1.0.0) at `/models/uploads`.',
     creates: true,
     form: uploadForm,
     answer: uploadedModel,

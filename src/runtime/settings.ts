@@ -87,6 +87,21 @@ export const settings = {
     24,
     'How long an interrupted resumable upload may be gone on with, and a failed one is listed.',
   ),
+  'models.bucket': setting(
+    z.string(),
+    '',
+    'Bucket in which uploaded models are stored, of Amazon S3 or a service that speaks it; default: the data folder.',
+  ),
+  'models.bucket_prefix': setting(text, 'paddock/', 'Begins the names of all objects; this server adds its own id.'),
+  'models.bucket_region': setting(text, 'us-east-1', 'Region of the bucket.'),
+  'models.bucket_endpoint': setting(z.string(), '', 'Address of a service that is not Amazon’s.'),
+  'models.bucket_path_style': setting(flag, false, 'The bucket is in the path of its address, not in the host’s name.'),
+  'models.bucket_access_key_id': setting(
+    z.string(),
+    '',
+    'Key of the bucket; default: as the AWS SDK finds it (environment, profile, instance).',
+  ),
+  'models.bucket_secret_access_key': setting(z.string(), '', 'Secret of that key.'),
   'models.copies_max_bytes': setting(
     count(1024, 1024 ** 5),
     200_000_000_000,

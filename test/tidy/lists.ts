@@ -5,6 +5,7 @@ import type { Ratchet } from './rules/sizes.ts'
 
 /** Where each package may be imported. */
 export const packages: PackageList = {
+  '@aws-sdk/client-s3': ['src/models/uploads/'],
   '@fastify/busboy': ['src/models/uploads/'],
   '@hono/node-server': ['src/api/', 'src/server'],
   '@hono/zod-openapi': ['src/api/'],

@@ -100,7 +100,8 @@ const judges: Record<ConditionName, Judge> = {
     const wanted = concurrency ?? sequencesMinimum
     const room = `There is room for ${fit.concurrency} at once of ${fit.context} tokens`
     if (fit.verdict === 'risky') return { applies: true, why: `${fit.why} ${room}.` }
-    return says(fit.concurrency < wanted, `${room}, and ${wanted} are wanted.`, `${room}.`)
+    const tight = concurrency === null ? 'which is tight' : `and ${wanted} are wanted`
+    return says(fit.concurrency < wanted, `${room}, ${tight}.`, `${room}.`)
   },
   single_node_scalability: ({ next, unitName }) =>
     says(
