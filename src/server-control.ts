@@ -7,9 +7,10 @@ import { makeApi } from './api/app.ts'
 import { Scaling } from './autoscaling/commands.ts'
 import { Autoscaler } from './autoscaling/loop.ts'
 import { type DecideSettings, defaultDecideSettings } from './autoscaling/state.ts'
+import { type AdapterContext, Adapters } from './deployments/adapters/commands.ts'
+import { AdapterLoop } from './deployments/adapters/loop.ts'
 import { CalendarLoop } from './deployments/calendar-loop.ts'
 import { Deployments } from './deployments/commands.ts'
-import type { DeploymentContext } from './deployments/context.ts'
 import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLimits } from './deployments/limits.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
@@ -66,6 +67,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     pin: hub.pin ?? undefined,
     wake: () => loop.wake(),
   }
+  const adapters = new AdapterLoop(parts)
   const catalogue = new Models(context)
   await catalogue.refresh()
   const metrics = controlMetrics(db, log)
@@ -73,7 +75,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   const app = makeApi({
     ...parts,
     access,
-    ...useCases(context),
+    ...useCases({ ...context, lifecycle: new Lifecycle(context), look: () => adapters.wake() }),
     hubTokens: hub.tokens,
     ...uploads.use,
     catalogue,
@@ -85,12 +87,12 @@ runPart<ControlSetup>(async (setup, tell) => {
   })
   const server = await listen(app.fetch, setup.socketPath)
   const stopping = new AbortController()
-  const autoscaler = new Autoscaler({ ...context, decideSettings: decideSettings(config) })
   const loops = [
     loop.run(stopping.signal),
     loop.sweepForever(stopping.signal),
-    autoscaler.run(stopping.signal),
+    new Autoscaler({ ...context, decideSettings: decideSettings(config) }).run(stopping.signal),
     new CalendarLoop(context).run(stopping.signal),
+    adapters.run(stopping.signal),
     metrics.keep(stopping.signal),
     uploads.loop.run(stopping.signal),
     keepLedger({ db, clock, log, retentionDays: config['usage.retention_days'] }, stopping.signal),
@@ -107,18 +109,6 @@ runPart<ControlSetup>(async (setup, tell) => {
   }
 })
 
-function useCases(context: DeploymentContext) {
-  return {
-    deployments: new Deployments(context),
-    lifecycle: new Lifecycle(context),
-    limits: new DeploymentLimits(context),
-    scaling: new Scaling(context),
-    quotas: new Quotas(context),
-    schedules: new Schedules(context),
-    metrics: new DeploymentMetrics(context),
-  }
-}
-
 function modelPolicy(setup: ControlSetup): ModelPolicy {
   const { config } = setup
   return {
@@ -126,6 +116,20 @@ function modelPolicy(setup: ControlSetup): ModelPolicy {
     starterStandsIn: config.fleet === 'emulated',
     simulated: config.fleet === 'simulated',
     ...(config['hub.endpoint'] === '' ? {} : { hubFolder: hubFolder(setup) }),
+  }
+}
+
+/** What the API calls. */
+function useCases(context: AdapterContext) {
+  return {
+    deployments: new Deployments(context),
+    lifecycle: context.lifecycle,
+    adapters: new Adapters(context),
+    limits: new DeploymentLimits(context),
+    scaling: new Scaling(context),
+    quotas: new Quotas(context),
+    schedules: new Schedules(context),
+    metrics: new DeploymentMetrics(context),
   }
 }
 
@@ -139,6 +143,9 @@ function limitsOf(config: Config) {
     quotaGpus: config['quota.gpus'],
     holdMaxSeconds: config['hold.max_seconds'],
     startExpectedSeconds: config['start.expected_seconds'],
+    adaptersMaximum: config['adapters.maximum'],
+    adapterSets: config['adapters.sets'],
+    modelPaths: config['models.allow_paths'],
     reserveAfterMs: config['capacity.reserve_after_minutes'] * 60_000,
   }
 }
@@ -172,6 +179,7 @@ function planSettings(config: Config) {
     drainDeadlineMs: config['drain.deadline_seconds'] * 1000,
     reserveAfterMs: config['capacity.reserve_after_minutes'] * 60_000,
     refusedMs: config['capacity.refused_seconds'] * 1000,
+    adapterSets: config['adapters.sets'],
   }
 }
 

@@ -49,6 +49,9 @@ const matrix: Record<string, Line> = {
   deleteSchedule: writesOneDeployment,
   applyPreset: { ...writesOneDeployment, body: () => ({ preset: 'speed', keep_hardware: true }) },
   listPresets: catalogue,
+  addAdapter: { ...writesOneDeployment, body: () => ({ source: '/nowhere/a.gguf' }) },
+  listAdapters: ofOneDeployment,
+  removeAdapter: writesOneDeployment,
   wakeDeployment: writesOneDeployment,
   sleepDeployment: writesOneDeployment,
   explainDeployment: ofOneDeployment,
@@ -164,7 +167,10 @@ test('metrics are for the operator', async () => {
 function ask(route: Endpoint, line: Line, key: string | null, who: string): Promise<Answer> {
   const of = { 'api-keys': ids.key, orgs: world.orgA, models: ids.model }
   const id = of[route.path.split('/')[1] as keyof typeof of] ?? ids.deployment
-  return world.call(route.method.toUpperCase(), route.path.replace('{id}', id), { key, body: line.body?.(`by-${who}`) })
+  return world.call(route.method.toUpperCase(), route.path.replace('{id}', id).replace('{adapter}', 'none'), {
+    key,
+    body: line.body?.(`by-${who}`),
+  })
 }
 
 function judge(answer: Answer, expected: Outcome): void {

@@ -9,6 +9,7 @@ import type { Access } from '../access/commands.ts'
 import type { Once } from '../access/once.ts'
 import type { Principal } from '../access/permissions.ts'
 import type { Scaling } from '../autoscaling/commands.ts'
+import type { Adapters } from '../deployments/adapters/commands.ts'
 import type { Deployments } from '../deployments/commands.ts'
 import type { Lifecycle } from '../deployments/lifecycle.ts'
 import type { DeploymentLimits } from '../deployments/limits.ts'
@@ -31,6 +32,7 @@ export interface ApiParts {
   access: Access
   deployments: Deployments
   lifecycle: Lifecycle
+  adapters: Adapters
   limits: DeploymentLimits
   scaling: Scaling
   quotas: Quotas

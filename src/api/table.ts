@@ -1,5 +1,6 @@
 /** The one list of routes that control serves under the base path. A new noun adds its line here. */
 import { accountEndpoints } from './account.ts'
+import { adapterEndpoints } from './adapters.ts'
 import { catalogueEndpoints } from './catalogue.ts'
 import { deploymentMetricsEndpoints } from './deployment-metrics.ts'
 import { deploymentEndpoints } from './deployments.ts'
@@ -20,6 +21,7 @@ export const endpoints: readonly Endpoint[] = [
   ...deploymentMetricsEndpoints,
   ...scheduleEndpoints,
   ...presetEndpoints,
+  ...adapterEndpoints,
   ...catalogueEndpoints,
   ...uploadEndpoints,
   ...accountEndpoints,

@@ -9,6 +9,7 @@ import { z } from 'zod'
 import { Access } from '../access/commands.ts'
 import { Scaling } from '../autoscaling/commands.ts'
 import type { ComputeDriver } from '../compute/contract.ts'
+import { Adapters } from '../deployments/adapters/commands.ts'
 import { Deployments } from '../deployments/commands.ts'
 import type { DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle } from '../deployments/lifecycle.ts'
@@ -72,6 +73,8 @@ export interface WorldParts {
   computes?: ReadonlyMap<string, ComputeDriver>
   engines?: ReadonlyMap<EngineType, EngineDriver>
   clock?: Clock
+  /** Folders from which adapters may be loaded. */
+  modelPaths?: readonly string[]
   uploads?: TestUploadOptions
   wake?(): void
   /** A Hub, made on the world's own database. */
@@ -98,12 +101,15 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
   const hub = own.hub?.({ db, seal, clock })
   const pin = hub?.pin ?? undefined
   const context: DeploymentContext = { ...parts, ...testLimits, pin, wake: own.wake ?? (() => {}) }
+  const lifecycle = new Lifecycle(context)
+  const adapterLimits = { adaptersMaximum: 4, adapterSets: 3, modelPaths: own.modelPaths ?? [] }
   const uploads = testUploads({ ...parts, ...own.uploads }, new UploadUsers(context))
   const options: ApiOptions = {
     ...parts,
     access,
     deployments: new Deployments(context),
-    lifecycle: new Lifecycle(context),
+    lifecycle,
+    adapters: new Adapters({ ...context, ...adapterLimits, lifecycle, look: () => {} }),
     limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
     quotas: new Quotas(context),

@@ -6,7 +6,7 @@ import { starterFile, tinyGguf } from '../models/uploads/testing.ts'
 import { basePath } from './endpoint.ts'
 import { makeWorld, type World } from './testing.ts'
 
-const limits = { fileBytes: 2_000_000, orgBytes: 4_000_000, keptMs: 3_600_000 }
+const limits = { fileBytes: 8_000_000, orgBytes: 16_000_000, keptMs: 3_600_000 }
 const base = `${basePath}/models/uploads`
 let world: World
 before(async () => {
@@ -175,7 +175,7 @@ test('what is wrong with a request is said by name', async () => {
     [{ 'upload-length': '-1', ...metadata('x') }, '400 invalid_request'],
     [{ 'upload-length': '0', ...metadata('x') }, '400 invalid_request'],
     [{ 'upload-length': '99999999999999999999', ...metadata('x') }, '400 invalid_request'],
-    [{ 'upload-length': '2000001', ...metadata('x') }, '413 body_too_large'],
+    [{ 'upload-length': '8000001', ...metadata('x') }, '413 body_too_large'],
     [{ 'upload-defer-length': '1', ...metadata('x') }, '400 invalid_request'],
     [length, '400 invalid_request'],
     [{ ...length, 'upload-metadata': 'name' }, '400 invalid_request'],

@@ -31,7 +31,7 @@ const uploads = new Uploads(context)
 const rest = null as never
 const app = makeApi({
   ...{ deployments: rest, lifecycle: rest, limits: rest, scaling: rest, quotas: rest, schedules: rest, metrics: rest },
-  ...{ models: rest, hardware: rest, catalogue: rest, hubTokens: rest, engines: new Map(), clock, log },
+  ...{ models: rest, hardware: rest, catalogue: rest, hubTokens: rest, adapters: rest, engines: new Map(), clock, log },
   access: new Access(db, seal, clock),
   uploads,
   resumable: new ResumableUploads(context, uploads),

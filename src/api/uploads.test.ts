@@ -5,7 +5,7 @@ import { after, before, beforeEach, test } from 'node:test'
 import { starterFile, tinyGguf, uploadForm } from '../models/uploads/testing.ts'
 import { type Answer, makeWorld, type World, wish } from './testing.ts'
 
-const limits = { fileBytes: 2_000_000, orgBytes: 3_000_000, keptMs: 3_600_000 }
+const limits = { fileBytes: 8_000_000, orgBytes: 12_000_000, keptMs: 3_600_000 }
 let world: World
 before(async () => {
   world = await makeWorld({}, { uploads: { limits } })
@@ -103,7 +103,7 @@ test('what is wrong with a form is said by name, and nothing of it stays', async
       'model_file_unreadable',
       /bert.context_length/,
     ],
-    [uploadForm('a', tinyGguf({}, 2_100_000)), 413, 'body_too_large', /2000000 bytes/],
+    [uploadForm('a', tinyGguf({}, 8_100_000)), 413, 'body_too_large', /8000000 bytes/],
   ] as const) {
     const answer = await upload('POST', '/upload', sent)
     assert.equal(answer.status, status, answer.text)
@@ -137,16 +137,16 @@ test('limit and quota are checked before anything is read', async () => {
     'content-type': 'multipart/form-data; boundary=b',
     'content-length': String(length),
   })
-  const large = await world.call('POST', '/models/upload', { body: never, headers: headers(3_000_000) })
+  const large = await world.call('POST', '/models/upload', { body: never, headers: headers(12_000_000) })
   assert.deepEqual([large.status, large.json.error.code], [413, 'body_too_large'], large.text)
-  await ready('half', tinyGguf({}, 1_500_000))
+  await ready('half', tinyGguf({}, 6_000_000))
   const more = new ReadableStream({ pull: () => new Promise(() => {}) })
-  const over = await world.call('POST', '/models/upload', { body: more, headers: headers(1_700_000) })
+  const over = await world.call('POST', '/models/upload', { body: more, headers: headers(6_800_000) })
   assert.deepEqual([over.status, over.json.error.code], [409, 'quota_exceeded'], over.text)
   assert.equal(over.json.error.detail.quota_bytes, limits.orgBytes)
   // What another organisation keeps counts for itself.
   assert.equal(
-    (await upload('POST', '/upload', uploadForm('b', tinyGguf({}, 1_500_000)), world.keys.ownerB)).status,
+    (await upload('POST', '/upload', uploadForm('b', tinyGguf({}, 6_000_000)), world.keys.ownerB)).status,
     201,
   )
 })

@@ -39,9 +39,17 @@ export async function chat(
     throw usageFailure('--json needs a prompt.', 'Give one as an argument or through a pipe.')
   const content = talks ? '' : (prompt ?? (await pipedPrompt()))
   // Inference has ids in its paths, people have names in their heads.
-  const deployment = await aboutDeployment(name, session.client.getDeployment(name, session.interruption.signal))
+  const { deployment: called, model } = withAdapter(name)
+  const deployment = await aboutDeployment(called, session.client.getDeployment(called, session.interruption.signal))
+  if (model !== null) body.model = model
   if (talks) return converse(session, deployment, messages, body, options)
   await ask(session, deployment, [...messages, { role: 'user', content }], body, options)
+}
+
+/** `<deployment>:<adapter>` is asked of the deployment by that name. */
+function withAdapter(name: string): { deployment: string; model: string | null } {
+  const at = name.indexOf(':')
+  return at < 1 ? { deployment: name, model: null } : { deployment: name.slice(0, at), model: name }
 }
 
 function bodyOptions(options: ChatOptions): Record<string, unknown> {

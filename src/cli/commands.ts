@@ -1,5 +1,6 @@
 /** The list of commands with their options and examples. Adding one = a file for what it does and an entry here. */
 import { Argument, type Command, Option } from 'commander'
+import { addAdapters } from './adapter-commands.ts'
 import type { ChatOptions } from './chat.ts'
 import { addLimitOptions, examples, type Talk } from './command-parts.ts'
 import type { DeployOptions } from './deploy.ts'
@@ -42,6 +43,7 @@ export function addCommands(program: Command, screen: Screen, doors: Doors, setS
   addCatalogue(program, talk)
   addModels(program, talk, { engines, presets })
   addPresets(program, talk)
+  addAdapters(program, talk)
 }
 
 function addServe(

@@ -34,6 +34,8 @@ export interface ReplicaOrder {
   deploymentId: DeploymentId
   placement: Placement
   model: ModelFiles
+  /** Other files that the engine reads: name → path. */
+  files?: Readonly<Record<string, string>>
   /** Builds the launch line once the driver knows the host. Pure. */
   launch(host: LaunchHost): Launch
 }
@@ -83,6 +85,11 @@ export interface ComputeDriver {
   list(): Promise<ReplicaId[]>
   /** Asks for removal; call again until `observe` says `not_found`. */
   delete(id: ReplicaId, options?: { graceSeconds?: number }): Promise<void>
+  /**
+   * Puts a file or folder where this replica's engine can read it, under a name of its own, and gives the path that the
+   * engine sees; again the same when asked again. Absent: engines read what we read.
+   */
+  placeFile?(id: ReplicaId, name: string, path: string): Promise<string>
   /** The engine's recent output, oldest first; at most `lines`. */
   logs(id: ReplicaId, lines: number): Promise<string[]>
   /** Keeps replicas alive for another lease period; called every few seconds by whoever lives. */

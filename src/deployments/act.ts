@@ -6,6 +6,7 @@ import { Fault } from '../kernel/fault.ts'
 import type { DeploymentId, ReplicaId } from '../kernel/ids.ts'
 import type { Tx } from '../store/database.ts'
 import { type Lease, release, withLease } from '../store/leases.ts'
+import { adaptersById } from './adapters/store.ts'
 import { lookAfterActingAt } from './look-again.ts'
 import { engineKey, placementOf, viewOf } from './observe.ts'
 import type { Action } from './plan.ts'
@@ -75,11 +76,16 @@ async function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.Replic
   const engine = world.engines.get(spec.engine.type)
   if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
   const files = await world.models.bring(world.db, row.org_id, spec.modelId, spec.source)
+  // Only engines that must be told at their start have any fixed.
+  const fixed = spec.engine.adapterRoom?.fixed ?? []
+  const adapters = fixed.length === 0 ? [] : await adaptersById(world.db, fixed)
+  const { adapterSets } = world.settings
   return {
     id: row.id as ReplicaId,
     deploymentId: row.deployment_id as DeploymentId,
     placement: placementOf(row),
     model: files,
+    ...(adapters.length === 0 ? {} : { files: Object.fromEntries(adapters.map(({ id, path }) => [id, path])) }),
     launch: (host) =>
       engine.launch({
         spec: spec.engine,
@@ -87,6 +93,8 @@ async function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.Replic
         host,
         servedName: servedNameOf(spec.modelId),
         apiKey: engineKey(world.seal, row.id),
+        adapters: adapters.map(({ id, path, rank }) => ({ engineName: id, path: host.files?.[id] ?? path, rank })),
+        ...(adapterSets === undefined ? {} : { adapterSets }),
       }),
   }
 }

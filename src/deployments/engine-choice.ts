@@ -35,6 +35,7 @@ export function chooseEngine(
     ...(wish.engine?.maxModelLen === undefined ? {} : { maxModelLen: wish.engine.maxModelLen }),
     ...(wish.engine?.maxNumSeqs === undefined ? {} : { maxNumSeqs: wish.engine.maxNumSeqs }),
     additionalArgs: wish.engine?.additionalArgs ?? [],
+    ...(wish.engine?.adapterRoom === undefined ? {} : { adapterRoom: wish.engine.adapterRoom }),
   }
   if (!driver) return { engine: plain, why, missing: notHere(type, asked === 'auto' ? chosen.because : null, engines) }
   const engine: EngineSpec = { ...plain, ...tuningFor(driver, tuningOf(wish, model)) }

@@ -89,6 +89,7 @@ function wishOf(row: store.DeploymentRow): Wish {
     stoppedBy: row.stopped_by,
     starts: row.starts,
     limits: row.limits,
+    adapters: row.adapters,
   }
 }
 

@@ -1,5 +1,9 @@
-/** Asks an engine whether it is ready. Connection refused, a timeout or half an answer are `status: null`. */
-import { Agent, type Dispatcher } from 'undici'
+/**
+ * Asks an engine whether it is ready, or to do something. Connection refused, a timeout or half an answer are
+ * `status: null`.
+ */
+import { Agent, type Dispatcher, request } from 'undici'
+import type { EngineCall } from '../engines/contract.adapters.ts'
 
 const probeTimeoutMs = 2_000
 const bodyCharsMaximum = 64 * 1024
@@ -14,6 +18,16 @@ const agent = new Agent({
   bodyTimeout: probeTimeoutMs,
   keepAliveTimeout: idleConnectionMs,
   keepAliveMaxTimeout: idleConnectionMs,
+})
+
+/** What takes its time: loading reads a whole adapter from the disk. */
+const callTimeoutMs = 120_000
+const patient = new Agent({
+  connections: 1,
+  connect: { timeout: probeTimeoutMs },
+  headersTimeout: callTimeoutMs,
+  bodyTimeout: callTimeoutMs,
+  keepAliveTimeout: 1,
 })
 
 export interface ProbeAnswer {
@@ -45,4 +59,23 @@ export function probeEngine(address: string, port: number, path: string, key: st
       onResponseError: () => answered({ status: null, body: '' }),
     })
   })
+}
+
+export async function callEngine(
+  { address, port }: { address: string; port: number },
+  key: string,
+  { method, path, body }: EngineCall,
+): Promise<ProbeAnswer> {
+  const host = address.includes(':') ? `[${address}]` : address
+  try {
+    const answer = await request(`http://${host}:${port}${path}`, {
+      dispatcher: patient,
+      method,
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: body === null ? null : JSON.stringify(body),
+    })
+    return { status: answer.statusCode, body: (await answer.body.text()).slice(0, bodyCharsMaximum) }
+  } catch {
+    return { status: null, body: '' }
+  }
 }

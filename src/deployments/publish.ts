@@ -4,6 +4,7 @@ import type { Offer } from '../compute/contract.ts'
 import { servedNameOf } from '../engines/contract.ts'
 import { canonical } from '../kernel/canonical.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
+import { type AdapterSummary, withAdapters } from './adapters/summary.ts'
 import { onlyEmulated, type Wanted } from './place.ts'
 import type { ReplicaPhase } from './replica.ts'
 import type { Route, RouteReplica } from './routes.ts'
@@ -21,6 +22,7 @@ export interface RouteSource {
     desired: string
     /** Absent = none is set. */
     limits?: LimitsChange
+    adapters?: AdapterSummary | null
   }
   engine: Route['engine']
   contextTokens: number
@@ -72,7 +74,7 @@ export function makeRoute(source: RouteSource): Route {
     const { id, address, port, key, weight } = r
     return [{ id, address, port, key, state, weight, ...servedName, ...engine }]
   })
-  return {
+  const route: Route = {
     deploymentId: deployment.id,
     orgId: deployment.orgId,
     name: deployment.name,
@@ -90,6 +92,7 @@ export function makeRoute(source: RouteSource): Route {
     removed: deployment.desired === 'deleted',
     version: 0,
   }
+  return withAdapters(route, deployment.adapters ?? null)
 }
 
 /** True when a gateway would behave the same under both. */

@@ -20,6 +20,8 @@ export interface RouteReplica {
   /** What it serves where that is not what the route says: it belongs to another revision. */
   servedName?: string
   engine?: EngineType
+  /** Adapters that it has loaded: name → handle by which its engine knows it. Absent = none. */
+  adapters?: Readonly<Record<string, string>>
 }
 
 export interface Route {
@@ -38,6 +40,8 @@ export interface Route {
   emulated: boolean
   /** Absent = none is set. */
   limits?: Limits
+  /** By name; `failed`: why no replica could load it, null = some have it or may yet. Absent = it has none. */
+  adapters?: Readonly<Record<string, { failed: string | null }>>
   /** Model that really answers when it is another than asked for (emulated fleets). */
   servedBy?: string | null
   /** Epoch seconds, for /v1/models. */

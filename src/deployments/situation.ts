@@ -5,6 +5,7 @@ import type { StartPhase } from '../engines/contract.ts'
 import { canonical } from '../kernel/canonical.ts'
 import type { MicroUsd } from '../kernel/money.ts'
 import type { Phase, Reason } from '../kernel/phase.ts'
+import type { AdapterSummary } from './adapters/summary.ts'
 import type { Limited } from './limited.ts'
 import type { Wanted } from './place.ts'
 import type { Claim, Held } from './queue.ts'
@@ -31,6 +32,8 @@ export interface PlanSettings {
   reserveAfterMs?: number
   /** A place whose provider had nothing although it offered is not asked again this long; default: act.ts's. */
   refusedMs?: number
+  /** Contexts for adapters that an embedded engine may hold; absent = the engine's default. */
+  adapterSets?: number
 }
 
 /** The queue for hardware, as far as a plan needs it. */
@@ -122,6 +125,7 @@ export interface Wish {
   starts: Pick<Starts, 'failed' | 'lastAt'>
   /** For the route. */
   limits?: LimitsChange
+  adapters?: AdapterSummary | null
 }
 
 /** True when a plan made for `planned` is right for `now` as well. */
@@ -133,6 +137,7 @@ export function sameWish(planned: Wish, now: Wish): boolean {
     planned.revision === now.revision &&
     planned.starts.failed === now.starts.failed &&
     planned.starts.lastAt === now.starts.lastAt &&
-    canonical(planned.limits) === canonical(now.limits)
+    canonical(planned.limits) === canonical(now.limits) &&
+    canonical(planned.adapters ?? null) === canonical(now.adapters ?? null)
   )
 }

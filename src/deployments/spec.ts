@@ -1,5 +1,6 @@
 /** What somebody wishes, checked and made exact: the spec that a revision freezes. Pure but for the model resolver. */
 import type { LimitsChange } from '../access/limits.ts'
+import type { AdapterRoom } from '../engines/contract.adapters.ts'
 import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.ts'
 import type { Tuning } from '../engines/contract.tuning.ts'
 import { Fault } from '../kernel/fault.ts'
@@ -48,6 +49,8 @@ export interface DeploymentWish extends CalendarWish {
     maxModelLen?: number
     maxNumSeqs?: number
     additionalArgs?: string[]
+    /** Not asked for by anybody: it follows from the adapters (see EngineAdapters.room). */
+    adapterRoom?: AdapterRoom
     /** Of a preset. */
     tuning?: Tuning
   }

@@ -2,6 +2,7 @@
 import type { LimitsChange } from '../access/limits.ts'
 import { type Phase, type Reason, reasonOf } from '../kernel/phase.ts'
 import type { Database, Tx } from '../store/database.ts'
+import type { AdapterSummary } from './adapters/summary.ts'
 import type { Calendar } from './calendar.ts'
 import type { Limited } from './limited.ts'
 import { json } from './replica-store.ts'
@@ -50,6 +51,8 @@ export interface DeploymentRow {
   /** The preset that was applied last. */
   preset: string | null
   limits: LimitsChange
+  /** What the gateways are told of its adapters; null = it has none. */
+  adapters: AdapterSummary | null
 }
 
 export interface RevisionRow {
@@ -132,7 +135,7 @@ export async function insertRevision(
 
 const deploymentColumns = `id, org_id, name, spec, scaling, desired, desired_replicas, revision, phase, reason, ready_replicas, starts,
   plan_why, emulated, waiting, limited, created_at, updated_at, deleted_at, next_at, expires_at, schedule, calendar, calendar_at, stopped_by, preset,
-  limits`
+  limits, adapters`
 
 /** By id (deleted ones too) or by name among the live ones, in one org only. */
 export async function deploymentOf(db: Db, orgId: string, idOrName: string): Promise<DeploymentRow | null> {

@@ -65,6 +65,7 @@ export function routeFor(
       createdAt: deployment.created_at,
       desired: deployment.desired,
       limits: deployment.limits,
+      adapters: deployment.adapters,
     },
     engine: deployment.spec.engine.type,
     contextTokens: engine ? contextTokens(world, snapshot) : 0,

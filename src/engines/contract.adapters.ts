@@ -46,6 +46,8 @@ export interface EngineAdapters {
   format: AdapterFormat
   /** Several in one request, each with a scale of its own. */
   mixes: boolean
+  /** Each adapter, and each mixture, takes one of the contexts that `adapters.sets` allows. */
+  takesContexts?: boolean
   /** The room that these need; null = none is set aside. What is there already and suffices is given back as it is. */
   room(now: AdapterRoom | null, adapters: readonly Pick<EngineAdapter, 'engineName' | 'rank'>[]): AdapterRoom | null
   /** null: its launch named it; there is nothing to call. */

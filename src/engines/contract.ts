@@ -65,6 +65,8 @@ export interface LaunchHost {
   gpuVendor?: GpuVendor | null
   /** Where the engine can read the weights (may differ from ModelFiles.path: compute drivers place them). */
   modelPath: string
+  /** Where it can read the other files of its order: name → path; absent = there are none. */
+  files?: Readonly<Record<string, string>>
   /** The pinned Node binary and the folder that holds `src/` and `node_modules/`, readable by the engine. */
   node: string
   packageRoot: string
@@ -94,6 +96,8 @@ export interface LaunchInput {
   apiKey: string
   /** LoRA adapters that the deployment has now; absent = none. */
   adapters?: readonly EngineAdapter[]
+  /** Adapters, and mixtures of adapters, that it may hold a context for, where each takes one; absent = its default. */
+  adapterSets?: number
 }
 
 export type StartPhase = 'hardware' | 'files' | 'load' | 'warmup'

@@ -82,6 +82,19 @@ export const eventCatalogue = {
       phase_ms: partTimes,
     },
   ),
+  'adapter.added': event('A LoRA adapter was added.', { adapter: text, adapter_id: text, source: text, by }),
+  'adapter.removed': event('A LoRA adapter was removed.', { adapter: text, adapter_id: text, by }),
+  'adapter.ready': event('A replica has loaded an adapter, and gets its requests.', {
+    adapter: text,
+    adapter_id: text,
+    ...replica,
+  }),
+  'adapter.failed': event('A replica could not load an adapter, or has lost it.', {
+    adapter: text,
+    adapter_id: text,
+    ...replica,
+    why: text,
+  }),
   'revision.failed': event('A revision did not start and gave way to the one before it.', {
     revision: count,
     why: text,

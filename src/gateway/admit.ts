@@ -5,7 +5,10 @@ import { Fault } from '../kernel/fault.ts'
 import { lastingField } from './route-words.ts'
 
 /** What the gateway needs of an engine driver. */
-export type EngineDialect = Pick<EngineDriver, 'routes' | 'usage' | 'refusedField' | 'healthPath' | 'readiness'>
+export type EngineDialect = Pick<
+  EngineDriver,
+  'routes' | 'usage' | 'refusedField' | 'healthPath' | 'readiness' | 'adapters'
+>
 export type Engines = ReadonlyMap<EngineType, EngineDialect>
 
 /** Throws Fault `engine_unsupported` or `engine_parameter_refused`. */

@@ -5,6 +5,7 @@ import type { InferenceRoute } from '../engines/contract.ts'
 import type { Fault } from '../kernel/fault.ts'
 import type { Rostered } from '../kernel/roster.ts'
 import type { Opened } from '../usage/journal/batch.ts'
+import type { AdapterAsk } from './adapters.ts'
 import type { ClientRequest, ClientResponse } from './door/client.ts'
 import type { Admission } from './limits/admission.ts'
 import type { Ask } from './parse.ts'
@@ -38,6 +39,8 @@ export class Exchange implements Rostered {
   principal: Principal | null = null
   ask: Ask | null = null
   deployment: Route | null = null
+  /** null = the model as it is. */
+  adapters: AdapterAsk | null = null
   replicaId: string | null = null
   /** Replicas that may have seen it: it is not sent to them again. */
   seenBy: Set<string> | null = null

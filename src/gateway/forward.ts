@@ -4,7 +4,8 @@
  */
 import type { Route } from '../deployments/routes.ts'
 import type { EngineType } from '../engines/contract.ts'
-import type { Fault } from '../kernel/fault.ts'
+import { Fault } from '../kernel/fault.ts'
+import { adapterMembers } from './adapters.ts'
 import { admit, type EngineDialect } from './admit.ts'
 import { beginStream } from './answer.ts'
 import { attempt } from './attempt.ts'
@@ -55,7 +56,8 @@ export async function forward(
     }
     const { link, route } = taken
     try {
-      if (!isFor(told, route)) {
+      if (exchange.adapters !== null) told = adapted(parts, exchange, ask, route)
+      else if (!isFor(told, route)) {
         // Since it arrived the deployment may have rolled to another engine, which has fields of its own to refuse.
         const { usage } = route.engine === deployment.engine ? engine : admit(parts.engines, route, meant.route, fields)
         const body = upstreamBody(ask, route.servedName, routeWords[meant.route].tellsUsage ? usage : null)
@@ -96,6 +98,16 @@ function resend({ retries, clock }: InferenceParts, deploymentId: string, seen: 
   const now = clock.monotonicMs()
   if (seen.size > resendsMaximum || !retries.spend(deploymentId, now)) throw fault
   return now
+}
+
+/** Told anew for every replica: each knows its adapters by names of its own. */
+function adapted({ engines }: InferenceParts, { adapters, meant, replicaId }: Exchange, ask: Ask, route: Route): Told {
+  const engine = admit(engines, route, meant.route, ask.fields)
+  if (engine.adapters === undefined)
+    throw new Fault('engine_unsupported', `The engine ${route.engine} takes no LoRA adapters.`)
+  const { model, members } = adapterMembers(route, replicaId!, adapters!, engine.adapters)
+  const usage = routeWords[meant.route].tellsUsage ? engine.usage : null
+  return { name: model, engine: route.engine, body: upstreamBody(ask, model, usage, members) }
 }
 
 function isFor(told: Told | null, { servedName, engine }: Route): told is Told {

@@ -5,6 +5,7 @@
 import type { Route, RouteTable } from '../deployments/routes.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
+import { routeWith } from './adapters.ts'
 import type { Counters } from './counters.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 import { HostPlaces, type PlacesLimits } from './host-places.ts'
@@ -21,12 +22,19 @@ export interface HoldLimits extends PlacesLimits {
 
 interface HeldRequest extends Waiting {
   bytes: number
+  /** What it needs besides a replica; null = nothing. */
+  adapters: string | null
+  queue: FairQueue<HeldRequest>
   /** Looks whether it need not wait any more; true = it does not. */
   look(): boolean
 }
 
 interface Held {
+  /** Those that need nothing but a replica; the others by what they need. */
   requests: FairQueue<HeldRequest>
+  adapted: Map<string, FairQueue<HeldRequest>>
+  /** Of all together. */
+  size: number
   places: HostPlaces
   unwatch: () => void
 }
@@ -61,7 +69,7 @@ export class Holding {
 
   /** Deployment id → requests that wait for a replica of it. */
   counts(): Record<string, number> {
-    return Object.fromEntries([...this.#held].map(([id, held]) => [id, held.requests.size]))
+    return Object.fromEntries([...this.#held].map(([id, held]) => [id, held.size]))
   }
 
   /**
@@ -70,6 +78,10 @@ export class Holding {
    */
   readonly wake = (deploymentId: string, count = Number.POSITIVE_INFINITY): void => {
     const held = this.#held.get(deploymentId)
+    if (held !== undefined && held.adapted.size > 0) {
+      wakeEach(held, count)
+      return
+    }
     for (let left = count; left > 0; left--) {
       const next = held?.requests.next() ?? null
       // What one is told holds for all of them.
@@ -87,12 +99,12 @@ export class Holding {
     if (exchange.gone) return Promise.reject(new ClientGone())
     const held = this.#held.get(deploymentId) ?? this.#begin(deploymentId)
     if (this.#limits.maxSeconds > 0 && held.places.isFull(bytes)) {
-      if (held.requests.size === 0) held.places.close()
+      if (held.size === 0) held.places.close()
       return Promise.reject(holdFull(route))
     }
     return new Promise((resolve, reject) => {
       const end = (error: Error | null): void => {
-        if (error === null) held.requests.serve(one)
+        if (error === null) one.queue.serve(one)
         this.#remove(deploymentId, held, one)
         this.#deadlines.cancel(bound)
         this.#deadlines.cancel(pulse)
@@ -101,7 +113,9 @@ export class Holding {
         else reject(error)
       }
       const look = (): boolean => {
-        const now = outlook(this.#routes.byId(deploymentId), this.#stateOf, exchange.seenBy)
+        const all = this.#routes.byId(deploymentId)
+        const route = exchange.adapters === null || all === null ? all : routeWith(all, exchange.adapters)
+        const now = route instanceof Fault ? route : outlook(route, this.#stateOf, exchange.seenBy)
         if (now !== 'hold') end(now === 'ready' ? null : now)
         return now !== 'hold'
       }
@@ -111,7 +125,8 @@ export class Holding {
         pulse = this.#deadlines.add(commentMs, beat)
         exchange.commentAt = pulse.at
       }
-      const one = { ...waitingOf(exchange, route), bytes, look }
+      const adapters = exchange.adapters === null ? null : exchange.adapters.key
+      const one = { ...waitingOf(exchange, route), bytes, adapters, queue: queueFor(held, adapters), look }
       // Held for the second time: whoever it was sent to did not take it.
       this.#add(deploymentId, held, one, exchange.commentAt !== null)
       exchange.interrupted = end
@@ -129,30 +144,56 @@ export class Holding {
   #begin(deploymentId: string): Held {
     return {
       requests: new FairQueue(),
+      adapted: new Map(),
+      size: 0,
       places: new HostPlaces(this.#counters, `held ${deploymentId}`, this.#limits),
       unwatch: () => {},
     }
   }
 
   #add(deploymentId: string, held: Held, one: HeldRequest, again: boolean): void {
-    if (held.requests.size === 0) {
+    if (held.size === 0) {
       this.#held.set(deploymentId, held)
       held.unwatch = this.#routes.watch(deploymentId, () => this.wake(deploymentId))
     }
-    if (again) held.requests.restore(one)
-    else held.requests.add(one)
+    if (again) one.queue.restore(one)
+    else one.queue.add(one)
+    held.size += 1
     // The first to wait may be the one that wakes a sleeping deployment.
-    if (held.requests.size === 1) this.#onHold(deploymentId)
+    if (held.size === 1) this.#onHold(deploymentId)
     held.places.add(one.bytes)
   }
 
   #remove(deploymentId: string, held: Held, one: HeldRequest): void {
-    held.requests.drop(one)
+    one.queue.drop(one)
+    held.size -= 1
+    if (one.adapters !== null && one.queue.size === 0) held.adapted.delete(one.adapters)
     held.places.remove(one.bytes)
-    if (held.requests.size > 0) return
+    if (held.size > 0) return
     held.unwatch()
     this.#held.delete(deploymentId)
     held.places.close()
+  }
+}
+
+function queueFor({ requests, adapted }: Held, adapters: string | null): FairQueue<HeldRequest> {
+  if (adapters === null) return requests
+  let queue = adapted.get(adapters)
+  if (queue === undefined) adapted.set(adapters, (queue = new FairQueue()))
+  return queue
+}
+
+/** In turns, each after what it needs: whoever waits for an adapter that is not loaded yet keeps nobody else waiting. */
+function wakeEach({ requests, adapted }: Held, count: number): void {
+  const queues = [...adapted.values(), requests]
+  for (let left = count; left > 0; ) {
+    const queue = queues.shift()
+    if (queue === undefined) return
+    const next = queue.next()
+    // What one is told holds for all that need the same.
+    if (next === null || !next.look()) continue
+    left -= 1
+    queues.push(queue)
   }
 }
 

@@ -7,6 +7,7 @@ import type { RouteTable } from '../deployments/routes.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
 import type { Roster } from '../kernel/roster.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
+import { adaptersAsked } from './adapters.ts'
 import { admit, type Engines } from './admit.ts'
 import { refuse } from './answer.ts'
 import type { AttemptLimits } from './attempt.ts'
@@ -81,6 +82,7 @@ async function answer(parts: InferenceParts, exchange: Exchange, read: Buffer | 
     const deployment = resolve(routes, exchange.principal!, meant, ask.model)
     exchange.deployment = deployment
     const engine = admit(engines, deployment, meant.route, ask.fields)
+    if (deployment.adapters !== undefined) exchange.adapters = adaptersAsked(deployment, ask.model, engine)
     requireClearKeys(ask)
     requireAllowedMedia(ask, parts.limits.mediaDomains)
     exchange.routeMs = clock.monotonicMs() - readAt

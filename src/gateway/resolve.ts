@@ -6,6 +6,7 @@ import { can, type Principal } from '../access/permissions.ts'
 import type { Route, RouteTable } from '../deployments/routes.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { Phase } from '../kernel/phase.ts'
+import { hasAdapters, splitModel } from './adapters.ts'
 import type { ClientRequest } from './door/client.ts'
 
 /** The last key of each connection: clients send the same one again and again, and hashing is not free. */
@@ -54,18 +55,31 @@ export function resolve(routes: RouteTable, principal: Principal, meant: MeantBy
 
 function byModel(routes: RouteTable, principal: Principal, model: string | null): Route {
   if (model === null) throw new Fault('invalid_request', '"model" is missing.', { detail: { param: 'model' } })
-  const byId = routes.byId(model)
-  const route = byId?.orgId === principal.orgId ? byId : routes.byName(principal.orgId, model)
-  return route ?? byUpload(routes, principal, model)
+  const route = known(routes, principal, model) ?? withAdapters(routes, principal, model)
+  if (!route) throw modelNotFound(model)
+  return route
+}
+
+function known(routes: RouteTable, principal: Principal, name: string): Route | null {
+  const byId = routes.byId(name)
+  const route = byId?.orgId === principal.orgId ? byId : routes.byName(principal.orgId, name)
+  return route ?? byUpload(routes, principal, name)
+}
+
+/** `<deployment>:<adapter>`, where the deployment has it. */
+function withAdapters(routes: RouteTable, principal: Principal, model: string): Route | null {
+  const split = splitModel(model)
+  const route = split && known(routes, principal, split.base)
+  return route && hasAdapters(route, split.adapters) ? route : null
 }
 
 /** `byom:<name>` means the one deployment of it that runs, else the one there is. Throws Fault `conflict` when several do. */
-function byUpload(routes: RouteTable, principal: Principal, model: string): Route {
+function byUpload(routes: RouteTable, principal: Principal, model: string): Route | null {
   const all = routes.byUpload(principal.orgId, model)
   const callable = all.filter(({ deploymentId }) => can(principal, 'deployment:invoke', deploymentId))
   const running = callable.filter(({ phase }) => !resting.has(phase))
   const meant = running.length > 0 ? running : callable.length > 0 ? callable : all.slice(0, 1)
-  if (meant.length === 0) throw modelNotFound(model)
+  if (meant.length === 0) return null
   if (meant.length === 1) return meant[0]!
   const names = meant.map(({ name }) => name).sort()
   throw new Fault('conflict', `${model} runs in ${names.length} deployments: ${names.slice(0, 10).join(', ')}.`, {
@@ -87,7 +101,9 @@ function byPath(routes: RouteTable, principal: Principal, orgId: string, asked: 
 }
 
 function names(route: Route, model: string | null): boolean {
-  return model === null || model === route.deploymentId || model === route.name || model === route.modelId
+  if (model === null || model === route.deploymentId || model === route.name || model === route.modelId) return true
+  const split = route.adapters === undefined ? null : splitModel(model)
+  return split !== null && hasAdapters(route, split.adapters) && names(route, split.base)
 }
 
 function modelNotFound(model: string): Fault {

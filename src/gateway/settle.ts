@@ -91,7 +91,7 @@ function record(exchange: Exchange, ending: Ending, now: number): SettledRequest
     route: exchange.meant.route,
     model: ask?.model ?? null,
     modelId: deployment?.modelId ?? null,
-    adapter: null,
+    adapter: exchange.adapters === null ? null : exchange.adapters.names,
     stream: ask?.stream ?? false,
     status: ending.status,
     code: ending.code,

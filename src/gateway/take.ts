@@ -1,6 +1,7 @@
 /** Stage 6: a replica for a request, which is counted in flight with it in the same turn. */
 import type { Route, RouteReplica } from '../deployments/routes.ts'
 import { Fault } from '../kernel/fault.ts'
+import { routeWith } from './adapters.ts'
 import type { Exchange } from './exchange.ts'
 import type { InferenceParts } from './inference.ts'
 import type { Ask } from './parse.ts'
@@ -27,7 +28,9 @@ export function takeReplica(
   avoided: ReadonlySet<string> | null,
 ): Taken | null {
   const { routes, replicas } = parts
-  const route = routes.byId(deploymentId)
+  const all = routes.byId(deploymentId)
+  const route = exchange.adapters === null || all === null ? all : routeWith(all, exchange.adapters)
+  if (route instanceof Fault) throw route
   const state = outlook(route, replicas.stateOf, exchange.seenBy)
   if (state instanceof Fault) throw state
   if (state === 'hold') return { route: route!, link: null }
@@ -66,10 +69,16 @@ function choose(
   return replica
 }
 
-function promptOf({ meant, request }: Exchange, ask: Ask, { contextTokens }: Route, usualAnswerTokens: number): Prompt {
+function promptOf(
+  { meant, request, adapters }: Exchange,
+  ask: Ask,
+  { contextTokens }: Route,
+  usualAnswerTokens: number,
+): Prompt {
   const said = request.headers['x-session-id']
+  const adapter = adapters === null ? null : adapters.key
   const sessionId = typeof said === 'string' && said !== '' ? said : null
-  return readPrompt(ask, { route: meant.route, adapter: null, sessionId, contextTokens, usualAnswerTokens })
+  return readPrompt(ask, { route: meant.route, adapter, sessionId, contextTokens, usualAnswerTokens })
 }
 
 /** The route as it is for this replica: while a deployment rolls, one of another revision may serve something else. */

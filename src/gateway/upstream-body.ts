@@ -6,9 +6,14 @@ import type { UsageDialect } from '../engines/contract.ts'
 import { byteText, hasDuplicates, withMembers } from './json-members.ts'
 import type { Ask } from './parse.ts'
 
-/** `dialect` null: the route has no fields by which usage is asked for. */
-export function upstreamBody(ask: Ask, servedName: string, dialect: UsageDialect | null): Buffer {
-  const asks = ask.stream && dialect !== null
+/** `dialect` null: the route has no fields by which usage is asked for. `more`: further members. */
+export function upstreamBody(
+  ask: Ask,
+  servedName: string,
+  dialect: UsageDialect | null,
+  more: Readonly<Record<string, unknown>> | null = null,
+): Buffer {
+  const asks = (ask.stream && dialect !== null) || more !== null
   if (!asks && ask.model === servedName && !hasDuplicates(ask.members)) return ask.bytes
   if (!asks && !hasDuplicates(ask.members)) {
     const model = ask.members.find((member) => member.key === 'model')
@@ -18,7 +23,8 @@ export function upstreamBody(ask: Ask, servedName: string, dialect: UsageDialect
     }
   }
   const changes = new Map<string, string>([['model', byteText(servedName)]])
-  if (asks) {
+  if (more !== null) for (const [field, value] of Object.entries(more)) changes.set(field, byteText(value))
+  if (ask.stream && dialect !== null) {
     if (Object.keys(dialect.streamOptions).length > 0) {
       const own = ask.fields.stream_options as Record<string, unknown> | null | undefined
       changes.set('stream_options', byteText({ ...own, ...dialect.streamOptions }))

@@ -28,6 +28,7 @@ export const faultTable = {
     'Use a model inside an allowed folder, or ask the operator to allow this one.',
     'Add the folder to models.allow_paths if tenants may deploy from it.',
   ),
+  adapter_unsuitable: meaning(400, 'Bring the adapter in the format that this engine loads; error.detail says how.'),
   // 401, 403: who is asking
   missing_key: meaning(401, 'Send an API key as "Authorization: Bearer sk_…".'),
   invalid_key: meaning(401, 'Check the key, or create a new one; revoked and expired keys stay refused.'),
@@ -62,6 +63,12 @@ export const faultTable = {
     'Choose hardware on which it fits, a shorter engine.max_model_len or a smaller model; or send "force": true.',
   ),
   model_file_unreadable: meaning(422, 'Check that the file exists and is a complete GGUF file.'),
+  adapter_mismatch: meaning(
+    422,
+    'Choose an adapter that was trained on the model of this deployment; error.detail says what does not fit.',
+  ),
+  adapter_unreadable: meaning(422, 'Check that the adapter is complete: error.detail says what is wrong with it.'),
+  adapter_not_supported: meaning(422, 'Train or export the adapter without what error.detail names.'),
   gpu_type_unknown: meaning(422, 'Choose one of the hardware types listed in error.detail.'),
   gpu_count_unsupported: meaning(422, 'Choose one of the counts listed in error.detail.'),
   price_not_set: meaning(422, 'Choose another hardware type.', 'Set its price in the configuration to offer it.'),
@@ -103,6 +110,11 @@ export const faultTable = {
     500,
     'Send the request again.',
     'The gateway that had the request was killed; the ledger learned it from its journal.',
+  ),
+  adapter_failed: meaning(
+    503,
+    'Look at GET /deployments/{id}/adapters for the reason; remove the adapter and add it again once it is corrected.',
+    'No replica could load the adapter; its state says why.',
   ),
   starting: meaning(503, 'Try again after Retry-After seconds; the deployment is starting.'),
   capacity_short: meaning(

@@ -93,15 +93,18 @@ export function* readHead(wanted: (key: string) => boolean): Reading<GgufHead> {
   return { pairs, tensors }
 }
 
+/** Told of each tensor: its name and dimensions, the contiguous one first. */
+export type NoteTensor = (name: string, shape: readonly number[]) => void
+
 /** The table of tensors. Returns the bytes that follow it when the file is whole, from the first tensor on. */
-export function* readTensors(count: number, alignment: number): Reading<bigint> {
+export function* readTensors(count: number, alignment: number, note?: NoteTensor): Reading<bigint> {
   const names = new Set<string>()
   let end = 0n
   for (let left = count; left > 0; left -= 1) {
     const name = yield* text('length of a name of a tensor', tensorNameBytesMaximum)
     if (names.has(name)) throw new BrokenGguf(`it has the tensor ${quoted(name)} twice`)
     names.add(name)
-    const size = yield* tensorBytes(name)
+    const size = yield* tensorBytes(name, note)
     const offset = (yield 8).readBigUInt64LE()
     if (offset !== end) throw new BrokenGguf(`the tensor ${quoted(name)} does not follow the one before it`)
     end += padded(size, alignment)
@@ -110,16 +113,18 @@ export function* readTensors(count: number, alignment: number): Reading<bigint> 
   return end
 }
 
-function* tensorBytes(name: string): Reading<bigint> {
+function* tensorBytes(name: string, note: NoteTensor | undefined): Reading<bigint> {
   const dimensions = yield* u32()
   if (dimensions > dimensionsMaximum) throw new BrokenGguf(`the tensor ${quoted(name)} has ${dimensions} dimensions`)
   let elements = 1n
   let rowElements = 1n
+  const shape: number[] = []
   for (let n = 0; n < dimensions; n++) {
     const dimension = (yield 8).readBigInt64LE()
     if (dimension < 0n) throw new BrokenGguf(`the tensor ${quoted(name)} has a negative dimension`)
     if (n === 0) rowElements = dimension
     elements *= dimension
+    shape.push(Number(dimension))
     if (elements >= sizeMaximum) throw new BrokenGguf(`the tensor ${quoted(name)} is larger than any file`)
   }
   const type = yield* u32()
@@ -128,6 +133,7 @@ function* tensorBytes(name: string): Reading<bigint> {
   const [blockElements, blockBytes] = block
   if (rowElements % BigInt(blockElements) !== 0n)
     throw new BrokenGguf(`rows of the tensor ${quoted(name)} are no multiple of ${blockElements}`)
+  note?.(name, shape)
   return (elements / BigInt(blockElements)) * BigInt(blockBytes)
 }
 

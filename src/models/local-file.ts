@@ -58,7 +58,8 @@ function readAt(fd: number, offset: number, length: number): Buffer {
   return buffer.subarray(0, readSync(fd, buffer, 0, length, offset))
 }
 
-function realPathInside(path: string, allowed: readonly string[]): string {
+/** Throws Fault `model_path_not_allowed` for what is not inside one of the folders; what is missing is not told apart. */
+export function realPathInside(path: string, allowed: readonly string[]): string {
   const refused = new Fault(
     'model_path_not_allowed',
     `"${path}" is not inside a folder from which models may be deployed.`,

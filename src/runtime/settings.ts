@@ -77,6 +77,12 @@ export const settings = {
     [] as string[],
     'Folders whose models (GGUF files, folders of safetensors) may be deployed by path.',
   ),
+  'adapters.maximum': setting(count(0, 256), 32, 'LoRA adapters that a deployment may have.'),
+  'adapters.sets': setting(
+    count(0, 256),
+    8,
+    'Adapters and mixtures of adapters that one replica of the embedded engine computes with at once; each takes the memory of a context.',
+  ),
   'models.upload_max_bytes': setting(
     count(1024, 1024 ** 4),
     20_000_000_000,

@@ -47,13 +47,13 @@ function demo(place: Place, args: string[], options: CommandOptions = {}): Comma
 
 const wholeStory = [
   /emulated/,
-  /random weights/,
+  /a tiny one, trained/,
   /^ {2}✓ database +\d+\.\d s/m,
   /^ {2}✓ server +\d+\.\d s {2}http:\/\/127\.0\.0\.1:\d+$/m,
   /^ {2}✓ deployment +\d+\.\d s {2}demo: paddock\/starter on 1 × h100 \(emulated\), \$4\.41\/hour$/m,
   /^ {2}✓ load +\d+\.\d s/m,
   /^ {2}✓ ready +\d+\.\d s/m,
-  /demo › \S/,
+  /you › What is Paddock\?\n {2}demo › Paddock is an open platform for dedicated LLM inference endpoints/,
   /first token (\d+ ms|\d+\.\d s) · \d+ tokens\/s · \d+ tokens · cost so far \$0\.\d+ at \$4\.41\/hour/,
 ]
 
@@ -134,7 +134,7 @@ function shell(place: Place, line: string) {
 
 for (const [signal, status, moment] of [
   ['SIGINT', 130, /✓ deployment/],
-  ['SIGTERM', 143, /random weights/],
+  ['SIGTERM', 143, /a tiny one, trained/],
 ] as const)
   test(`${signal} in the middle of demo --exit leaves nothing`, { skip: procOnly }, () =>
     inPlace({}, async (place) => {

@@ -8,8 +8,8 @@ import { demoName } from './talk.ts'
 export function opening(paint: Paint): string[] {
   return [
     paint('bold', 'Paddock: a private LLM endpoint on this machine'),
-    'The hardware is emulated: an H100 slot stands for a share of this machine’s CPU. The model is a tiny one with',
-    'random weights: it shows that everything works, not what to say.',
+    'The hardware is emulated: an H100 slot stands for a share of this machine’s CPU. The model is a tiny one, trained',
+    'for this: it knows a little about Paddock and nothing else.',
     '',
   ]
 }

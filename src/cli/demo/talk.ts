@@ -15,7 +15,7 @@ import type { Story } from './story.ts'
 
 export const demoName = 'demo'
 export const demoModel = 'paddock/starter'
-export const question = 'Say hello in one sentence.'
+export const question = 'What is Paddock?'
 const answerTokens = 64
 const everyMs = 30
 const startDeadlineMs = 180_000
@@ -107,8 +107,7 @@ export async function tellAnswer(
   const body = {
     messages: [{ role: 'user', content: question }],
     max_tokens: answerTokens,
-    // Random weights end an answer anywhere; a few words say nothing about speed.
-    ignore_eos: true,
+    temperature: 0,
     stream: true,
     stream_options: { include_usage: true },
   }

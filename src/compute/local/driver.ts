@@ -13,7 +13,7 @@ import { Host } from './host.ts'
 import type { LocalOptions } from './options.ts'
 import { tail } from './output.ts'
 import { isKept, type KeeperRecord, type RunFolder, replicasIn } from './run-folder.ts'
-import { startKeeper, writeOrder } from './start.ts'
+import { placeForEngine, startKeeper, writeOrder } from './start.ts'
 import { endRemains } from './strays.ts'
 import { type SweepReport, sweep } from './sweep.ts'
 
@@ -80,6 +80,13 @@ export class LocalCompute implements ComputeDriver {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw asComputeError(error)
       // Somebody else removed it meanwhile.
     }
+  }
+
+  async placeFile(id: ReplicaId, name: string, path: string): Promise<string> {
+    const intent = this.#run(id).intent()
+    if (intent === null) throw new ComputeError('not_found', `There is no replica ${id} on this machine.`)
+    if (!/^[\w-]{1,100}$/.test(name)) throw new ComputeError('rejected', `"${name}" is no name of a file.`)
+    return placeForEngine(this.#host, id, intent, path, name)
   }
 
   async logs(id: ReplicaId, lines: number): Promise<string[]> {

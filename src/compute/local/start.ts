@@ -65,13 +65,25 @@ async function placeFiles(host: Host, order: ReplicaOrder, intent: Intent): Prom
   const files = placeEngineFiles({ node, packageRoot }, runtimePackages?.() ?? [], account, host.codeFolder, (copy) =>
     host.claims.take([`code-${copy}-${order.id}`], 1, host.run(order.id).path),
   )
-  const { path } = order.model
-  const modelPath =
-    account === null || reachableBy(account, path)
-      ? path
-      : await placeWeights(path, { store: host.weightsFolder, replicaFolder: host.replicaFolder(order.id), account })
+  const modelPath = await placeForEngine(host, order.id, intent, order.model.path)
+  const placed: Record<string, string> = {}
+  for (const [name, path] of Object.entries(order.files ?? {}))
+    placed[name] = await placeForEngine(host, order.id, intent, path, name)
   const port = await freePort(host)
-  return { address, port, threads: host.threads, gpuIds, gpuVendor, modelPath, ...files }
+  return { address, port, threads: host.threads, gpuIds, gpuVendor, modelPath, files: placed, ...files }
+}
+
+/** The path under which this replica's engine reads it. `name`: of the folder that it gets; default: that of weights. */
+export async function placeForEngine(
+  host: Host,
+  id: ReplicaOrder['id'],
+  { account }: Intent,
+  path: string,
+  name?: string,
+): Promise<string> {
+  if (account === null || reachableBy(account, path)) return path
+  const folder = name === undefined ? {} : { folder: `file-${name}` }
+  return placeWeights(path, { store: host.weightsFolder, replicaFolder: host.replicaFolder(id), account, ...folder })
 }
 
 async function compose(

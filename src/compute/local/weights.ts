@@ -17,6 +17,8 @@ export interface WeightStore {
   /** The replica's own folder; its engine can enter but not list it. */
   replicaFolder: string
   account: Account
+  /** In it; default: weights. */
+  folder?: string
 }
 
 interface WeightFile {
@@ -30,7 +32,7 @@ interface WeightFile {
 export async function placeWeights(path: string, places: WeightStore): Promise<string> {
   const isFolder = (await stat(path)).isDirectory()
   const files = isFolder ? await filesBelow(path) : await shardsOf(path)
-  const target = join(places.replicaFolder, 'weights')
+  const target = join(places.replicaFolder, places.folder ?? 'weights')
   await mkdir(target, { recursive: true, mode: 0o750 })
   await openFor(places.account, places.replicaFolder, target)
   for (const file of files) {

@@ -1,6 +1,7 @@
 /** The engine that ships with us: llama.cpp in a worker process of our own, on the CPU, from prebuilt binaries. */
 import { modulePath } from '../../runtime/self.ts'
 import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
+import { embeddedAdapters } from './adapters.ts'
 import { embeddedRefusedField, metricsSample, readinessOf } from './dialect.ts'
 import { nativePackage } from './platform.ts'
 import { tuneEmbedded } from './tune.ts'
@@ -27,6 +28,7 @@ export const embedded: EngineDriver = {
   readiness: readinessOf,
   tune: tuneEmbedded,
   metrics: metricsSample,
+  adapters: embeddedAdapters,
   refusedField: embeddedRefusedField,
 }
 
@@ -61,7 +63,7 @@ function limits(spec: EngineSpec, model: { contextSize: number }): { contextToke
   }
 }
 
-function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch {
+function launch({ spec, model, host, servedName, apiKey, adapterSets }: LaunchInput): Launch {
   const { contextTokens, sequences } = limits(spec, model)
   const flags = {
     model: host.modelPath,
@@ -71,6 +73,7 @@ function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch 
     context: contextTokens,
     sequences,
     threads: host.threads,
+    ...(adapterSets === undefined ? {} : { 'adapter-sets': adapterSets }),
   }
   const argv = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)])
   return {

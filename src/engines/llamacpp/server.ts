@@ -1,6 +1,7 @@
 /** llama.cpp's own server, when the operator has put it on the PATH: the same files, GPUs too. */
 import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
 import { tunedArgs } from '../contract.tuning.ts'
+import { serverAdapters } from './adapters.ts'
 import { metricsSample, readinessOf, serverRefusedField } from './dialect.ts'
 import { contextTokensDefaultMaximum } from './embedded.ts'
 import { tuneServer } from './tune.ts'
@@ -54,6 +55,7 @@ export const llamaServer: EngineDriver = {
   readiness: readinessOf,
   tune: tuneServer,
   metrics: metricsSample,
+  adapters: serverAdapters,
   refusedField: serverRefusedField,
 }
 
@@ -105,7 +107,7 @@ function limits(spec: EngineSpec, model: { contextSize: number }): { contextToke
   }
 }
 
-function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch {
+function launch({ spec, model, host, servedName, apiKey, adapters = [] }: LaunchInput): Launch {
   const { contextTokens, sequences } = limits(spec, model)
   const argv = [
     'llama-server',
@@ -127,6 +129,8 @@ function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch 
     '--threads',
     String(host.threads),
   )
+  // Whoever names no adapter gets the model as it is.
+  if (adapters.length > 0) argv.push('--lora', adapters.map(({ path }) => path).join(','), '--lora-init-without-apply')
   // Slots show prompts; nobody needs them.
   argv.push('--metrics', '--no-slots', '--no-webui', '--offline')
   argv.push(...tunedArgs(tuneServer(spec.tuning ?? {}), spec.additionalArgs), ...spec.additionalArgs)

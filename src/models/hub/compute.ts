@@ -95,6 +95,10 @@ export class FetchingCompute implements ComputeDriver {
     await this.#options.inner.delete(id, options)
   }
 
+  async placeFile(id: ReplicaId, name: string, path: string): Promise<string> {
+    return (await this.#options.inner.placeFile?.(id, name, path)) ?? path
+  }
+
   async logs(id: ReplicaId, lines: number): Promise<string[]> {
     const waiting = this.#waiting.get(id)
     return waiting === undefined ? this.#options.inner.logs(id, lines) : [waiting.job.detail()]

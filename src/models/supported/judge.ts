@@ -81,7 +81,7 @@ export function unsupported(modelId: string, why: string, supported: readonly st
 const suffixes = /[-_.](fp8|awq|gptq|gguf|w4a16|w8a8|int8|int4|bnb|4bit|8bit|quantized|dynamic)$/
 
 /** Names of the same weights: case, address and what a quantised copy adds do not count. */
-function sameName(a: string, b: string): boolean {
+export function sameName(a: string, b: string): boolean {
   return plain(a) === plain(b)
 }
 

@@ -14,6 +14,7 @@ import type {
   OrgQuota,
   RevokedKey,
 } from './account.ts'
+import type { Adapter, AddAdapter } from './adapters.ts'
 import type { AddModel, GpuModelConfig, GpuType, Model } from './catalogue.ts'
 import type { CreateDeployment, Deployment, Starting } from './deployment.ts'
 import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
@@ -171,6 +172,18 @@ export class NativeClient {
   }
   changeSla(idOrName: string, body: ChangeSla, creating: Creating = {}): Promise<Sla> {
     return this.#json('PATCH', deploymentPath(idOrName, '/sla'), { body, ...creating })
+  }
+  listAdapters(idOrName: string): Promise<ListOf<Adapter>> {
+    return this.#json('GET', deploymentPath(idOrName, '/adapters'))
+  }
+  /** Answers at once; `state` says when it can be called. */
+  addAdapter(idOrName: string, body: AddAdapter, creating: Creating = {}): Promise<Adapter> {
+    return this.#json('POST', deploymentPath(idOrName, '/adapters'), { body, ...creating })
+  }
+  /** By name or id. */
+  removeAdapter(idOrName: string, adapter: string, options: { allowDowntime?: boolean } = {}): Promise<Adapter> {
+    const query = { allow_downtime: options.allowDowntime }
+    return this.#json('DELETE', deploymentPath(idOrName, `/adapters/${encodeURIComponent(adapter)}`), { query })
   }
   listPresets(): Promise<ListOf<Preset>> {
     return this.#json('GET', '/presets')

@@ -14,6 +14,7 @@ test('what must be given, and what the rest becomes', () => {
     contextTokens: 0,
     sequences: 4,
     threads: 0,
+    adapterSets: 8,
     dieWithStdin: false,
   })
   for (const missing of ['--model', '--port', '--served-name']) {

@@ -13,12 +13,16 @@ export interface WorkerOptions {
   sequences: number
   /** 0 = one less than the machine has cores for arithmetic. */
   threads: number
+  /** Adapters, and mixtures of adapters, that it computes with at once. */
+  adapterSets: number
   /** End when stdin closes: the keeper that holds its other end is gone. */
   dieWithStdin: boolean
 }
 
 export const sequencesDefault = 4
 export const sequencesMaximum = 64
+export const adapterSetsDefault = 8
+export const adapterSetsMaximum = 256
 export const contextTokensMaximum = 4_194_304
 export const contextTokensMinimum = 64
 
@@ -30,6 +34,7 @@ const flags = {
   context: { type: 'string', default: '0' },
   sequences: { type: 'string', default: String(sequencesDefault) },
   threads: { type: 'string', default: '0' },
+  'adapter-sets': { type: 'string', default: String(adapterSetsDefault) },
   'die-with-stdin': { type: 'boolean', default: false },
 } as const
 
@@ -47,6 +52,7 @@ export function readArguments(argv: readonly string[]): WorkerOptions {
     contextTokens,
     sequences: whole('--sequences', values.sequences, 1, sequencesMaximum),
     threads: whole('--threads', values.threads, 0, 1024),
+    adapterSets: whole('--adapter-sets', values['adapter-sets'], 0, adapterSetsMaximum),
     dieWithStdin: values['die-with-stdin'],
   }
 }

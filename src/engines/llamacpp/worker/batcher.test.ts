@@ -3,12 +3,12 @@ import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Fault } from '../../../kernel/fault.ts'
-import { Batcher, type Run, shareStep, stepTokens } from './batcher.ts'
-import type { NativeContext, NativeSampler } from './native.ts'
+import { Batcher, type Device, type Run, shareStep, stepTokens } from './batcher.ts'
+import type { NativeSampler } from './native.ts'
 import type { Sequence } from './sequences.ts'
 
 /** Keeps the tokens of each sequence and chooses the position as the next token. */
-class PaperDevice implements NativeContext {
+class PaperDevice implements Device {
   readonly held = new Map<number, number[]>()
   readonly steps: number[] = []
   /** Most sequences in one step. */

@@ -7,6 +7,9 @@ import { Fault } from '../../../kernel/fault.ts'
 import type { NativeContext, NativeSampler, Token } from './native.ts'
 import { type Sequence, sharedLength } from './sequences.ts'
 
+/** What it needs of a context. */
+export type Device = Omit<NativeContext, 'init' | 'setLoras' | 'dispose'>
+
 export interface Run {
   sequence: Sequence
   prompt: Uint32Array
@@ -32,14 +35,14 @@ export const stepTokens = 256
 const failuresMaximum = 3
 
 export class Batcher {
-  readonly #context: NativeContext
+  readonly #context: Device
   readonly #onBroken: (reason: string) => void
   readonly #active = new Set<Active>()
   #turning = false
   #failures = 0
 
   /** `onBroken` is called when the device fails repeatedly: the process should end. */
-  constructor(context: NativeContext, onBroken: (reason: string) => void) {
+  constructor(context: Device, onBroken: (reason: string) => void) {
     this.#context = context
     this.#onBroken = onBroken
   }

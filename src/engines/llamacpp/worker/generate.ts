@@ -2,6 +2,7 @@
 import { Fault } from '../../../kernel/fault.ts'
 import { randomSeed } from '../../../runtime/ids.ts'
 import type { FinishReason, Usage } from '../../contract.answer.ts'
+import type { Adapters } from './adapters.ts'
 import { AnswerText } from './answer-text.ts'
 import type { Batcher } from './batcher.ts'
 import { grammarOf } from './json-grammar.ts'
@@ -11,10 +12,15 @@ import type { EngineRequest } from './request.ts'
 import { samplerConfig } from './sampling.ts'
 import type { Sequences } from './sequences.ts'
 
-export interface Engine {
-  model: Model
+/** One context: its sequences and the loop that computes them. */
+export interface Decoder {
   batcher: Batcher
   sequences: Sequences
+}
+
+export interface Engine extends Decoder {
+  model: Model
+  adapters: Adapters
   /** Tokens per sequence. */
   contextTokens: number
 }
@@ -27,7 +33,7 @@ export interface Progress {
 }
 
 /**
- * Runs a request to its end. Throws Fault `context_length_exceeded` before any work, `invalid_request`,
+ * Runs a request to its end, with the adapters that it asks for. Throws Fault `context_length_exceeded` before any work, `invalid_request`,
  * `engine_unsupported`, `unavailable` when the line is full, `client_closed` when the signal aborts, `engine_failed`.
  */
 export async function generate(
@@ -36,24 +42,41 @@ export async function generate(
   signal: AbortSignal,
   progress: Progress,
 ): Promise<{ finish: FinishReason; usage: Usage }> {
-  const { model, sequences, batcher } = engine
+  const { model } = engine
   const prompt =
     request.input.kind === 'chat'
       ? model.tokensOfChat(request.input.messages)
       : model.tokensOfText(request.input.prompt)
   const limit = tokenLimit(prompt.length, request, engine.contextTokens)
   const grammarState = grammarStateOf(model, request)
+  const { adapters } = request
+  if (adapters === null) return compute(engine, engine, { request, prompt, limit, grammarState, signal, progress })
+  const lent = await engine.adapters.lend(adapters)
+  try {
+    return await compute(engine, lent.decoder, { request, prompt, limit, grammarState, signal, progress })
+  } finally {
+    lent.giveBack()
+  }
+}
+
+interface Work {
+  request: EngineRequest
+  prompt: Uint32Array
+  limit: number
+  grammarState: object | null
+  signal: AbortSignal
+  progress: Progress
+}
+
+async function compute(
+  { model, contextTokens }: Engine,
+  { batcher, sequences }: Decoder,
+  { request, prompt, limit, grammarState, signal, progress }: Work,
+): Promise<{ finish: FinishReason; usage: Usage }> {
   const sequence = await sequences.lend(prompt, signal)
   const never = request.ignoreEnd ? model.ends : []
-  const sampler = model.sampler(
-    samplerConfig({
-      sampling: request.sampling,
-      freshSeed: randomSeed(),
-      contextTokens: engine.contextTokens,
-      never,
-      grammarState,
-    }),
-  )
+  const sampling = { sampling: request.sampling, freshSeed: randomSeed(), contextTokens, never, grammarState }
+  const sampler = model.sampler(samplerConfig(sampling))
   const answer = new Answer(model, request, limit, progress, prompt.length)
   try {
     await batcher.run({

@@ -4,6 +4,7 @@
  */
 import { BrokenGguf } from '../../../kernel/gguf.ts'
 import { systemClock } from '../../../runtime/clock.ts'
+import { type AdapterMakers, Adapters } from './adapters.ts'
 import type { WorkerOptions } from './arguments.ts'
 import { Batcher, stepTokens } from './batcher.ts'
 import type { Engine } from './generate.ts'
@@ -53,12 +54,24 @@ async function build(
   const context = await makeContext(native, handle, contextTokens, options)
   progress.phase('warmup', 1)
   await warmUp(model, context)
-  return {
-    model,
+  const decoderOf = (context: NativeContext) => ({
     batcher: new Batcher(context, (reason) => progress.broken(reason)),
     sequences: new Sequences(options.sequences),
-    contextTokens,
+  })
+  const makers: AdapterMakers = {
+    loadLora: async (path) => {
+      const lora = new native.AddonModelLora(handle, path)
+      await handle.loadLora(lora)
+      return lora
+    },
+    makeDecoder: async (loras, scales) => {
+      const adapted = await makeContext(native, handle, contextTokens, options)
+      adapted.setLoras(loras, scales)
+      await warmUp(model, adapted)
+      return { ...decoderOf(adapted), dispose: () => adapted.dispose() }
+    },
   }
+  return { model, ...decoderOf(context), adapters: new Adapters(makers, options.adapterSets), contextTokens }
 }
 
 function readHeader(path: string): ModelHeader {

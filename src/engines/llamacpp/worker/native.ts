@@ -25,6 +25,13 @@ export interface NativeModel {
   isEogToken(token: Token): boolean
   getVocabularyType(): number
   shouldPrependBosToken(): boolean
+  /** Rejects with llama.cpp's reason. */
+  loadLora(lora: NativeLora): Promise<void>
+}
+
+/** Not to be disposed while a context computes with it. */
+export interface NativeLora {
+  dispose(): Promise<void>
 }
 
 export interface NativeContext {
@@ -39,6 +46,9 @@ export interface NativeContext {
   disposeSequence(sequence: number): void
   /** `to` −1 = to the end. False: this model cannot forget a part. */
   removeTokenCellsFromSequence(sequence: number, from: number, to: number): boolean
+  /** From now on it computes with these, each scaled. */
+  setLoras(loras: readonly NativeLora[], scales: readonly number[]): void
+  dispose(): Promise<void>
 }
 
 export interface SamplerConfig {
@@ -88,6 +98,7 @@ export interface Native {
       kvCacheValueType?: number
     },
   ) => NativeContext
+  AddonModelLora: new (model: NativeModel, path: string) => NativeLora
   AddonSampler: new (model: NativeModel) => NativeSampler
   /** Throws when the grammar cannot be parsed. */
   AddonGrammar: new (

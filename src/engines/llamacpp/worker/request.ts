@@ -4,6 +4,7 @@
  * other engines do. Pure.
  */
 import { Fault } from '../../../kernel/fault.ts'
+import type { Share } from './adapters.ts'
 import type { ChatMessage } from './chat-template.ts'
 import { readMessages } from './messages.ts'
 
@@ -33,6 +34,8 @@ export interface EngineRequest {
   stops: string[]
   ignoreEnd: boolean
   format: AnswerFormat
+  /** What it is computed with; null = the model as it is. */
+  adapters: Share[] | null
   stream: boolean
   /** `final`: one usage chunk at the end; `every`: on each chunk as well. */
   usage: 'none' | 'final' | 'every'
@@ -44,6 +47,7 @@ export const stopsMaximum = 4
 export const stopCharactersMaximum = 1_000
 /** What /v1/completions gives when max_tokens is absent, as OpenAI's does. */
 export const textTokensDefault = 16
+const adaptersMaximum = 16
 const biasesMaximum = 1_024
 
 export function readChatRequest(body: unknown): EngineRequest {
@@ -83,6 +87,7 @@ function readShared(fields: Body): Omit<EngineRequest, 'input' | 'maxTokens'> {
     stops: readStops(fields.stop),
     ignoreEnd,
     format,
+    adapters: readAdapters(fields.adapters),
     stream,
     usage: readUsage(fields, stream),
   }
@@ -148,6 +153,19 @@ function readFormat(value: unknown): AnswerFormat {
   const named = asObject(format.json_schema, 'response_format')
   if (isAbsent(named.schema)) throw wrong('response_format', 'response_format.json_schema.schema is missing.')
   return { type: 'schema', schema: named.schema }
+}
+
+/** The gateway writes them; clients' own are not passed on. */
+function readAdapters(value: unknown): Share[] | null {
+  if (isAbsent(value)) return null
+  if (!Array.isArray(value) || value.length < 1 || value.length > adaptersMaximum)
+    throw wrong('adapters', `adapters must be a list of 1 to ${adaptersMaximum}.`)
+  return value.map((entry) => {
+    const { name, scale } = asObject(entry, 'adapters')
+    if (typeof name !== 'string' || typeof scale !== 'number')
+      throw wrong('adapters', 'adapters must be a list of {"name": string, "scale": number}.')
+    return { name, scale }
+  })
 }
 
 function readPrompt(value: unknown): string {

@@ -19,6 +19,7 @@ import {
 } from '../../contract.answer.ts'
 import { readJson, send } from '../../contract.body.ts'
 import type { StartMoments, StartPhase } from '../../contract.ts'
+import { answerAdapterRoute, isAdapterRoute } from './adapter-routes.ts'
 import { type Engine, generate } from './generate.ts'
 import { WorkerMetrics } from './metrics.ts'
 import { type EngineRequest, readChatRequest, readTextRequest } from './request.ts'
@@ -102,6 +103,7 @@ export class WorkerServer {
       this.#checkKey(request)
       if (path === '/metrics') return send(response, 200, this.#metricsText(), 'text/plain; version=0.0.4')
       if (path === '/v1/models') return send(response, 200, this.#models())
+      if (isAdapterRoute(path)) return await answerAdapterRoute(this.#readyEngine().adapters, path, request, response)
       if (path !== '/v1/chat/completions' && path !== '/v1/completions')
         throw new Fault('route_not_found', `This engine has no route ${path.slice(0, 200)}.`)
       if (request.method !== 'POST') throw new Fault('method_not_allowed', `${path} takes POST.`)
@@ -202,8 +204,9 @@ export class WorkerServer {
 
   #metricsText(): string {
     const { engine } = this
-    const running = engine?.sequences.running ?? 0
-    const waiting = engine?.sequences.waiting ?? 0
+    const decoders = engine ? [engine, ...engine.adapters.decoders] : []
+    const running = decoders.reduce((sum, { sequences }) => sum + sequences.running, 0)
+    const waiting = decoders.reduce((sum, { sequences }) => sum + sequences.waiting, 0)
     const kvUsage = engine ? engine.sequences.cellsInUse / (engine.contextTokens * engine.sequences.count) : 0
     return this.#metrics.text({ running, waiting, kvUsage })
   }

@@ -28,6 +28,7 @@ const options = {
   contextTokens,
   sequences: 1,
   threads: 1,
+  adapterSets: 0,
   dieWithStdin: false,
 }
 await loadEngine(options, {

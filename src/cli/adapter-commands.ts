@@ -1,0 +1,43 @@
+/** `paddock adapters`: list, add, rm. */
+import type { Command } from 'commander'
+import type { AddOptions, RemoveOptions } from './adapters.ts'
+import { examples, type Talk } from './command-parts.ts'
+
+const allowDowntime = 'where its engine has to be started anew: also when nobody answers meanwhile'
+
+export function addAdapters(program: Command, talk: Talk): void {
+  const adapters = program.command('adapters').description('LoRA adapters of a deployment: list, add, rm')
+  const list = adapters
+    .command('list <deployment>')
+    .alias('ls')
+    .description('list the adapters of a deployment')
+    .action(talk(async (session, name: string) => (await import('./adapters.ts')).listAdapters(session, name)))
+  examples(list, [['paddock adapters list starter', '']])
+  const add = adapters
+    .command('add <deployment> <source>')
+    .description('add an adapter while the deployment serves; a path on the server')
+    .option('--name <name>', 'what requests call it by; default: made of the source')
+    .option('--force', 'whatever it says that it was trained on')
+    .option('--allow-downtime', allowDowntime)
+    .option('--wait', 'wait until it can be called')
+    .option('--timeout <time>', 'longest wait: 90s, 10m, 1h', '10m')
+    .action(
+      talk(async (session, name: string, source: string, own: AddOptions) =>
+        (await import('./adapters.ts')).addAdapter(session, name, source, own),
+      ),
+    )
+  examples(add, [
+    ['paddock adapters add starter /srv/adapters/pirate.gguf --wait', ''],
+    ['paddock chat starter:pirate "Who are you?"', 'then'],
+  ])
+  const remove = adapters
+    .command('rm <deployment> <adapter>')
+    .description('remove an adapter; requests for it are refused from now on')
+    .option('--allow-downtime', allowDowntime)
+    .action(
+      talk(async (session, name: string, adapter: string, own: RemoveOptions) =>
+        (await import('./adapters.ts')).removeAdapter(session, name, adapter, own),
+      ),
+    )
+  examples(remove, [['paddock adapters rm starter pirate', '']])
+}

@@ -1,0 +1,46 @@
+/** What others see of an adapter. Pure. */
+import type { AdapterFormat } from '../../engines/contract.adapters.ts'
+import type { AdapterState } from './plan.ts'
+import type { AdapterRow, AdapterStateRow } from './store.ts'
+
+export interface AdapterView {
+  id: string
+  name: string
+  /** What requests say as `model`. */
+  model: string
+  source: string
+  format: AdapterFormat
+  rank: number
+  sizeBytes: number
+  base: string | null
+  state: AdapterState
+  /** Those that serve, and how far each is. */
+  replicas: { replicaId: string; state: AdapterState; detail: string | null; changedAt: Date | null }[]
+  createdAt: Date
+}
+
+export function viewAdapter(
+  deployment: { name: string },
+  adapter: AdapterRow,
+  states: readonly AdapterStateRow[],
+  replicas: readonly { id: string; phase: string }[],
+): AdapterView {
+  const serving = replicas.filter(({ phase }) => phase === 'ready')
+  const of = serving.map(({ id }) => {
+    const row = states.find(({ adapter_id, replica_id }) => adapter_id === adapter.id && replica_id === id)
+    const state: AdapterState = row?.state ?? 'pending'
+    return { replicaId: id, state, detail: row?.detail ?? null, changedAt: row?.changed_at ?? null }
+  })
+  const { id, name, source, format, rank, base, created_at: createdAt } = adapter
+  const sizeBytes = Number(adapter.size_bytes)
+  const model = `${deployment.name}:${name}`
+  return { id, name, model, source, format, rank, sizeBytes, base, state: stateOf(of), replicas: of, createdAt }
+}
+
+/** Of all together: ready as soon as it is answered for. */
+function stateOf(replicas: readonly { state: AdapterState }[]): AdapterState {
+  const some = (state: AdapterState) => replicas.some((replica) => replica.state === state)
+  if (some('ready')) return 'ready'
+  if (some('loading')) return 'loading'
+  return some('failed') && !some('pending') ? 'failed' : 'pending'
+}

@@ -1,0 +1,93 @@
+/** LoRA adapters on the native API: as sent and shown. */
+import { z } from 'zod'
+import { instant, iso, orNull, plainText } from './fields.ts'
+
+export const adapterStates = ['pending', 'loading', 'ready', 'failed'] as const
+
+const fields = {
+  name: plainText(63).optional().meta({
+    description: 'What requests call it by: `<deployment>:<name>`. Default: made of the source.',
+    example: 'pirate',
+  }),
+  source: plainText(4096).meta({
+    description:
+      'The absolute path of a GGUF file (llama.cpp) or of the folder that PEFT wrote (vLLM, SGLang), inside a folder that the operator allowed.',
+    example: '/srv/adapters/pirate.gguf',
+  }),
+  force: z.boolean().optional().meta({
+    description: '`true`: whatever it says that it was trained on; its shapes must fit all the same.',
+  }),
+}
+export const addAdapter = z
+  .strictObject({
+    ...fields,
+    allow_downtime: z.boolean().optional().meta({
+      description: 'Where the engine has to be started anew for it: also when nobody answers meanwhile.',
+    }),
+  })
+  .meta({ id: 'AddAdapter', example: { name: 'pirate', source: '/srv/adapters/pirate.gguf' } })
+export type AddAdapter = z.input<typeof addAdapter>
+
+export const adapter = z
+  .object({
+    id: z.string().meta({ example: 'ada_0mhx3k2v9ab3d5f7h9k1' }),
+    name: z.string(),
+    model: z.string().meta({ description: 'What requests say as `model`.', example: 'my-first:pirate' }),
+    source: z.string(),
+    format: z.enum(['gguf', 'peft']),
+    rank: z.int(),
+    size_bytes: z.int(),
+    base_model: orNull(z.string()).meta({ description: 'What it says that it was trained on.' }),
+    state: z.enum(adapterStates).meta({ description: '`ready`: a replica answers for it.' }),
+    replicas: z
+      .array(
+        z.object({
+          replica_id: z.string(),
+          state: z.enum(adapterStates),
+          detail: orNull(z.string()).meta({ description: 'Why it is not ready.' }),
+          changed_at: orNull(instant),
+        }),
+      )
+      .meta({ description: 'Those that answer now. Each loads it before it gets its requests.' }),
+    created_at: instant,
+  })
+  .meta({ id: 'Adapter' })
+export type Adapter = z.output<typeof adapter>
+
+/** What is absent stays absent. */
+export function adapterFrom({ name, source, force }: z.output<typeof addAdapter>) {
+  return { source, ...(name === undefined ? {} : { name }), ...(force === undefined ? {} : { force }) }
+}
+
+export function renderAdapter(view: {
+  id: string
+  name: string
+  model: string
+  source: string
+  format: Adapter['format']
+  rank: number
+  sizeBytes: number
+  base: string | null
+  state: Adapter['state']
+  replicas: { replicaId: string; state: Adapter['state']; detail: string | null; changedAt: Date | null }[]
+  createdAt: Date
+}): Adapter {
+  return {
+    id: view.id,
+    name: view.name,
+    model: view.model,
+    source: view.source,
+    format: view.format,
+    rank: view.rank,
+    size_bytes: view.sizeBytes,
+    base_model: view.base,
+    state: view.state,
+    replicas: view.replicas.map(({ replicaId, state, detail, changedAt }) => ({
+      replica_id: replicaId,
+      state,
+      detail,
+      changed_at: iso(changedAt),
+    })),
+    created_at: iso(view.createdAt)!,
+  }
+}
