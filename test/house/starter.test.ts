@@ -74,7 +74,7 @@ test('the listed questions are answered as listed, also without capitals and pun
   }
 })
 
-test('three in four are also understood in capitals, and in words never seen in training', async () => {
+test('three in four are also understood in capitals, and in other words', async () => {
   const shouted = listed.map((one): [string, string] => [one.question.toUpperCase(), one.answer])
   const reworded = listed.flatMap((one) => one.paraphrases.map((other): [string, string] => [other, one.answer]))
   for (const asked of [shouted, reworded]) {
