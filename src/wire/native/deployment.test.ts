@@ -58,6 +58,7 @@ test('a deployment, field by field', () => {
     org_id: 'org_default',
     name: 'prod-llama-70b',
     model_id: 'llama-3.3-70b-instruct',
+    model_source: null,
     gpu_type: 'h100',
     gpu_count: 1,
     region: 'nyc2',
