@@ -62,7 +62,7 @@ export function attempt(
   parts: AttemptParts,
   exchange: Exchange,
   link: Link,
-  body: Buffer,
+  body: string | Buffer,
   stream: StreamBegin | null,
 ): Promise<Outcome> {
   return new Promise((resolve) => {

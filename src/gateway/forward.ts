@@ -28,7 +28,7 @@ const resendsMaximum = 2
 interface Told {
   name: string
   engine: EngineType
-  body: Buffer
+  body: string | Buffer
 }
 
 export async function forward(

@@ -6,15 +6,19 @@ import type { UsageDialect } from '../engines/contract.ts'
 import { byteText, hasDuplicates, withMembers } from './json-members.ts'
 import type { Ask } from './parse.ts'
 
-/** `dialect` null: the route has no fields by which usage is asked for. `more`: further members. */
+/**
+ * Small bodies as text, one character per byte, which leaves with the head in one piece; large ones as bytes. `dialect`
+ * null: the route has no fields by which usage is asked for. `more`: further members.
+ */
 export function upstreamBody(
   ask: Ask,
   servedName: string,
   dialect: UsageDialect | null,
   more: Readonly<Record<string, unknown>> | null = null,
-): Buffer {
+): string | Buffer {
   const asks = (ask.stream && dialect !== null) || more !== null
-  if (!asks && ask.model === servedName && !hasDuplicates(ask.members)) return ask.bytes
+  if (!asks && ask.model === servedName && !hasDuplicates(ask.members))
+    return ask.shortened === null ? ask.text : ask.bytes
   if (!asks && !hasDuplicates(ask.members)) {
     const model = ask.members.find((member) => member.key === 'model')
     if (model !== undefined) {
@@ -34,6 +38,6 @@ export function upstreamBody(
   return whole(ask, withMembers(ask.text, ask.members, changes))
 }
 
-function whole({ shortened }: Ask, text: string): Buffer {
-  return shortened === null ? Buffer.from(text, 'latin1') : shortened.restored(text)
+function whole({ shortened }: Ask, text: string): string | Buffer {
+  return shortened === null ? text : shortened.restored(text)
 }

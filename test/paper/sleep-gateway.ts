@@ -225,7 +225,7 @@ class PaperConnections implements Way {
     this.#gateway = gateway
   }
 
-  send(head: string, body: Buffer | null, caller: Caller): void {
+  send(head: string, body: string | Buffer | null, caller: Caller): void {
     // Probes are not told apart from a machine that is away.
     const request = body === null ? undefined : /\r\nx-request-id: (\S+)/.exec(head)?.[1]
     if (request === undefined) {

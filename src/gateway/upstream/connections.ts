@@ -39,7 +39,7 @@ export interface Call {
 interface Request {
   /** Request line and fields with the empty line, latin1. */
   head: string
-  body: Buffer | null
+  body: string | Buffer | null
   caller: Caller
 }
 
@@ -69,8 +69,8 @@ export class Connections {
     this.#deadlines = deadlines
   }
 
-  /** Sends when a connection is free. Never throws: everything is told to the caller. */
-  send(head: string, body: Buffer | null, caller: Caller): void {
+  /** `body` as text: one character per byte. Sends when a connection is free. Never throws: everything is told to the caller. */
+  send(head: string, body: string | Buffer | null, caller: Caller): void {
     const request = { head, body, caller }
     if (this.#closed) {
       caller.failed(new Error('the connections are closed'))
@@ -233,8 +233,9 @@ class Connection implements Call, AnswerSink {
     return true
   }
 
-  #write(head: string, body: Buffer | null): void {
+  #write(head: string, body: string | Buffer | null): void {
     if (body === null) this.#socket.write(head, 'latin1')
+    else if (typeof body === 'string') this.#socket.write(head + body, 'latin1')
     else if (head.length + body.length > onePieceBytes) {
       this.#socket.cork()
       this.#socket.write(head, 'latin1')
