@@ -1,14 +1,9 @@
 /** Hugging Face's names of a Llama's parts in ggml's words, and the one difference in their arithmetic. */
+import { ggmlModules } from '../../src/models/adapters/peft.ts'
 import type { Weights } from './safetensors-file.ts'
 
 const parts: Record<string, string> = {
-  'self_attn.q_proj': 'attn_q',
-  'self_attn.k_proj': 'attn_k',
-  'self_attn.v_proj': 'attn_v',
-  'self_attn.o_proj': 'attn_output',
-  'mlp.gate_proj': 'ffn_gate',
-  'mlp.up_proj': 'ffn_up',
-  'mlp.down_proj': 'ffn_down',
+  ...ggmlModules,
   input_layernorm: 'attn_norm',
   post_attention_layernorm: 'ffn_norm',
 }

@@ -3,7 +3,7 @@
  * own, and with sentences on what it leaves out. The words are kept in the spec, not the arguments: what else the
  * deployment has (adapters, a GPU of another make) decides only when it is launched. Pure.
  */
-import type { GpuVendor } from './contract.ts'
+import type { EngineSpec, GpuVendor } from './contract.ts'
 
 export interface Tuning {
   /** `many`: as much as possible for all requests together. `few`: each request as fast as possible. */
@@ -40,3 +40,15 @@ export type Tune = (tuning: Tuning, ground: TuningGround) => Tuned
 export function tunedArgs({ args }: Tuned, added: readonly string[]): string[] {
   return args.flatMap(([name, value]) => (added.includes(name) ? [] : value === null ? [name] : [name, value]))
 }
+
+/** What a launch will be started with as far as it is known before the ground is: the wish for few sequences. */
+export function tunedLimits(
+  { maxModelLen, maxNumSeqs, tuning }: EngineSpec,
+  model: { contextSize: number },
+  { tune, sequencesDefault }: { tune: Tune; sequencesDefault: number },
+): { contextTokens: number; sequences: number } {
+  const few = tuning?.batch === 'few' ? tune({ batch: 'few' }, unknownGround).sequences : undefined
+  return { contextTokens: maxModelLen ?? model.contextSize, sequences: maxNumSeqs ?? few ?? sequencesDefault }
+}
+
+const unknownGround: TuningGround = { adapters: false, quantization: null, gpu: null }

@@ -6,7 +6,7 @@
 import { argumentProblems } from '../contract.arguments.ts'
 import { numberProblems } from '../contract.numbers.ts'
 import type { EngineDriver, EngineSpec, GpuVendor, Launch, LaunchInput } from '../contract.ts'
-import { tunedArgs } from '../contract.tuning.ts'
+import { tunedArgs, tunedLimits } from '../contract.tuning.ts'
 import { versionProblem } from '../contract.versions.ts'
 import { sglangAdapters } from './adapters.ts'
 import { sglangArguments } from './arguments.ts'
@@ -36,7 +36,7 @@ export const sglang: EngineDriver = {
   ]),
   usage: { streamOptions: { include_usage: true, continuous_usage_stats: true }, extraBody: {} },
   validate,
-  limits,
+  limits: (spec, model) => tunedLimits(spec, model, { tune: tuneSglang, sequencesDefault }),
   launch,
   healthPath: '/health',
   metricsPath: '/metrics',
@@ -74,16 +74,6 @@ function guessProblems({ additionalArgs, adapterRoom }: EngineSpec): string[] {
     problems.push('engine.additional_args: with LoRA adapters SGLang guesses ahead by NGRAM only.')
   return problems
 }
-
-function limits(spec: EngineSpec, model: { contextSize: number }): { contextTokens: number; sequences: number } {
-  const tuned = spec.tuning?.batch === 'few' ? tuneSglang({ batch: 'few' }, unknownGround).sequences : undefined
-  return {
-    contextTokens: spec.maxModelLen ?? model.contextSize,
-    sequences: spec.maxNumSeqs ?? tuned ?? sequencesDefault,
-  }
-}
-
-const unknownGround = { adapters: false, quantization: null, gpu: null }
 
 function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch {
   const { adapterRoom, additionalArgs, maxModelLen, version } = spec

@@ -3,19 +3,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { EngineSpec, LaunchHost, ModelFiles } from '../contract.ts'
 import type { Tuning } from '../contract.tuning.ts'
+import { host, model } from '../launch.fixture.ts'
 import { vllm } from './driver.ts'
 
-const model: ModelFiles = { modelId: 'm', format: 'safetensors', path: '/w/m', sizeBytes: 1, contextSize: 131_072 }
-const host: LaunchHost = {
-  address: '127.0.0.1',
-  port: 4242,
-  threads: 3,
-  gpuIds: ['0'],
-  gpuVendor: 'nvidia',
-  modelPath: '/placed/m',
-  node: '/bin/node',
-  packageRoot: '/pkg',
-}
 const spec = (over: Partial<EngineSpec> = {}): EngineSpec => ({ type: 'vllm', additionalArgs: [], ...over })
 const launched = (over: Partial<EngineSpec> = {}, at: Partial<LaunchHost> = {}, of: Partial<ModelFiles> = {}) =>
   vllm.launch({

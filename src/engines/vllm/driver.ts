@@ -6,7 +6,7 @@
 import { argumentProblems } from '../contract.arguments.ts'
 import { numberProblems } from '../contract.numbers.ts'
 import type { EngineDriver, EngineSpec, GpuVendor, Launch, LaunchInput } from '../contract.ts'
-import { tunedArgs } from '../contract.tuning.ts'
+import { tunedArgs, tunedLimits } from '../contract.tuning.ts'
 import { versionProblem } from '../contract.versions.ts'
 import { vllmAdapters } from './adapters.ts'
 import { vllmArguments } from './arguments.ts'
@@ -38,7 +38,7 @@ export const vllm: EngineDriver = {
   ]),
   usage: { streamOptions: { include_usage: true, continuous_usage_stats: true }, extraBody: {} },
   validate,
-  limits,
+  limits: (spec, model) => tunedLimits(spec, model, { tune: tuneVllm, sequencesDefault }),
   launch,
   healthPath: '/health',
   metricsPath: '/metrics',
@@ -63,16 +63,6 @@ function validate(spec: EngineSpec, model: { format: string; contextSize: number
     problems.push('engine.additional_args: --speculative-config does not go together with LoRA adapters in vLLM.')
   return problems
 }
-
-function limits(spec: EngineSpec, model: { contextSize: number }): { contextTokens: number; sequences: number } {
-  const tuned = spec.tuning?.batch === 'few' ? tuneVllm({ batch: 'few' }, unknownGround).sequences : undefined
-  return {
-    contextTokens: spec.maxModelLen ?? model.contextSize,
-    sequences: spec.maxNumSeqs ?? tuned ?? sequencesDefault,
-  }
-}
-
-const unknownGround = { adapters: false, quantization: null, gpu: null }
 
 function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch {
   const { adapterRoom, additionalArgs, maxModelLen, version } = spec

@@ -110,7 +110,8 @@ function changesOf(shapes: Shapes): { changes: Change[]; rank: number } {
   return { changes, rank }
 }
 
-const modules: Record<string, string> = {
+/** A Llama's matrices in ggml's words. */
+export const ggmlModules: Readonly<Record<string, string>> = {
   'self_attn.q_proj': 'attn_q',
   'self_attn.k_proj': 'attn_k',
   'self_attn.v_proj': 'attn_v',
@@ -124,5 +125,5 @@ const modules: Record<string, string> = {
 function moduleOf(path: string): string {
   const [, layer, part] = /layers\.(\d+)\.(.+)$/.exec(path) ?? []
   if (layer === undefined) return path
-  return `blk.${layer}.${modules[part!] ?? part}`
+  return `blk.${layer}.${ggmlModules[part!] ?? part}`
 }

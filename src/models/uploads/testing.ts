@@ -2,6 +2,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type GgufValue, ggufFile } from '../../../scripts/starter/gguf-file.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import { silentLog } from '../../runtime/log.ts'
 import type { Seal } from '../../runtime/seal.ts'
@@ -82,32 +83,13 @@ export type TestValue = string | number | boolean
 /** A GGUF with these pairs and one tensor of `dataBytes` zeros, of which `given` are in the buffer; default all. */
 export function tinyGguf(pairs: Record<string, TestValue> = {}, dataBytes = 32, given = dataBytes): Buffer {
   const all = { 'general.architecture': 'llama', 'llama.context_length': 128, ...pairs }
-  const head = [Buffer.from('GGUF'), u32(3), u64(1), u64(Object.keys(all).length)]
-  for (const [key, value] of Object.entries(all)) head.push(text(key), ...typed(value))
-  head.push(text('t'), u32(1), u64(dataBytes / 4), u32(0), u64(0))
-  const bytes = Buffer.concat(head)
-  const padding = (32 - (bytes.length % 32)) % 32
-  return Buffer.concat([bytes, Buffer.alloc(padding + Math.ceil(given / 32) * 32)])
+  const values = Object.entries(all).map(([key, value]) => [key, ggufValue(value)] as const)
+  return ggufFile(Object.fromEntries(values), [
+    { name: 't', shape: [dataBytes / 4], data: new Float32Array(given / 4) },
+  ])
 }
 
-function typed(value: TestValue): Buffer[] {
-  if (typeof value === 'string') return [u32(8), text(value)]
-  if (typeof value === 'boolean') return [u32(7), Buffer.from([value ? 1 : 0])]
-  return [u32(4), u32(value)]
-}
-
-function u32(value: number): Buffer {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32LE(value)
-  return bytes
-}
-
-function u64(value: number): Buffer {
-  const bytes = Buffer.alloc(8)
-  bytes.writeBigUInt64LE(BigInt(value))
-  return bytes
-}
-
-function text(value: string): Buffer {
-  return Buffer.concat([u64(Buffer.byteLength(value)), Buffer.from(value)])
+function ggufValue(value: TestValue): GgufValue {
+  if (typeof value === 'string') return { type: 'text', value }
+  return typeof value === 'boolean' ? { type: 'bool', value } : { type: 'u32', value }
 }

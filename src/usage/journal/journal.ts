@@ -146,9 +146,10 @@ export class Journal {
   /** Everything is on the disk; then the folder is anybody's. What still waits to be written is lost, and said. Idempotent. */
   async close(): Promise<void> {
     this.#stop.abort()
-    this.#flush()
     await this.#looking
     await this.#syncing
+    // What came in this very turn, and whatever came while it was waited.
+    this.#flush()
     if (this.#waiting.length > 0)
       this.#options.log.error({ requests: this.#waiting.length }, 'the journal was never written again: not counted')
     const segment = this.#segment

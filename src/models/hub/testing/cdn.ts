@@ -1,7 +1,7 @@
 /** For tests: where the Hub keeps large files. Links are signed and expire; whoever brings a token as well is refused. */
 import { createHash } from 'node:crypto'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { LoopbackServer } from './loopback.ts'
 import type { Repos } from './repos.ts'
 
 export interface Served {
@@ -13,7 +13,7 @@ export interface Served {
 
 const pieceBytes = 64 * 1024
 
-export class Cdn {
+export class Cdn extends LoopbackServer {
   readonly #repos: Repos
   readonly served: Served[] = []
   /** Requests that came with an Authorization header: there must be none. */
@@ -29,15 +29,10 @@ export class Cdn {
   /** Called before every piece with its place in the file; a piece is sent when it resolves. */
   gate: ((at: number, hash: string) => Promise<void>) | null = null
   #generation = 0
-  #server: Server | null = null
-  #port = 0
 
   constructor(repos: Repos) {
+    super()
     this.#repos = repos
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${this.#port}`
   }
 
   /** How often this file, or any, was asked for. */
@@ -60,25 +55,12 @@ export class Cdn {
     return createHash('sha256').update(`${hash} ${this.#generation}`).digest('hex')
   }
 
-  async start(): Promise<void> {
-    this.#server = createServer((request, response) => {
-      void this.#answer(request, response).catch(() => response.destroy())
-    })
-    await new Promise<void>((done) => this.#server!.listen(0, '127.0.0.1', done))
-    this.#port = (this.#server.address() as AddressInfo).port
-  }
-
-  async close(): Promise<void> {
+  override close(): Promise<void> {
     this.gate = null
-    const server = this.#server
-    if (server === null) return
-    await new Promise<void>((done) => {
-      server.close(() => done())
-      server.closeAllConnections()
-    })
+    return super.close()
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url!, this.url)
     const hash = url.pathname.split('/').at(-1)!
     const from = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0)

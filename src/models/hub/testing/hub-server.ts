@@ -5,9 +5,9 @@
  * that refuses a token, lists come in pages, there are rate limits, and connections break off. Troubles are switched on by
  * the test.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Cdn } from './cdn.ts'
+import { LoopbackServer } from './loopback.ts'
 import { type Account, gitSha1, type Repo, Repos, type StoredFile, sha256 } from './repos.ts'
 
 export interface Asked {
@@ -18,7 +18,7 @@ export interface Asked {
 
 const pageEntries = 50
 
-export class HubServer {
+export class HubServer extends LoopbackServer {
   readonly repos = new Repos()
   readonly cdn = new Cdn(this.repos)
   /** Every request to the Hub itself. */
@@ -33,34 +33,18 @@ export class HubServer {
   hasAuthCheck = true
   /** What a mirror hands on of the Hub behind it. */
   pageHost: string | null = null
-  #server: Server | null = null
-  #port = 0
 
-  get url(): string {
-    return `http://127.0.0.1:${this.#port}`
-  }
-
-  async start(): Promise<this> {
+  override async start(): Promise<this> {
     await this.cdn.start()
-    this.#server = createServer((request, response) => {
-      void this.#answer(request, response).catch(() => response.destroy())
-    })
-    await new Promise<void>((done) => this.#server!.listen(0, '127.0.0.1', done))
-    this.#port = (this.#server.address() as AddressInfo).port
-    return this
+    return super.start()
   }
 
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     await this.cdn.close()
-    const server = this.#server
-    if (server === null) return
-    await new Promise<void>((done) => {
-      server.close(() => done())
-      server.closeAllConnections()
-    })
+    await super.close()
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  protected async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url!, this.url)
     const token = /^Bearer (.*)$/.exec(request.headers.authorization ?? '')?.[1] ?? null
     this.asked.push({ method: request.method!, path: url.pathname, token })
