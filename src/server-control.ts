@@ -45,6 +45,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   const seal = new Seal(new Secret(setup.secretKey))
   const models = loadCatalogue(modelPolicy(setup), readOwnModels(config['models.catalogue']))
   const hub = makeHub({ db, clock, seal, log, ...hubOptions(setup), bases: () => models.bases() })
+  if (hub.adapters !== null) models.adapters.add(hub.adapters)
   const parts = {
     db,
     clock,

@@ -9,6 +9,7 @@ import type { FitWish } from '../models/fit/check.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { HubSource } from '../models/hub/pin.ts'
 import type { CalendarWish } from './calendar-change.ts'
+import type { AdapterWish } from './adapters/accept.ts'
 import { chooseEngine } from './engine-choice.ts'
 import { type EngineSettings, engineSettings } from './engine-settings.ts'
 import { type ChoiceFit, contextToTell, fitsOf, fitWishOf } from './fit.ts'
@@ -37,6 +38,8 @@ export interface DeploymentWish extends CalendarWish {
   /** For what is not named otherwise. */
   preset?: PresetName
   limits?: LimitsChange
+  /** LoRA adapters that it has from the start. */
+  adapters?: readonly AdapterWish[]
   /** Created although the fit check says that it will not run. */
   force?: boolean
   /** Refused, and not queued, unless all replicas wanted at first can start now. */
