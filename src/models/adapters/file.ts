@@ -36,10 +36,7 @@ export function unreadable(why: string): Fault {
 }
 
 /** A file open for reading in pieces, and its size; closed when `use` returns. */
-export function withFile<T>(
-  path: string,
-  use: (read: Read, sizeBytes: number) => T,
-): T {
+export function withFile<T>(path: string, use: (read: Read, sizeBytes: number) => T): T {
   const fd = openSync(path, 'r')
   try {
     const stat = fstatSync(fd)
