@@ -22,14 +22,13 @@ import { Secret } from './kernel/secret.ts'
 import { loadCatalogue, type ModelPolicy } from './models/catalogue.ts'
 import { Models } from './models/commands.ts'
 import { loadHardware } from './models/hardware.ts'
-import { makeHub } from './models/hub/setup.ts'
 import { systemClock as clock } from './runtime/clock.ts'
 import { makeLog } from './runtime/log.ts'
 import { Seal } from './runtime/seal.ts'
 import { version } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
 import { runPart } from './server-child.ts'
-import { fetchingDrivers, hubFolder, hubOptions } from './server-hub.ts'
+import { fetchingDrivers, hubFolder, openHub } from './server-hub.ts'
 import { controlMetrics } from './server-metrics.ts'
 import { readOwnModels } from './server-models.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
@@ -44,7 +43,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   const db = openDatabase({ connection: setup.connection, name: 'paddock control', log: (line) => log.warn({}, line) })
   const seal = new Seal(new Secret(setup.secretKey))
   const models = loadCatalogue(modelPolicy(setup), readOwnModels(config['models.catalogue']))
-  const hub = makeHub({ db, clock, seal, log, ...hubOptions(setup), bases: () => models.bases() })
+  const hub = openHub(setup, { db, clock, seal, log, models })
   const parts = {
     db,
     clock,

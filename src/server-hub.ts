@@ -1,7 +1,8 @@
 /** The Hub as the settings have it. */
 import { join } from 'node:path'
 import type { ComputeDriver } from './compute/contract.ts'
-import type { Hub, HubOptions } from './models/hub/setup.ts'
+import type { ModelCatalogue } from './models/catalogue.ts'
+import { type Hub, type HubOptions, makeHub } from './models/hub/setup.ts'
 import type { Config } from './runtime/settings.ts'
 
 interface Home {
@@ -13,7 +14,17 @@ export function hubFolder({ config, dataFolder }: Home): string {
   return config['hub.cache_folder'] || join(dataFolder, 'hub')
 }
 
-export function hubOptions(home: Home): Omit<HubOptions, 'db' | 'seal' | 'clock' | 'log' | 'bases'> {
+/** Also where adapters come from. */
+export function openHub(
+  home: Home,
+  { models, ...parts }: Pick<HubOptions, 'db' | 'seal' | 'clock' | 'log'> & { models: ModelCatalogue },
+): Hub {
+  const hub = makeHub({ ...parts, ...hubOptions(home), bases: () => models.bases() })
+  if (hub.adapters !== null) models.adapters.add(hub.adapters)
+  return hub
+}
+
+function hubOptions(home: Home): Omit<HubOptions, 'db' | 'seal' | 'clock' | 'log' | 'bases'> {
   const { config } = home
   return {
     endpoint: config['hub.endpoint'],

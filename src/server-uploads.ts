@@ -4,6 +4,7 @@ import type { LocalOptions } from './compute/local/options.ts'
 import { Trials } from './compute/local/trial.ts'
 import type { DeploymentContext } from './deployments/context.ts'
 import { UploadUsers } from './deployments/uploads.ts'
+import { UploadedAdapters } from './models/uploads/adapter-source.ts'
 import { Uploads } from './models/uploads/commands.ts'
 import type { UploadContext } from './models/uploads/context.ts'
 import { Copies } from './models/uploads/copies.ts'
@@ -50,6 +51,7 @@ export async function makeUploads(
   }
   const loop = new UploadLoop(parts)
   models.addOwn(new UploadSource(copies, { simulated: config.fleet === 'simulated' }))
+  models.adapters.add(new UploadedAdapters(copies))
   const uploads = new Uploads(parts)
   return { use: { uploads, resumable: new ResumableUploads(parts, uploads) }, loop }
 }

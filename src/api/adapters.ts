@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { adapter, adapterFrom, addAdapter, renderAdapter } from '../wire/native/adapters.ts'
 import { listOf, queryFlag } from '../wire/native/fields.ts'
 import { endpoint, whole } from './endpoint.ts'
+import { adapterFaults, hubFaults } from './lifecycle.ts'
 
 const tag = 'Adapters'
 const path = '/deployments/{id}/adapters'
@@ -22,12 +23,9 @@ export const adapterEndpoints = [
     faults: [
       'name_taken',
       'conflict',
-      'engine_unsupported',
       'model_path_not_allowed',
-      'adapter_unreadable',
-      'adapter_not_supported',
-      'adapter_unsuitable',
-      'adapter_mismatch',
+      ...adapterFaults,
+      ...hubFaults,
       'downtime_not_allowed',
     ],
     run: async ({ principal, param, body, once, parts }) => {

@@ -13,7 +13,7 @@ import {
 import { listOf, moment, pageQuery, plainText, queryFlag } from '../wire/native/fields.ts'
 import { prediction, renderPrediction } from '../wire/native/prediction.ts'
 import { endpoint, paged, whole } from './endpoint.ts'
-import { hubFaults } from './lifecycle.ts'
+import { adapterFaults, hubFaults } from './lifecycle.ts'
 
 const tag = 'Deployments'
 const path = '/deployments/{id}'
@@ -50,6 +50,8 @@ export const deploymentEndpoints = [
       'does_not_fit',
       'capacity_short',
       ...hubFaults,
+      ...adapterFaults,
+      'conflict',
     ],
     run: async ({ principal, query, body, once, parts }) => {
       const wish = wishFrom(body)

@@ -32,9 +32,19 @@ export const hubFaults: FaultCode[] = [
   'hub_rate_limited',
 ]
 
+/** What LoRA adapters can be refused for. */
+export const adapterFaults: FaultCode[] = [
+  'engine_unsupported',
+  'adapter_unreadable',
+  'adapter_not_supported',
+  'adapter_unsuitable',
+  'adapter_mismatch',
+]
+
 /** What a changed spec can be refused for. */
 export const specFaults: FaultCode[] = [
   ...hubFaults,
+  ...adapterFaults,
   'quota_exceeded',
   'model_not_supported',
   'model_path_not_allowed',

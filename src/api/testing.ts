@@ -100,16 +100,17 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
   await access.ensureOperator(operator)
   const hub = own.hub?.({ db, seal, clock })
   const pin = hub?.pin ?? undefined
-  const context: DeploymentContext = { ...parts, ...testLimits, pin, wake: own.wake ?? (() => {}) }
-  const lifecycle = new Lifecycle(context)
+  if (hub?.adapters) parts.models.adapters.add(hub.adapters)
   const adapterLimits = { adaptersMaximum: 4, adapterSets: 3, modelPaths: own.modelPaths ?? [] }
+  const context: DeploymentContext = { ...parts, ...testLimits, ...adapterLimits, pin, wake: own.wake ?? (() => {}) }
+  const lifecycle = new Lifecycle(context)
   const uploads = testUploads({ ...parts, ...own.uploads }, new UploadUsers(context))
   const options: ApiOptions = {
     ...parts,
     access,
     deployments: new Deployments(context),
     lifecycle,
-    adapters: new Adapters({ ...context, ...adapterLimits, lifecycle, look: () => {} }),
+    adapters: new Adapters({ ...context, lifecycle, look: () => {} }),
     limits: new DeploymentLimits(context),
     scaling: new Scaling(context),
     quotas: new Quotas(context),

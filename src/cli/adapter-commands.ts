@@ -15,7 +15,7 @@ export function addAdapters(program: Command, talk: Talk): void {
   examples(list, [['paddock adapters list starter', '']])
   const add = adapters
     .command('add <deployment> <source>')
-    .description('add an adapter while the deployment serves; a path on the server')
+    .description('add an adapter while it serves: hf:<repository>, byom:<name> or a path on the server')
     .option('--name <name>', 'what requests call it by; default: made of the source')
     .option('--force', 'whatever it says that it was trained on')
     .option('--allow-downtime', allowDowntime)
@@ -28,6 +28,8 @@ export function addAdapters(program: Command, talk: Talk): void {
     )
   examples(add, [
     ['paddock adapters add starter /srv/adapters/pirate.gguf --wait', ''],
+    ['paddock adapters add starter hf:acme/pirate-lora@v1 --name pirate', 'from the Hub'],
+    ['paddock adapters add starter byom:pirate', 'uploaded with "paddock upload"'],
     ['paddock chat starter:pirate "Who are you?"', 'then'],
   ])
   const remove = adapters

@@ -133,6 +133,7 @@ function addDeploy(program: Command, talk: Talk): void {
     .addOption(new Option('--engine <engine>', 'inference engine; default: chosen by the model').choices(engines))
     .option('--max-model-len <tokens>', 'context per sequence')
     .option('--max-num-seqs <n>', 'sequences at once')
+    .option('--adapter <[name=]source...>', 'LoRA adapters: hf:<repository>, byom:<name> or a path on the server')
     .option('--wait', 'wait until it answers')
     .option('--timeout <time>', 'longest wait: 90s, 10m, 1h', '10m')
     .action(

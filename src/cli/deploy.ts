@@ -23,6 +23,7 @@ export interface DeployOptions extends CalendarOptions {
   engine?: string
   maxModelLen?: string
   maxNumSeqs?: string
+  adapter?: string[]
   wait?: boolean
   /** Absent where nothing is waited for. */
   timeout?: string
@@ -63,6 +64,7 @@ export function deployBody(model: string, options: DeployOptions): CreateDeploym
     ...given('fail_fast', options.failFast),
     ...given('force', options.force),
     ...replicasBody(options),
+    ...given('adapters', options.adapter?.map(adapterOption)),
     ...given('preset', options.preset as CreateDeployment['preset']),
     ...(Object.keys(engine).length > 0 ? { engine } : {}),
   }
@@ -96,6 +98,12 @@ function choiceOption(text: string): NonNullable<CreateDeployment['hardware']>[n
     ...given('gpu_count', wholeOption('--hardware', count)),
     ...given('region', region),
   }
+}
+
+/** "pirate=hf:acme/pirate", or the source alone. */
+function adapterOption(text: string): NonNullable<CreateDeployment['adapters']>[number] {
+  const [, name, source] = /^([\w-]{1,63})=(.+)$/.exec(text) ?? []
+  return name === undefined ? { source: text } : { name, source: source! }
 }
 
 function usdOption(flag: string, text: string | undefined): number | undefined {

@@ -41,6 +41,7 @@ const metricsOf = (over: Partial<DeploymentMetrics> = {}): DeploymentMetrics => 
     estimated_requests: 0,
   },
   cache_hit_share: 0.426,
+  adapters: [],
   replicas: { desired: 2, ready: 1, phases: { ready: 1, draining: 1 } },
   gateways: { heard: 1, silent: 0 },
   ...over,

@@ -78,7 +78,7 @@ async function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.Replic
   const files = await world.models.bring(world.db, row.org_id, spec.modelId, spec.source)
   // Only engines that must be told at their start have any fixed.
   const fixed = spec.engine.adapterRoom?.fixed ?? []
-  const adapters = fixed.length === 0 ? [] : await adaptersById(world.db, fixed)
+  const adapters = fixed.length === 0 ? [] : await bringAdapters(world, row, fixed)
   const { adapterSets } = world.settings
   return {
     id: row.id as ReplicaId,
@@ -97,6 +97,18 @@ async function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.Replic
         ...(adapterSets === undefined ? {} : { adapterSets }),
       }),
   }
+}
+
+/** Those that its launch names, with the paths at which they are here. */
+async function bringAdapters({ db, models }: TurnWorld, row: store.ReplicaRow, ids: readonly string[]) {
+  const order = { orgId: row.org_id, deploymentId: row.deployment_id, replicaId: row.id }
+  return Promise.all(
+    (await adaptersById(db, ids)).map(async (adapter) => {
+      const brought = await models.adapters.bring(adapter, order)
+      if ('path' in brought) return { ...adapter, path: brought.path }
+      throw new ComputeError('not_ready', `The adapter ${adapter.name} is on its way: ${brought.detail}`)
+    }),
+  )
 }
 
 async function remove(world: TurnWorld, snapshot: Snapshot, replicaId: string): Promise<void> {

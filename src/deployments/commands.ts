@@ -14,6 +14,8 @@ import { reasonOf } from '../kernel/phase.ts'
 import type { ResolvedModel } from '../models/catalogue.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
+import { findFirst, withRoom, writeFirst } from './adapters/first.ts'
+import type { NewAdapter } from './adapters/keep.ts'
 import { makeCalendar } from './calendar-change.ts'
 import { keepCalendar } from './calendar-keep.ts'
 import { isMissed } from './cold-start.ts'
@@ -59,7 +61,9 @@ export class Deployments {
     const wish = await pinned(this.#context, principal.orgId, withPreset(asked, this.#context))
     const { policy: scaling, replicas } = firstScaling(wish, this.#context)
     const own = await this.#context.models.findOwn(db, principal.orgId, wish.modelId)
-    const made = makeSpec({ ...wish, replicas }, this.#context, own)
+    const plain = makeSpec({ ...wish, replicas }, this.#context, own)
+    const adapters = await findFirst(this.#context, principal.orgId, wish, plain)
+    const made = withRoom(plain, adapters, { ...wish, replicas }, this.#context, own)
     const { spec, model } = made
     if (!wish.force) refuseMisfit(made, this.#context.hardware)
     const market = await readMarket(this.#context)
@@ -76,7 +80,7 @@ export class Deployments {
       await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
       if (wish.failFast) checkRoom({ id: null, orgId: principal.orgId, spec, replicas }, market, this.#context)
       const { limits } = withLimits(noLimits, wish.limits ?? {})
-      const columns = { spec, scaling, model, emulated, schedule, expires_at: expiresAt, preset, limits }
+      const columns = { spec, scaling, model, adapters, emulated, schedule, expires_at: expiresAt, preset, limits }
       return this.#insert(tx, principal, wish.name, columns)
     })
     this.#context.wake()
@@ -98,9 +102,10 @@ export class Deployments {
     made: Pick<store.DeploymentRow, 'spec' | 'emulated' | 'schedule' | 'expires_at' | 'preset' | 'limits'> & {
       scaling: ScalingPolicy
       model: ResolvedModel
+      adapters: readonly NewAdapter[]
     },
   ): Promise<{ id: string; routesVersion: number }> {
-    const { model, ...columns } = made
+    const { model, adapters, ...columns } = made
     const { spec, emulated } = columns
     const at = new Date(this.#context.clock.now())
     const id = newId('dep', this.#context.clock)
@@ -139,6 +144,7 @@ export class Deployments {
       replicas: [],
     })
     await store.publishRoute(tx, route)
+    await writeFirst(tx, row, adapters, { ...this.#context, by: principal.keyId, at })
     // Its schedule may say that it does not run now.
     await keepCalendar(this.#context, tx, (await store.deploymentById(tx, id))!, at)
     return { id, routesVersion: (await store.routeOf(tx, id))!.version }

@@ -5,13 +5,14 @@ import { Fault } from '../kernel/fault.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Seal } from '../runtime/seal.ts'
 import type { Database } from '../store/database.ts'
+import type { AdapterLimits } from './adapters/keep.ts'
 import type { Pin } from './pin.ts'
 import type { ScalingLimits } from './scaling.ts'
 import type { ScheduleLimits } from './schedule-check.ts'
 import type { SpecContext } from './spec.ts'
 import { type DeploymentRow, deploymentOf } from './store.ts'
 
-export interface DeploymentContext extends SpecContext, ScalingLimits, ScheduleLimits {
+export interface DeploymentContext extends SpecContext, ScalingLimits, ScheduleLimits, AdapterLimits {
   db: Database
   seal: Seal
   clock: Clock

@@ -8,6 +8,7 @@ import { canonical } from '../kernel/canonical.ts'
 import { Fault } from '../kernel/fault.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
+import { roomToKeep } from './adapters/keep.ts'
 import type { CalendarWish } from './calendar-change.ts'
 import { keepCalendar } from './calendar-keep.ts'
 import { setStoppedBy } from './calendar-store.ts'
@@ -37,6 +38,7 @@ export type SpecChange = Partial<
     | 'force'
     | 'preset'
     | 'limits'
+    | 'adapters'
     | keyof CalendarWish
   >
 >
@@ -135,7 +137,10 @@ export class Lifecycle {
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
       const wish = changedWish(after, asked instanceof Function ? asked(row) : asked)
       const own = await this.#context.models.findOwn(tx, row.org_id, wish.modelId)
-      const made = makeSpec(wish, this.#context, own)
+      const first = makeSpec(wish, this.#context, own)
+      const adapterRoom = await roomToKeep(tx, after, first.spec, this.#context)
+      const hasIt = canonical(adapterRoom) === canonical(first.spec.engine.adapterRoom)
+      const made = hasIt ? first : makeSpec({ ...wish, engine: { ...wish.engine, adapterRoom } }, this.#context, own)
       const { spec } = made
       // What was forced before is not asked again for a change that has nothing to do with it.
       if (!options.force && !runsAlike(row.spec, spec)) refuseMisfit(made, this.#context.hardware)
@@ -174,7 +179,11 @@ export class Lifecycle {
       if (target.number === row.revision) return
       checkCeiling(target.spec, floorOf(policyOf(row)), this.#context.hardware)
       await this.#checkGrowth(tx, row, target.spec)
-      await this.#addRevision(tx, row, { spec: target.spec, free, ...options }, at)
+      // Adapters are not rolled back: those of now have to fit, and to have room.
+      const { adapterRoom: _then, ...engine } = target.spec.engine
+      const adapterRoom = await roomToKeep(tx, row, target.spec, this.#context)
+      const spec = { ...target.spec, engine: adapterRoom === undefined ? engine : { ...engine, adapterRoom } }
+      await this.#addRevision(tx, row, { spec, free, ...options }, at)
       await event(tx, row, 'revision.rolled_back', { from: row.revision, to: target.number, by: principal.keyId }, at)
     })
   }

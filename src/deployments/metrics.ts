@@ -3,6 +3,7 @@ import { type AskedNow, askedNow } from '../access/gateways.ts'
 import type { Principal } from '../access/permissions.ts'
 import { samplesSince } from '../usage/metrics/store.ts'
 import { type Measured, measuredOf, type Window, windowMs } from '../usage/metrics/view.ts'
+import { type AdapterUsage, adapterUsage } from '../usage/store.ts'
 import { allowed, type DeploymentContext } from './context.ts'
 import { replicasNow } from './metrics-store.ts'
 import type { ReplicaPhase } from './replica.ts'
@@ -18,6 +19,8 @@ export interface MetricsView {
   to: Date
   /** null = no gateway has said anything: neither that there were requests nor that there were none. */
   measured: Measured | null
+  /** Adapters and mixtures that were asked for, in whole minutes. */
+  adapters: AdapterUsage[]
   now: AskedNow
   desiredReplicas: number
   readyReplicas: number
@@ -40,9 +43,10 @@ export class DeploymentMetrics {
     const from = Math.max(to - windowMs[window], Math.min(row.created_at.getTime(), to))
     const replicas = await replicasNow(db, row.id)
     const ids = replicas.map(({ id }) => id)
-    const [lines, now] = await Promise.all([
+    const [lines, now, adapters] = await Promise.all([
       samplesSince(db, row.id, from, windowMs[window]),
       askedNow(db, row.id, ids, to),
+      adapterUsage(db, row.id, from),
     ])
     const isKnown = lines.length > 0 || now.heard > 0
     return {
@@ -58,6 +62,7 @@ export class DeploymentMetrics {
       from: new Date(from),
       to: new Date(to),
       measured: isKnown ? measuredOf(lines, (to - from) / 1000) : null,
+      adapters,
       now,
       desiredReplicas: row.desired === 'running' ? row.desired_replicas : 0,
       readyReplicas: row.ready_replicas,

@@ -8,6 +8,8 @@ import type { MicroUsd } from '../kernel/money.ts'
 import { type Advice, advise } from '../models/fit/advice.ts'
 import { type FitWish, fitsOn, type HardwareFit } from '../models/fit/check.ts'
 import type { ModelShape } from '../models/fit/shape.ts'
+import { findFirst, withRoom } from './adapters/first.ts'
+import type { NewAdapter } from './adapters/keep.ts'
 import { makeCalendar } from './calendar-change.ts'
 import { type DeploymentContext, forbidden } from './context.ts'
 import type { EngineSettings } from './engine-settings.ts'
@@ -57,14 +59,18 @@ export async function predict(
   const { wish, refusal } = await pinnedIfItCan(context, principal.orgId, withPreset(asked, context))
   const { policy: scaling, replicas } = firstScaling(wish, context)
   const own = await context.models.findOwn(context.db, principal.orgId, wish.modelId)
-  const made = makeSpec({ ...wish, replicas }, { ...context, anyEngine: true, unpinned: true }, own)
+  const asWished = { ...wish, replicas }
+  const anything = { ...context, anyEngine: true, unpinned: true }
+  const plain = makeSpec(asWished, anything, own)
+  const { adapters, misfit } = await adaptersIfTheyFit(context, principal.orgId, wish, plain)
+  const made = withRoom(plain, adapters, asWished, anything, own)
   makeCalendar(wish, context, context.clock.now())
   const market = await readMarket(context)
   return {
     ...figures(context, made, wish, scaling),
     emulated: made.model.emulated || onlyEmulated(made.spec.hardware, market.offers),
     refusals: [
-      ...(refusal === null ? [] : [refusal]),
+      ...[refusal, misfit].filter((fault) => fault !== null),
       ...(await refusals(context, principal, asked, { wish, made, scaling, replicas, market })),
     ],
   }
@@ -81,6 +87,22 @@ async function pinnedIfItCan(
   } catch (thrown) {
     if (context.models.hubName(wish.modelId) === wish.modelId) throw thrown
     return { wish, refusal: toRefusal(thrown) }
+  }
+}
+
+/** An adapter that does not fit is a refusal like others. */
+async function adaptersIfTheyFit(
+  context: DeploymentContext,
+  orgId: string,
+  wish: DeploymentWish,
+  plain: MadeSpec,
+): Promise<{ adapters: NewAdapter[]; misfit: Fault | null }> {
+  // What cannot run here is said already.
+  if (plain.missing !== null) return { adapters: [], misfit: null }
+  try {
+    return { adapters: await findFirst(context, orgId, wish, plain), misfit: null }
+  } catch (thrown) {
+    return { adapters: [], misfit: toRefusal(thrown) }
   }
 }
 

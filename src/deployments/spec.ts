@@ -8,6 +8,7 @@ import type { ModelCatalogue, NamedModel, ResolvedModel } from '../models/catalo
 import type { FitWish } from '../models/fit/check.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import type { HubSource } from '../models/hub/pin.ts'
+import type { AdapterWish } from './adapters/accept.ts'
 import type { CalendarWish } from './calendar-change.ts'
 import { chooseEngine } from './engine-choice.ts'
 import { type EngineSettings, engineSettings } from './engine-settings.ts'
@@ -37,6 +38,8 @@ export interface DeploymentWish extends CalendarWish {
   /** For what is not named otherwise. */
   preset?: PresetName
   limits?: LimitsChange
+  /** LoRA adapters that it has from the start. */
+  adapters?: readonly AdapterWish[]
   /** Created although the fit check says that it will not run. */
   force?: boolean
   /** Refused, and not queued, unless all replicas wanted at first can start now. */

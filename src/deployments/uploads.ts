@@ -42,14 +42,18 @@ export class UploadUsers implements ModelUsers {
   }
 }
 
-/** Deployments that wish it, or still have a replica of it. */
+/** Deployments that wish it, as their model or an adapter, or still have a replica of it. */
 async function usersOf(tx: Tx, orgId: string, modelId: string): Promise<{ name: string }[]> {
   if (!isUploadName(modelId)) return []
   return tx.query<{ name: string }>(
     `select name from deployments as d where org_id = $1 and (
        (desired <> 'deleted' and spec ->> 'modelId' = $2)
        or exists (select from replicas r join revisions v on v.id = r.revision_id
-                  where r.deployment_id = d.id and r.phase <> 'gone' and v.spec ->> 'modelId' = $2))
+                  where r.deployment_id = d.id and r.phase <> 'gone' and v.spec ->> 'modelId' = $2)
+       or exists (select from adapters a where a.org_id = $1 and a.deployment_id = d.id and a.source = $2 and (
+                  (desired <> 'deleted' and a.removed_at is null)
+                  or exists (select from adapter_replicas s join replicas r on r.id = s.replica_id
+                             where s.adapter_id = a.id and r.phase <> 'gone'))))
      order by name`,
     [orgId, modelId],
   )

@@ -8,6 +8,7 @@ import type { ModelFiles } from '../engines/contract.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
 import { packageRoot } from '../runtime/self.ts'
 import type { Querier } from '../store/database.ts'
+import { AdapterSources } from './adapters/sources.ts'
 import {
   type AddedBy,
   type CatalogueModel,
@@ -69,6 +70,8 @@ export interface ModelPolicy {
 const ggufType = /^I?Q\d(_[A-Z0-9]+)*$/i
 
 export class ModelCatalogue {
+  /** Where LoRA adapters come from, beside this disk. */
+  readonly adapters = new AdapterSources()
   readonly #fixed: ReadonlyMap<string, CatalogueModel>
   #models: ReadonlyMap<string, CatalogueModel>
   readonly #policy: ModelPolicy

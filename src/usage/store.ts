@@ -43,6 +43,28 @@ export async function recordLines(db: Database | Tx, lines: readonly string[]): 
   return row!.fresh
 }
 
+/** What an adapter, or a mixture, was asked for: every request that ended, whatever it ended as. */
+export interface AdapterUsage {
+  /** As the ledger has it: its name, those of a mixture with a plus between them. */
+  adapter: string
+  requests: number
+  promptTokens: number
+  cachedTokens: number
+  completionTokens: number
+}
+
+/** Of one deployment in the minutes from `since` on, the one that it is in included; the most asked for first. */
+export async function adapterUsage(db: Database, deploymentId: string, since: number): Promise<AdapterUsage[]> {
+  return db.query<AdapterUsage>(
+    `select adapter, sum(requests)::float8 as requests, sum(prompt_tokens)::float8 as "promptTokens",
+       sum(cached_tokens)::float8 as "cachedTokens", sum(completion_tokens)::float8 as "completionTokens"
+     from usage_minutes
+     where deployment_id = $1 and minute >= date_trunc('minute', $2::timestamptz, 'UTC') and adapter <> ''
+     group by adapter order by 2 desc, adapter limit 100`,
+    [deploymentId, new Date(since)],
+  )
+}
+
 /** True when the values themselves are wrong, so that the same lines will never be taken. */
 export function isRefused(error: unknown): boolean {
   return /^(22|23)...$/.test(errorCode(error) ?? '')

@@ -1,12 +1,15 @@
-/** Is this an adapter for that deployment? Read from the disk and checked before anything is written. */
+/** Is this an adapter for that deployment? Found wherever it comes from, and checked before anything is written. */
+import { existsSync } from 'node:fs'
 import { ComputeError } from '../../compute/contract.ts'
-import type { AdapterFormat } from '../../engines/contract.adapters.ts'
-import type { ModelFiles } from '../../engines/contract.ts'
+import type { AdapterFormat, EngineAdapters } from '../../engines/contract.adapters.ts'
+import type { EngineType, ModelFiles } from '../../engines/contract.ts'
 import { Fault } from '../../kernel/fault.ts'
-import { baseModel } from '../../models/adapters/base.ts'
+import { baseModel, baseOfShape } from '../../models/adapters/base.ts'
 import type { AdapterFile } from '../../models/adapters/file.ts'
-import { mismatchOf } from '../../models/adapters/match.ts'
+import { type BaseModel, mismatchOf } from '../../models/adapters/match.ts'
 import { readAdapter } from '../../models/adapters/read.ts'
+import type { AdapterOrigin } from '../../models/adapters/sources.ts'
+import { isHubName, parseHubName } from '../../models/hub/name.ts'
 import { realPathInside } from '../../models/local-file.ts'
 import type { Querier } from '../../store/database.ts'
 import type { DeploymentSpec, SpecContext } from '../spec.ts'
@@ -23,7 +26,46 @@ export interface AdapterWish {
 const formatWords: Record<AdapterFormat, string> = { gguf: 'GGUF', peft: 'PEFT (safetensors)' }
 export const adapterName = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/
 
-/** Where the files of a source are. Throws Faults. */
+/** An adapter that was found, and is not written down yet. */
+export interface FoundAdapter {
+  name: string
+  source: string
+  file: AdapterFile
+  /** null = a path on this disk. */
+  origin: AdapterOrigin | null
+  forced: boolean
+}
+
+/**
+ * What a wish names, in the format that this engine loads. Asks wherever it comes from: never within a transaction. Throws
+ * Faults: invalid_request, engine_unsupported, model_path_not_allowed, adapter_unreadable, adapter_not_supported,
+ * adapter_unsuitable, and the Hub's.
+ */
+export async function findAdapter(
+  { db, engines, models, modelPaths }: AdapterGround & { db: Querier },
+  orgId: string,
+  { source, name = nameFrom(source), force = false }: AdapterWish,
+  type: EngineType,
+): Promise<FoundAdapter> {
+  checkName(name)
+  const from = models.adapters.of(source)
+  if (from === null && isHubName(source))
+    throw new Fault('hub_off', `${source} would come from a Hub, and this server uses none.`)
+  const path = from === null ? adapterPath(source, modelPaths) : null
+  const { format } = engineAdapters(engines, type)
+  const { file, origin } =
+    path === null ? await from!.pin(db, orgId, source, format) : { file: readAdapter(path), origin: null }
+  if (file.format !== format) throw unsuitable(type, format, file.format)
+  return { name, source, file, origin, forced: force }
+}
+
+/** What is found is looked at beside what it is put to. */
+export type AdapterGround = Pick<SpecContext, 'engines' | 'models'> & {
+  /** Folders from which adapters may be loaded. */
+  modelPaths: readonly string[]
+}
+
+/** Where the files of a path are. Throws Faults. */
 export function adapterPath(source: string, allowed: readonly string[]): string {
   const path = realPathInside(source.replace(/^file:(\/\/)?/, ''), allowed)
   // llama-server separates adapters by it.
@@ -31,34 +73,55 @@ export function adapterPath(source: string, allowed: readonly string[]): string 
   return path
 }
 
-/** Throws Faults: adapter_unreadable, adapter_not_supported, adapter_unsuitable, adapter_mismatch, engine_unsupported. */
-export async function acceptAdapter(
-  db: Querier,
-  path: string,
-  { spec, orgId, force }: { spec: DeploymentSpec; orgId: string; force: boolean },
-  { engines, models }: SpecContext,
-): Promise<AdapterFile> {
-  const { type } = spec.engine
+/** Throws Fault `engine_unsupported`. */
+export function engineAdapters(engines: SpecContext['engines'], type: EngineType): EngineAdapters {
   const engine = engines.get(type)?.adapters
-  if (!engine) throw new Fault('engine_unsupported', `The engine ${type} takes no LoRA adapters.`)
-  const adapter = readAdapter(path)
-  if (adapter.format !== engine.format) throw unsuitable(type, engine.format, adapter.format)
-  const files = await models.bring(db, orgId, spec.modelId).catch(notYetHere)
-  const reason = mismatchOf(adapter, baseModel(files, namesOf(spec.modelId, models)), force)
-  if (reason === null) return adapter
+  if (engine) return engine
+  throw new Fault('engine_unsupported', `The engine ${type} takes no LoRA adapters.`)
+}
+
+/** Does it fit what the deployment runs? Throws Faults: engine_unsupported, adapter_unsuitable, adapter_mismatch. */
+export async function checkAdapter(
+  db: Querier,
+  { name, file, forced }: Pick<FoundAdapter, 'name' | 'file' | 'forced'>,
+  { spec, orgId }: { spec: DeploymentSpec; orgId: string },
+  { engines, models }: Pick<SpecContext, 'engines' | 'models'>,
+): Promise<void> {
+  const { type } = spec.engine
+  const { format } = engineAdapters(engines, type)
+  if (file.format !== format) throw unsuitable(type, format, file.format)
+  const reason = mismatchOf(file, await baseOf(db, spec, orgId, models), forced)
+  if (reason === null) return
   const standIn = models.standIn(spec.modelId)
   const why = standIn === null ? reason : `${reason} Here ${standIn} stands in for ${spec.modelId}.`
-  throw new Fault('adapter_mismatch', 'LoRA adapter does not match base model', { detail: { reason: why } })
+  const detail = { adapter: name, reason: why }
+  throw new Fault('adapter_mismatch', 'LoRA adapter does not match base model', { detail })
+}
+
+/** By its own files where they are here; of a model of the Hub that is still to come, by what was read of it. */
+async function baseOf(
+  db: Querier,
+  { modelId, source }: DeploymentSpec,
+  orgId: string,
+  models: SpecContext['models'],
+): Promise<BaseModel> {
+  const names = namesOf(modelId, models, source)
+  const files = await models.bring(db, orgId, modelId, source).catch(notYetHere)
+  if (source !== undefined && !existsSync(files.path)) return baseOfShape(source.shape, names)
+  return baseModel(files, names)
 }
 
 /** Of the last part of a path or repository, as far as its characters will do. */
 export function nameFrom(source: string): string {
-  const last = source
+  // Of a revision with slashes nothing is a part of the name.
+  const whole = isHubName(source) ? source.replace(/@.*$/, '') : source
+  const last = whole
+    .replace(/^\w+:/, '')
     .replace(/\/+$/, '')
     .split('/')
     .at(-1)!
-    .replace(/\.gguf$/i, '')
     .replace(/@.*$/, '')
+    .replace(/\.gguf$/i, '')
   return last
     .replace(/[^A-Za-z0-9_-]+/g, '-')
     .replace(/^[-_]+/, '')
@@ -76,9 +139,12 @@ function notYetHere(error: unknown): Pick<ModelFiles, 'format' | 'path'> {
   throw error
 }
 
-function namesOf(modelId: string, models: SpecContext['models']): string[] {
+function namesOf(modelId: string, models: SpecContext['models'], source: DeploymentSpec['source']): string[] {
   const repo = models.all().find(({ id }) => id === modelId)?.sourceRepo
-  if (modelId.startsWith('hf:')) return [modelId.slice(3).replace(/@.*$/, '')]
+  if (isHubName(modelId)) {
+    const asked = parseHubName(modelId).repo
+    return source === undefined || source.repo === asked ? [asked] : [source.repo, asked]
+  }
   // A path on this disk, or a name that somebody gave an upload, says nothing.
   if (modelId.startsWith('/') || modelId.includes(':')) return []
   return repo ? [modelId, repo] : [modelId]

@@ -7,7 +7,10 @@ import type { ComputeDriver } from '../../compute/contract.ts'
 import type { EngineAdapter, EngineAdapters } from '../../engines/contract.adapters.ts'
 import type { EngineDriver, EngineType } from '../../engines/contract.ts'
 import { record } from '../../events/store.ts'
+import { Fault } from '../../kernel/fault.ts'
 import type { ReplicaId } from '../../kernel/ids.ts'
+import type { AdapterSources, Brought } from '../../models/adapters/sources.ts'
+import { passesByItself } from '../../models/hub/answer.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
 import type { Seal } from '../../runtime/seal.ts'
@@ -20,6 +23,8 @@ import { publishAdapters } from './publish.ts'
 import { type AdapterStateRow, adaptersOf, dropState, saveAdapterState, statesOf, withAdapters } from './store.ts'
 
 const idleMs = 500
+/** How often it is looked how far a file has come. */
+const bringPauseMs = 1_000
 const deploymentsAtOnce = 8
 
 export interface AdapterLoopWorld {
@@ -29,6 +34,8 @@ export interface AdapterLoopWorld {
   log: Log
   computes: ReadonlyMap<string, ComputeDriver>
   engines: ReadonlyMap<EngineType, EngineDriver>
+  /** Where adapters come from. */
+  models: { adapters: AdapterSources }
 }
 
 /** One replica with the engine that it runs. */
@@ -43,6 +50,8 @@ export class AdapterLoop {
   readonly #world: AdapterLoopWorld
   /** Replica → when its engine last listed what it has. */
   readonly #listedAt = new Map<string, number>()
+  /** Replica and adapter → where that replica's engine reads it. */
+  readonly #placed = new Map<string, string>()
   #wake: () => void = () => {}
 
   constructor(world: AdapterLoopWorld) {
@@ -131,6 +140,8 @@ export class AdapterLoop {
     switch (step.do) {
       case 'forget':
         this.#listedAt.delete(step.replicaId)
+        this.#placed.delete(placeOf(step.replicaId, step.adapterId))
+        this.#world.models.adapters.leave(step.replicaId)
         return this.#write(deploymentId, (tx) => dropState(tx, step.adapterId, step.replicaId))
       case 'load':
         return this.#load(deploymentId, target!, step)
@@ -143,7 +154,18 @@ export class AdapterLoop {
 
   async #load(deploymentId: string, target: Target, { adapter, tries }: { adapter: AdapterPart; tries: number }) {
     const { engine, row } = target
-    const seen = await this.#seen(target, adapter)
+    const brought = await this.#bring(deploymentId, target, adapter)
+    if (brought instanceof Error) {
+      // What passes by itself is waited for, however long it takes.
+      const passes = brought instanceof Fault && passesByItself(brought)
+      const outcome = { why: brought.message, again: passes || tries + 1 < triesMaximum }
+      return this.#failed(deploymentId, row, adapter, passes ? Math.min(tries, triesMaximum - 2) : tries, outcome)
+    }
+    if ('detail' in brought) {
+      const nextAt = this.#world.clock.now() + bringPauseMs
+      return this.#save(deploymentId, row, adapter, { ...working, detail: brought.detail, tries, nextAt })
+    }
+    const seen = await this.#seen(target, adapter, brought.path)
     const call = engine.load(seen)
     // One that its launch names comes with a replica of the new revision; this one may go without ever having it.
     if (call !== null) await this.#save(deploymentId, row, adapter, { ...working, tries })
@@ -155,14 +177,27 @@ export class AdapterLoop {
       return
     }
     const why = outcome.done ? notThere : outcome.why
-    const final = !outcome.done && (!outcome.again || tries + 1 >= triesMaximum)
+    const again = outcome.done || (outcome.again && tries + 1 < triesMaximum)
+    await this.#failed(deploymentId, row, adapter, tries, { why, again })
+  }
+
+  async #failed(
+    deploymentId: string,
+    row: store.ReplicaRow,
+    adapter: AdapterPart,
+    tries: number,
+    { why, again }: { why: string; again: boolean },
+  ): Promise<void> {
     const nextAt = againAt(tries, this.#world.clock.now())
-    const state = final ? 'failed' : 'pending'
+    const state = again ? 'pending' : 'failed'
     await this.#save(deploymentId, row, adapter, { state, detail: why, handle: null, tries: tries + 1, nextAt })
   }
 
   async #unload(deploymentId: string, { engine, row }: Target, step: { adapter: AdapterPart; tries: number }) {
     const { adapter, tries } = step
+    // Others that this replica waits for are asked for again.
+    if (adapter.origin) this.#world.models.adapters.leave(row.id)
+    this.#placed.delete(placeOf(row.id, adapter.id))
     const call = engine.unload(adapter.id)
     const { status, body } = call === null ? { status: 200, body: '' } : await this.#call(row, call)
     const outcome = call === null ? ({ done: true } as const) : engine.outcome('unload', status, body)
@@ -180,7 +215,18 @@ export class AdapterLoop {
   }
 
   async #verify(deploymentId: string, target: Target, adapters: AdapterPart[]): Promise<void> {
-    const seen = await Promise.all(adapters.map((adapter) => this.#seen(target, adapter)))
+    const seen: EngineAdapter[] = []
+    for (const adapter of adapters) {
+      const known = this.#placed.get(placeOf(target.row.id, adapter.id))
+      if (known !== undefined) {
+        seen.push({ engineName: adapter.id, path: known, rank: adapter.rank })
+        continue
+      }
+      const brought = await this.#bring(deploymentId, target, adapter)
+      // Its engine has it, whatever became of the file it was read from: looked at once that is here again.
+      if (brought instanceof Error || 'detail' in brought) return
+      seen.push(await this.#seen(target, adapter, brought.path))
+    }
     const listed = await this.#listed(target, seen)
     // What cannot be asked says nothing: its probes do.
     if (listed === null) return
@@ -197,10 +243,21 @@ export class AdapterLoop {
   }
 
   /** The adapter as this replica's engine sees it: under a name that is its own, where the engine may read it. */
-  async #seen({ row }: Target, { id, path, rank }: AdapterPart): Promise<EngineAdapter> {
+  async #seen({ row }: Target, { id, rank }: AdapterPart, path: string): Promise<EngineAdapter> {
     const compute = this.#world.computes.get(row.provider)
     const placed = (await compute?.placeFile?.(row.id as ReplicaId, id, path)) ?? path
+    this.#placed.set(placeOf(row.id, id), placed)
     return { engineName: id, path: placed, rank }
+  }
+
+  /** To this machine; never waits for it. */
+  async #bring(deploymentId: string, { row }: Target, { path, origin }: AdapterPart): Promise<Brought | Error> {
+    const order = { orgId: row.org_id, deploymentId, replicaId: row.id }
+    try {
+      return await this.#world.models.adapters.bring({ path, origin: origin ?? null }, order)
+    } catch (error) {
+      return error as Error
+    }
   }
 
   #call(row: store.ReplicaRow, call: Parameters<typeof callEngine>[2]) {
@@ -231,6 +288,10 @@ export class AdapterLoop {
       await publishAdapters(tx, deploymentId)
     })
   }
+}
+
+function placeOf(replicaId: string, adapterId: string): string {
+  return `${replicaId} ${adapterId}`
 }
 
 const working: StateChange = { state: 'loading', detail: null, handle: null, tries: 0, nextAt: 0 }

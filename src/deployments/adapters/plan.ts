@@ -2,6 +2,8 @@
  * What is to be done about adapters on the replicas of one deployment. Pure: every step may be done twice, so whoever
  * dies in between is followed by one that does it again.
  */
+import type { AdapterOrigin } from '../../models/adapters/sources.ts'
+
 export type AdapterState = 'pending' | 'loading' | 'ready' | 'failed'
 
 export interface AdapterPart {
@@ -9,6 +11,8 @@ export interface AdapterPart {
   name: string
   path: string
   rank: number
+  /** Absent, null: its path is where it is. */
+  origin?: AdapterOrigin | null
   removed: boolean
 }
 

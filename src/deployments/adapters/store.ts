@@ -1,6 +1,8 @@
 /** The SQL of adapters: one function per statement. */
 import type { AdapterFormat } from '../../engines/contract.adapters.ts'
-import type { Database, Tx } from '../../store/database.ts'
+import type { AdapterFile } from '../../models/adapters/file.ts'
+import type { AdapterOrigin } from '../../models/adapters/sources.ts'
+import { type Database, json, type Tx } from '../../store/database.ts'
 import type { AdapterState } from './plan.ts'
 import type { AdapterSummary } from './summary.ts'
 
@@ -15,9 +17,18 @@ export interface AdapterRow {
   rank: number
   size_bytes: string
   base: string | null
+  /** null = a path on this disk. */
+  origin: AdapterOrigin | null
+  /** null = its file says. */
+  facts: AdapterFacts | null
+  /** Whatever it says that it was trained on. */
+  forced: boolean
   created_at: Date
   removed_at: Date | null
 }
+
+/** What it must fit by. */
+export type AdapterFacts = Pick<AdapterFile, 'bases' | 'architecture' | 'changes'>
 
 export interface AdapterStateRow {
   adapter_id: string
@@ -32,7 +43,8 @@ export interface AdapterStateRow {
 
 type Db = Database | Tx
 
-const columns = 'id, org_id, deployment_id, name, source, format, path, rank, size_bytes, base, created_at, removed_at'
+const columns = `id, org_id, deployment_id, name, source, format, path, rank, size_bytes, base, origin, facts, forced,
+  created_at, removed_at`
 
 /** False: there is one of that name. */
 export async function insertAdapter(
@@ -41,8 +53,9 @@ export async function insertAdapter(
   at: Date,
 ): Promise<boolean> {
   const rows = await tx.query(
-    `insert into adapters (id, org_id, deployment_id, name, source, format, path, rank, size_bytes, base, created_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    `insert into adapters (id, org_id, deployment_id, name, source, format, path, rank, size_bytes, base, created_at,
+       origin, facts, forced)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
      on conflict (deployment_id, name) where removed_at is null do nothing returning id`,
     [
       row.id,
@@ -56,6 +69,9 @@ export async function insertAdapter(
       row.size_bytes,
       row.base,
       at,
+      row.origin === null ? null : json(row.origin),
+      row.facts === null ? null : json(row.facts),
+      row.forced,
     ],
   )
   return rows.length > 0

@@ -1,5 +1,6 @@
 /** What others see of an adapter. Pure. */
 import type { AdapterFormat } from '../../engines/contract.adapters.ts'
+import type { AdapterOrigin } from '../../models/adapters/sources.ts'
 import type { AdapterState } from './plan.ts'
 import type { AdapterRow, AdapterStateRow } from './store.ts'
 
@@ -9,6 +10,8 @@ export interface AdapterView {
   /** What requests say as `model`. */
   model: string
   source: string
+  /** null = it does not come from there. */
+  hub: { repo: string; revision: string; sha: string } | null
   format: AdapterFormat
   rank: number
   sizeBytes: number
@@ -34,7 +37,12 @@ export function viewAdapter(
   const { id, name, source, format, rank, base, created_at: createdAt } = adapter
   const sizeBytes = Number(adapter.size_bytes)
   const model = `${deployment.name}:${name}`
-  return { id, name, model, source, format, rank, sizeBytes, base, state: stateOf(of), replicas: of, createdAt }
+  const hub = adapter.origin?.kind === 'hub' ? hubOf(adapter.origin) : null
+  return { id, name, model, source, hub, format, rank, sizeBytes, base, state: stateOf(of), replicas: of, createdAt }
+}
+
+function hubOf({ repo, revision, sha }: Extract<AdapterOrigin, { kind: 'hub' }>): AdapterView['hub'] {
+  return { repo, revision, sha }
 }
 
 /** Of all together: ready as soon as it is answered for. */

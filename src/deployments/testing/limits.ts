@@ -8,4 +8,7 @@ export const testLimits = {
   quotaGpus: 8,
   holdMaxSeconds: 300,
   startExpectedSeconds: 60,
+  adaptersMaximum: 32,
+  adapterSets: 8,
+  modelPaths: [],
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ModelFiles } from '../../engines/contract.ts'
 import { BrokenGguf, readGgufContents } from '../../kernel/gguf.ts'
-import { shapeOfConfig } from '../fit/shape.ts'
+import { type ModelShape, shapeOfConfig } from '../fit/shape.ts'
 import { withFile } from './file.ts'
 import { basesOf } from './gguf.ts'
 import type { BaseModel } from './match.ts'
@@ -46,17 +46,14 @@ function ofFolder(path: string, names: readonly string[]): BaseModel {
     return unknown
   }
   const read = shapeOfConfig(config, 0)
-  if (!read.ok || read.shape.latentDim !== null) return unknown
-  const {
-    architecture,
-    layers,
-    hiddenSize: hidden,
-    intermediateSize: inner,
-    heads,
-    kvHeads,
-    keyDim,
-    experts,
-  } = read.shape
+  return read.ok ? baseOfShape(read.shape, names) : unknown
+}
+
+/** Of a model that is not here yet, as far as the shape that was read of it elsewhere says. */
+export function baseOfShape(shape: ModelShape | null, names: readonly string[]): BaseModel {
+  if (shape === null || shape.latentDim !== null)
+    return { names: [...names], architecture: shape?.architecture ?? null, shapeOf: () => undefined }
+  const { architecture, layers, hiddenSize: hidden, intermediateSize: inner, heads, kvHeads, keyDim, experts } = shape
   const shapes: Record<string, readonly [number, number]> = {
     attn_q: [hidden, heads * keyDim],
     attn_k: [hidden, kvHeads * keyDim],

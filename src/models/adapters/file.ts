@@ -25,16 +25,18 @@ export interface Change {
   outputs: number
 }
 
+/** Largest head that is read, of a GGUF or a safetensors file. */
+export const headBytesMaximum = 64 * 1024 * 1024
+
+export type Read = (offset: number, length: number) => Buffer
+
 /** `why` completes "This is not a usable LoRA adapter: ". */
 export function unreadable(why: string): Fault {
   return new Fault('adapter_unreadable', `This is not a usable LoRA adapter: ${why}.`, { detail: { reason: why } })
 }
 
 /** A file open for reading in pieces, and its size; closed when `use` returns. */
-export function withFile<T>(
-  path: string,
-  use: (read: (offset: number, length: number) => Buffer, sizeBytes: number) => T,
-): T {
+export function withFile<T>(path: string, use: (read: Read, sizeBytes: number) => T): T {
   const fd = openSync(path, 'r')
   try {
     const stat = fstatSync(fd)

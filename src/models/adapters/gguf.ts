@@ -1,23 +1,28 @@
 /** A LoRA adapter as llama.cpp has it: `general.type` adapter, pairs of tensors NAME.lora_a and NAME.lora_b. */
 import { BrokenGguf, type GgufContents, readGgufContents } from '../../kernel/gguf.ts'
-import { type AdapterFile, type Change, unreadable, withFile } from './file.ts'
+import { type AdapterFile, type Change, headBytesMaximum, type Read, unreadable, withFile } from './file.ts'
 
-const headBytesMaximum = 64 * 1024 * 1024
 const basesMaximum = 16
 
 /** Throws Fault `adapter_unreadable`, or the file system's error. */
 export function readGgufAdapter(path: string): AdapterFile {
-  return withFile(path, (read, sizeBytes) => {
-    const { pairs, tensors, sizeBytes: whole } = contentsOf(read, Math.min(sizeBytes, headBytesMaximum))
-    if (pairs.get('general.type') !== 'adapter' || pairs.get('adapter.type') !== 'lora')
-      throw unreadable('it is a GGUF file, but no LoRA adapter (general.type, adapter.type)')
-    if (BigInt(sizeBytes) < whole) throw unreadable(`it is cut off: ${sizeBytes} of ${whole} bytes`)
-    const architecture = pairs.get('general.architecture')
-    if (typeof architecture !== 'string') throw unreadable('general.architecture is missing')
-    if (typeof pairs.get('adapter.lora.alpha') !== 'number') throw unreadable('adapter.lora.alpha is missing')
-    const { changes, rank } = changesOf(tensors)
-    return { format: 'gguf', path, sizeBytes, rank, bases: basesOf(pairs), architecture, changes }
-  })
+  return withFile(path, (read, sizeBytes) => ggufAdapter(path, { read, sizeBytes, headBytes: sizeBytes }))
+}
+
+/** The same of a file of which only so many bytes are at hand. */
+export function ggufAdapter(
+  path: string,
+  { read, sizeBytes, headBytes }: { read: Read; sizeBytes: number; headBytes: number },
+): AdapterFile {
+  const { pairs, tensors, sizeBytes: whole } = contentsOf(read, Math.min(headBytes, headBytesMaximum))
+  if (pairs.get('general.type') !== 'adapter' || pairs.get('adapter.type') !== 'lora')
+    throw unreadable('it is a GGUF file, but no LoRA adapter (general.type, adapter.type)')
+  if (BigInt(sizeBytes) < whole) throw unreadable(`it is cut off: ${sizeBytes} of ${whole} bytes`)
+  const architecture = pairs.get('general.architecture')
+  if (typeof architecture !== 'string') throw unreadable('general.architecture is missing')
+  if (typeof pairs.get('adapter.lora.alpha') !== 'number') throw unreadable('adapter.lora.alpha is missing')
+  const { changes, rank } = changesOf(tensors)
+  return { format: 'gguf', path, sizeBytes, rank, bases: basesOf(pairs), architecture, changes }
 }
 
 /** What the model, or the adapter, says that it rests on. */
@@ -30,7 +35,7 @@ export function basesOf(pairs: GgufContents['pairs']): string[] {
   return bases
 }
 
-function contentsOf(read: (offset: number, length: number) => Buffer, limit: number): GgufContents {
+function contentsOf(read: Read, limit: number): GgufContents {
   try {
     return readGgufContents(read, limit, (key) => key.startsWith('general.') || key.startsWith('adapter.'))
   } catch (error) {

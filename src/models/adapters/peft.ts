@@ -2,33 +2,41 @@
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { Fault } from '../../kernel/fault.ts'
-import { type AdapterFile, type Change, unreadable, withFile } from './file.ts'
+import { type AdapterFile, type Change, headBytesMaximum, type Read, unreadable, withFile } from './file.ts'
 
-const configBytesMaximum = 1024 * 1024
-const headBytesMaximum = 64 * 1024 * 1024
+export const configBytesMaximum = 1024 * 1024
 
 type Shapes = Map<string, readonly number[]>
 
 /** Throws Faults `adapter_unreadable` and `adapter_not_supported`. */
 export function readPeftAdapter(path: string): AdapterFile {
   const config = readConfig(join(path, 'adapter_config.json'))
-  refuseUnsupported(config)
-  const weights = join(path, 'adapter_model.safetensors')
-  const { changes, rank } = changesOf(readShapes(weights))
-  const base = config.base_model_name_or_path
-  const bases = typeof base === 'string' && base !== '' ? [base] : []
-  return { format: 'peft', path, sizeBytes: statSync(weights).size, rank, bases, architecture: null, changes }
+  return withPeftFile(join(path, 'adapter_model.safetensors'), (read, sizeBytes) =>
+    peftAdapter(path, config, read, sizeBytes),
+  )
 }
 
-function readConfig(path: string): Record<string, unknown> {
-  let text: string
+/** Of the text of its config, and the head of its weights. */
+export function peftAdapter(path: string, configText: string, read: Read, sizeBytes: number): AdapterFile {
+  const config = parseConfig(configText)
+  refuseUnsupported(config)
+  const { changes, rank } = changesOf(readShapes(read, sizeBytes))
+  const base = config.base_model_name_or_path
+  const bases = typeof base === 'string' && base !== '' ? [base] : []
+  return { format: 'peft', path, sizeBytes, rank, bases, architecture: null, changes }
+}
+
+function readConfig(path: string): string {
   try {
     if (statSync(path).size > configBytesMaximum) throw unreadable('its adapter_config.json is too large')
-    text = readFileSync(path, 'utf8')
+    return readFileSync(path, 'utf8')
   } catch (error) {
     if (error instanceof Fault) throw error
     throw unreadable('there is no adapter_config.json in it')
   }
+}
+
+function parseConfig(text: string): Record<string, unknown> {
   try {
     const config: unknown = JSON.parse(text)
     if (typeof config === 'object' && config !== null && !Array.isArray(config))
@@ -56,22 +64,27 @@ function refuseUnsupported(config: Record<string, unknown>): void {
 }
 
 /** Of a safetensors file: eight bytes of length, then JSON. */
-function readShapes(path: string): Shapes {
-  return withPeftFile(path, (read, size) => {
-    const length = size < 8 ? 0n : read(0, 8).readBigUInt64LE()
-    if (length < 2n || length > BigInt(Math.min(headBytesMaximum, size - 8)))
-      throw unreadable('its adapter_model.safetensors has no head')
-    let head: unknown
-    try {
-      head = JSON.parse(read(8, Number(length)).toString('utf8'))
-    } catch {
-      throw unreadable('the head of its adapter_model.safetensors is not JSON')
-    }
-    return shapesIn(head, BigInt(size) - 8n - length)
-  })
+function readShapes(read: Read, size: number): Shapes {
+  const length = safetensorsHead(size < 8 ? nothing : read(0, 8), size)
+  if (length === null) throw unreadable('its adapter_model.safetensors has no head')
+  let head: unknown
+  try {
+    head = JSON.parse(read(8, length).toString('utf8'))
+  } catch {
+    throw unreadable('the head of its adapter_model.safetensors is not JSON')
+  }
+  return shapesIn(head, BigInt(size - 8 - length))
 }
 
-function withPeftFile<T>(path: string, use: (read: (at: number, length: number) => Buffer, size: number) => T): T {
+const nothing = Buffer.alloc(0)
+
+/** Bytes of the head after these first eight of a file of that size; null = there is none that could be read. */
+export function safetensorsHead(first: Buffer, sizeBytes: number): number | null {
+  const length = first.length < 8 ? 0n : first.readBigUInt64LE()
+  return length < 2n || length > BigInt(Math.min(headBytesMaximum, sizeBytes - 8)) ? null : Number(length)
+}
+
+function withPeftFile<T>(path: string, use: (read: Read, size: number) => T): T {
   try {
     return withFile(path, use)
   } catch (error) {

@@ -23,8 +23,9 @@ export function isHubName(modelId: string): boolean {
   return modelId.startsWith(prefix)
 }
 
-/** Throws Fault `invalid_request` that says what is wrong with the name. */
-export function parseHubName(modelId: string): HubName {
+/** Throws Fault `invalid_request` that says what is wrong with the name. `field`: where it stands in the request. */
+export function parseHubName(modelId: string, field = 'model_id'): HubName {
+  const wrong = (problem: string) => wrongName(field, problem)
   const [place = '', ...rest] = modelId.slice(prefix.length).split('@')
   if (rest.length > 1) throw wrong('has more than one @')
   const revision = rest[0] ?? defaultRevision
@@ -35,14 +36,14 @@ export function parseHubName(modelId: string): HubName {
       throw wrong(`has ${JSON.stringify(part.slice(0, 100))} where the Hub allows letters, digits, "-", "_" and "."`)
   if (!revisionPattern.test(revision) || revision.includes('..') || revision.includes('//'))
     throw wrong(`has ${JSON.stringify(revision.slice(0, 100))} after the @, which is no branch, tag or commit`)
-  return { repo: `${owner}/${name}`, choice: choiceOf(choice), revision }
+  return { repo: `${owner}/${name}`, choice: choiceOf(choice, field), revision }
 }
 
-function choiceOf(parts: readonly string[]): string | null {
+function choiceOf(parts: readonly string[], field: string): string | null {
   if (parts.length === 0) return null
   const choice = parts.join('/')
   if (choice.length > choiceCharsMaximum || !isPlainPath(choice))
-    throw wrong(`has ${JSON.stringify(choice.slice(0, 100))} where a quantisation or a GGUF file is named`)
+    throw wrongName(field, `has ${JSON.stringify(choice.slice(0, 100))} where a quantisation or a file is named`)
   return choice
 }
 
@@ -53,10 +54,10 @@ export function isPlainPath(path: string): boolean {
   return parts.every((part) => part !== '' && part !== '.' && part !== '..' && !/[\\\u0000-\u001f\u007f]/.test(part))
 }
 
-function wrong(problem: string): Fault {
-  return new Fault('invalid_request', `model_id: ${problem}.`, {
+function wrongName(field: string, problem: string): Fault {
+  return new Fault('invalid_request', `${field}: ${problem}.`, {
     action:
       'Name it as hf:<owner>/<name>, with /<quantisation> for one of several GGUF files and @<revision> if need be.',
-    detail: { fields: [{ field: 'model_id', problem }] },
+    detail: { fields: [{ field, problem }] },
   })
 }

@@ -146,7 +146,12 @@ function checkSupported(modelId: string, format: ModelFiles['format'], read: Rea
   if (!lineage.ok) throw unsupported(modelId, lineage.why, [])
 }
 
-function checkRoom(repo: string, { files }: Choice, { cacheBytesMaximum }: PinOptions): void {
+/** Throws Fault `hub_too_large`. */
+export function checkRoom(
+  repo: string,
+  { files }: Pick<Choice, 'files'>,
+  { cacheBytesMaximum }: Pick<PinOptions, 'cacheBytesMaximum'>,
+): void {
   const needed = sumBytes(files)
   if (cacheBytesMaximum === 0 || needed <= cacheBytesMaximum) return
   const limit = bytesText(cacheBytesMaximum)

@@ -6,7 +6,10 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
 import type { Seal } from '../../runtime/seal.ts'
 import type { Database } from '../../store/database.ts'
+import type { AdapterSource } from '../adapters/sources.ts'
 import type { KnownBase } from '../supported/judge.ts'
+import { pinHubAdapter } from './adapter.ts'
+import { HubAdapters } from './adapter-files.ts'
 import { type CacheLimits, HubCache } from './cache.ts'
 import { HubClient } from './client.ts'
 import { FetchingCompute } from './compute.ts'
@@ -36,6 +39,8 @@ export interface Hub {
   tokens: HubTokens
   /** null = there is no Hub. */
   pin: ((orgId: string, modelId: string, formats: readonly ModelFiles['format'][]) => Promise<HubSource>) | null
+  /** LoRA adapters; null = there is no Hub. */
+  adapters: AdapterSource | null
   /** The provider, with files brought before its engines start. */
   fetching(inner: ComputeDriver): ComputeDriver
   close(): Promise<void>
@@ -45,7 +50,7 @@ export function makeHub(options: HubOptions): Hub {
   const { db, seal, clock, endpoint, timeoutMs } = options
   if (endpoint === '') {
     const tokens = new HubTokens({ db, seal, clock, whoAmI: null })
-    return { tokens, pin: null, fetching: (inner) => inner, close: async () => {} }
+    return { tokens, pin: null, adapters: null, fetching: (inner) => inner, close: async () => {} }
   }
   const http = new HubHttp({ endpoint })
   const client = new HubClient(http)
@@ -54,8 +59,22 @@ export function makeHub(options: HubOptions): Hub {
     bounded(waits, (signal) => client.whoAmI(token, signal))
   const tokens = new HubTokens({ db, seal, clock, whoAmI })
   const made: FetchingCompute[] = []
+  const liveReplicas = async () => {
+    const ids = new Set<string>((await Promise.all(made.map((compute) => compute.list()))).flat())
+    return (id: string) => ids.has(id)
+  }
+  const ofAdapters = makeFetches(options, client, tokens, liveReplicas)
   return {
     tokens,
+    adapters: new HubAdapters({
+      ...ofAdapters,
+      folder: options.folder,
+      now: () => clock.now(),
+      pin: async (orgId, source, format) => {
+        const asking = { ...waits, cacheBytesMaximum: options.limits.bytesMaximum, folder: options.folder }
+        return pinHubAdapter(source, await tokens.of(orgId), format, asking)
+      },
+    }),
     pin: async (orgId, modelId, formats) => {
       const asking = { ...waits, cacheBytesMaximum: options.limits.bytesMaximum, bases: options.bases() }
       return pinHubModel(modelId, await tokens.of(orgId), formats, asking)
@@ -67,6 +86,7 @@ export function makeHub(options: HubOptions): Hub {
     },
     close: async () => {
       for (const compute of made) compute.close()
+      ofAdapters.fetches.close()
       await http.close()
     },
   }
@@ -78,12 +98,23 @@ function fetchingCompute(
   tokens: HubTokens,
   inner: ComputeDriver,
 ): FetchingCompute {
-  const { db, clock, log, folder, limits, filesAtOnce } = options
-  const cache = new HubCache(folder)
+  const { clock, folder } = options
   const liveReplicas = async () => {
     const ids = new Set<string>(await compute.list())
     return (id: string) => ids.has(id)
   }
+  const { fetches, cache } = makeFetches(options, client, tokens, liveReplicas)
+  const compute: FetchingCompute = new FetchingCompute({ inner, fetches, cache, clock, folder: `${folder}/waiting` })
+  return compute
+}
+
+function makeFetches(
+  { db, clock, log, folder, limits, filesAtOnce }: HubOptions,
+  client: HubClient,
+  tokens: HubTokens,
+  liveReplicas: () => Promise<(replicaId: string) => boolean>,
+): { fetches: Fetches; cache: HubCache } {
+  const cache = new HubCache(folder)
   const fetches = new Fetches({
     cache,
     client,
@@ -95,8 +126,7 @@ function fetchingCompute(
     liveReplicas,
     tell: (news) => tell(db, news, new Date(clock.now())),
   })
-  const compute: FetchingCompute = new FetchingCompute({ inner, fetches, cache, clock, folder: `${folder}/waiting` })
-  return compute
+  return { fetches, cache }
 }
 
 function tell(db: Database, news: FetchNews, at: Date): Promise<void> {

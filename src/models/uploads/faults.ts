@@ -33,7 +33,7 @@ export function tooMany(): Fault {
 export function inUse(name: string, deployments: readonly string[]): Fault {
   const named = deployments.slice(0, 10).join(', ')
   return new Fault('conflict', `byom:${name} is needed by ${named}.`, {
-    action: 'Give these deployments another model or delete them, then delete the model.',
+    action: 'Give these deployments another model, remove the adapter from them or delete them, then delete it.',
     detail: { deployments },
   })
 }

@@ -51,7 +51,13 @@ export class UploadSource implements OwnModels {
 }
 
 /** Why it cannot be deployed, a sentence without its full stop; null = it can. */
-export function obstacleOf({ status, facts }: Pick<UploadRow, 'status' | 'facts'>): string | null {
+export function obstacleOf(row: Pick<UploadRow, 'status' | 'facts'>): string | null {
+  const isAdapter = row.status === 'ready' && row.facts?.kind === 'adapter'
+  return isAdapter ? 'It is a LoRA adapter, which is put beside a model' : stageObstacleOf(row)
+}
+
+/** Why it is not there yet, or not any more; null = it is ready. */
+export function stageObstacleOf({ status }: Pick<UploadRow, 'status'>): string | null {
   switch (status) {
     case 'uploading':
       return 'It is still being uploaded'
@@ -62,7 +68,7 @@ export function obstacleOf({ status, facts }: Pick<UploadRow, 'status' | 'facts'
     case 'deleting':
       return 'It was deleted'
     case 'ready':
-      return facts?.kind === 'adapter' ? 'It is a LoRA adapter, which is put beside a model' : null
+      return null
     default:
       return never(status, 'status of an upload')
   }

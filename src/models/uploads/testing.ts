@@ -9,6 +9,7 @@ import type { Seal } from '../../runtime/seal.ts'
 import { packageRoot } from '../../runtime/self.ts'
 import type { Database } from '../../store/database.ts'
 import type { ModelCatalogue } from '../catalogue.ts'
+import { UploadedAdapters } from './adapter-source.ts'
 import { Uploads } from './commands.ts'
 import type { UploadContext } from './context.ts'
 import { Copies } from './copies.ts'
@@ -49,6 +50,7 @@ export function testUploads(
   }
   const loop = new UploadLoop(context)
   models.addOwn(new UploadSource(copies, { simulated: false }))
+  models.adapters.add(new UploadedAdapters(copies))
   const uploads = new Uploads(context)
   return {
     uploads,

@@ -11,13 +11,15 @@ const fields = {
   }),
   source: plainText(4096).meta({
     description:
-      'The absolute path of a GGUF file (llama.cpp) or of the folder that PEFT wrote (vLLM, SGLang), inside a folder that the operator allowed.',
-    example: '/srv/adapters/pirate.gguf',
+      '`hf:<owner>/<name>[/<GGUF file, quantisation or folder>][@<revision>]` for a repository of the Hub; `byom:<name>` for one that was uploaded; or the absolute path of a GGUF file (llama.cpp) or of the folder that PEFT wrote (vLLM, SGLang), inside a folder that the operator allowed.',
+    example: 'hf:acme/pirate-lora',
   }),
   force: z.boolean().optional().meta({
     description: '`true`: whatever it says that it was trained on; its shapes must fit all the same.',
   }),
 }
+export const adapterWish = z.strictObject(fields).meta({ id: 'AdapterWish' })
+
 export const addAdapter = z
   .strictObject({
     ...fields,
@@ -34,6 +36,13 @@ export const adapter = z
     name: z.string(),
     model: z.string().meta({ description: 'What requests say as `model`.', example: 'my-first:pirate' }),
     source: z.string(),
+    hub: orNull(
+      z.object({
+        repo: z.string(),
+        revision: z.string().meta({ description: 'As it was asked for.' }),
+        sha: z.string().meta({ description: 'The commit that it was then, and stays.' }),
+      }),
+    ).meta({ description: 'Where on the Hub it comes from; null: it does not.' }),
     format: z.enum(['gguf', 'peft']),
     rank: z.int(),
     size_bytes: z.int(),
@@ -64,6 +73,7 @@ export function renderAdapter(view: {
   name: string
   model: string
   source: string
+  hub: Adapter['hub']
   format: Adapter['format']
   rank: number
   sizeBytes: number
@@ -77,6 +87,7 @@ export function renderAdapter(view: {
     name: view.name,
     model: view.model,
     source: view.source,
+    hub: view.hub,
     format: view.format,
     rank: view.rank,
     size_bytes: view.sizeBytes,

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { type MicroUsd, usdNumber } from '../../kernel/money.ts'
 import { answering, type Phase, phases, type Reason } from '../../kernel/phase.ts'
+import { adapterWish } from './adapters.ts'
 import { deploymentName, instant, iso, orNull, plainText, usd } from './fields.ts'
 import {
   hardwareChoices,
@@ -77,6 +78,9 @@ export const createDeployment = z
     inactive_timeout_minutes: changeScaling.shape.inactive_timeout_minutes,
     ...calendarFields,
     ...limitFields,
+    adapters: z.array(adapterWish).max(256).optional().meta({
+      description: 'LoRA adapters that it has from the start; later `POST /deployments/{id}/adapters`.',
+    }),
     preset: z.enum(presetNames).optional().meta({
       description:
         'Scaling, and hardware unless it is named, as a preset of `GET /presets` has them. What is named here goes before it.',
@@ -202,6 +206,7 @@ export interface DeploymentWishShape extends CalendarShape {
   /** Quiet time before it is stopped; 0 = never. */
   inactiveTimeoutMinutes?: number
   limits?: ChangeLimits
+  adapters?: { name?: string; source: string; force?: boolean }[]
   /** In spite of the fit check. */
   force?: boolean
   /** Refused instead of queued. */

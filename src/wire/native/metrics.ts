@@ -81,6 +81,22 @@ export const deploymentMetrics = z
       .max(1)
       .nullable()
       .meta({ description: 'Cached ÷ prompt tokens, of requests whose engine says; null: none did.' }),
+    adapters: z
+      .array(
+        z.object({
+          adapter: z
+            .string()
+            .meta({ description: 'Of a mixture the names, with a plus between them.', example: 'pirate' }),
+          requests: count,
+          input_tokens: count,
+          cached_tokens: count,
+          output_tokens: count,
+        }),
+      )
+      .meta({
+        description:
+          'What LoRA adapters were asked for, the most asked first, by the ledger: in whole minutes, and a few seconds later than the rest. Requests without one are not in it.',
+      }),
     replicas: z.object({
       desired: count,
       ready: count,
@@ -122,6 +138,13 @@ export interface MetricsShape {
     endToEnd: QuantilesShape
     times: Record<'ttft' | 'token' | 'pause' | 'held', QuantilesShape>
   } | null
+  adapters: {
+    adapter: string
+    requests: number
+    promptTokens: number
+    cachedTokens: number
+    completionTokens: number
+  }[]
   now: { heard: number; silent: number; inFlight: number; held: number; queued: number }
   desiredReplicas: number
   readyReplicas: number
@@ -155,6 +178,13 @@ export function renderMetrics(view: MetricsShape): DeploymentMetrics {
     held_ms: measured?.times.held ?? null,
     tokens: renderTokens(measured),
     cache_hit_share: measured?.cacheHitShare ?? null,
+    adapters: view.adapters.map((one) => ({
+      adapter: one.adapter,
+      requests: one.requests,
+      input_tokens: one.promptTokens,
+      cached_tokens: one.cachedTokens,
+      output_tokens: one.completionTokens,
+    })),
     replicas: {
       desired: view.desiredReplicas,
       ready: view.readyReplicas,
