@@ -50,7 +50,12 @@ export class Answer {
     this.#thoughts = tags === null ? null : new Thoughts(tags, thinks)
     if (tags !== null) this.usage.reasoningTokens = 0
     const tools = input.kind === 'chat' ? input.tools : null
-    this.#calls = tools && new CallText(model.toolForm, tools.tools.map(({ name }) => name))
+    this.#calls =
+      tools &&
+      new CallText(
+        model.toolForm,
+        tools.tools.map(({ name }) => name),
+      )
     this.#parallel = tools?.parallel ?? true
   }
 

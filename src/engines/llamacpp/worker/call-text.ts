@@ -64,7 +64,8 @@ export class CallText {
     const { open } = this.#form
     if (open === '') return this.#takeBare(segment)
     const at = this.#held.indexOf(open)
-    const certain = at === -1 ? this.#held.slice(0, -endingLength(this.#held, open) || undefined) : this.#held.slice(0, at)
+    const certain =
+      at === -1 ? this.#held.slice(0, -endingLength(this.#held, open) || undefined) : this.#held.slice(0, at)
     // White space before a call is not part of the answer.
     const said = certain.trimEnd()
     segment.text += said

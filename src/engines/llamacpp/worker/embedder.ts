@@ -43,7 +43,8 @@ export class Embedder {
   /** Throws Fault `engine_unsupported` when the model makes none. */
   require(): void {
     if (this.#device !== null) return
-    const why = "Pooling type 'none' is not OAI compatible: the file of this model names no pooling, it makes no embeddings."
+    const why =
+      "Pooling type 'none' is not OAI compatible: the file of this model names no pooling, it makes no embeddings."
     throw new Fault('engine_unsupported', why, { detail: { param: 'model' } })
   }
 

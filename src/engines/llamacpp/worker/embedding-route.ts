@@ -1,7 +1,7 @@
 /** POST /v1/embeddings, in OpenAI's shapes. */
 import { Fault } from '../../../kernel/fault.ts'
-import type { Model } from './model.ts'
 import type { Engine } from './generate.ts'
+import type { Model } from './model.ts'
 import { unsupported, wrong } from './request.ts'
 
 export interface EmbeddingRequest {

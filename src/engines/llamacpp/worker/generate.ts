@@ -136,7 +136,9 @@ interface Grammars {
 function grammarsOf(model: Model, { input, format }: EngineRequest, thinks: boolean): Grammars {
   const { thinkTags, toolForm } = model
   const isChat = input.kind === 'chat'
-  const first = isChat && thinkTags !== null ? thinkingPart(thinkTags, thinks) : undefined
+  // Told not to think, it has no room for it either.
+  const mayThink = thinks || (isChat && input.thinking)
+  const first = isChat && mayThink && thinkTags !== null ? thinkingPart(thinkTags, thinks) : undefined
   if (!isChat || input.tools === null) {
     const grammar = grammarOf(format, first)
     return { whole: grammar === null ? null : model.grammarState(grammar), call: null }
@@ -152,10 +154,15 @@ function grammarsOf(model: Model, { input, format }: EngineRequest, thinks: bool
 }
 
 function promptOf(model: Model, input: EngineRequest['input']): { tokens: Uint32Array; thinks: boolean } {
-  return input.kind === 'chat' ? promptOfChat(model, input) : { tokens: model.tokensOfText(input.prompt), thinks: false }
+  return input.kind === 'chat'
+    ? promptOfChat(model, input)
+    : { tokens: model.tokensOfText(input.prompt), thinks: false }
 }
 
-function promptOfChat(model: Model, { messages, tools, thinking }: ChatInput): { tokens: Uint32Array; thinks: boolean } {
+function promptOfChat(
+  model: Model,
+  { messages, tools, thinking }: ChatInput,
+): { tokens: Uint32Array; thinks: boolean } {
   if (!model.toolForm.native) return model.tokensOfChat(withoutTools(messages, tools), { tools: null, thinking })
   return model.tokensOfChat(messages, { tools: tools?.tools.map(toolBody) ?? null, thinking })
 }

@@ -42,7 +42,10 @@ function readMessage(value: unknown, index: number): ChatMessage {
 function readCalls(value: unknown, where: string): MessageCall[] {
   if (!Array.isArray(value)) throw wrongMessages(`${where}.tool_calls must be a list.`)
   return value.map((entry, index) => {
-    const { id, function: called } = (entry ?? {}) as { id?: unknown; function?: { name?: unknown; arguments?: unknown } }
+    const { id, function: called } = (entry ?? {}) as {
+      id?: unknown
+      function?: { name?: unknown; arguments?: unknown }
+    }
     if (typeof called?.name !== 'string' || typeof called.arguments !== 'string')
       throw wrongMessages(`${where}.tool_calls[${index}] must be {"id", "function": {"name", "arguments": string}}.`)
     const { name } = called

@@ -3,11 +3,12 @@
  * (Mistral), as the answer itself (Llama 3). Where the template knows no tools, or writes calls in a way that is not known
  * here, the tools are described in a message and calls stand between tags. Pure.
  */
+
+import { Fault } from '../../../kernel/fault.ts'
 import type { ChatMessage } from './chat-template.ts'
 import { type GrammarPart, literal, partOfSchema, writeGrammar } from './json-grammar.ts'
 import { characters, gap } from './think-grammar.ts'
 import { type Tool, type ToolUse, toolBody } from './tools.ts'
-import { Fault } from '../../../kernel/fault.ts'
 
 export interface ToolForm {
   /** What begins a call; '' = its JSON does. */

@@ -25,7 +25,8 @@ export function readToolUse(fields: Record<string, unknown>): ToolUse | null {
   const tools = readTools(fields.tools)
   const choice = fields.tool_choice ?? 'auto'
   if (tools.length === 0) {
-    if (choice !== 'none' && choice !== 'auto') throw wrong('tool_choice', 'tool_choice asks for a tool; tools has none.')
+    if (choice !== 'none' && choice !== 'auto')
+      throw wrong('tool_choice', 'tool_choice asks for a tool; tools has none.')
     return null
   }
   const { parallel_tool_calls: parallel = true } = fields
@@ -37,11 +38,16 @@ export function readToolUse(fields: Record<string, unknown>): ToolUse | null {
 }
 
 function chosen(tools: readonly Tool[], choice: unknown): Tool {
-  const named = isObject(choice) && choice.type === 'function' && isObject(choice.function) ? choice.function.name : null
+  const named =
+    isObject(choice) && choice.type === 'function' && isObject(choice.function) ? choice.function.name : null
   if (typeof named !== 'string')
-    throw wrong('tool_choice', 'tool_choice must be none, auto, required or {"type": "function", "function": {"name"}}.')
+    throw wrong(
+      'tool_choice',
+      'tool_choice must be none, auto, required or {"type": "function", "function": {"name"}}.',
+    )
   const tool = tools.find(({ name }) => name === named)
-  if (tool === undefined) throw wrong('tool_choice', `tool_choice names ${named.slice(0, 64)}, which tools does not have.`)
+  if (tool === undefined)
+    throw wrong('tool_choice', `tool_choice names ${named.slice(0, 64)}, which tools does not have.`)
   return tool
 }
 
