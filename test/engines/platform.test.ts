@@ -128,7 +128,7 @@ for (const { driver, type, thoughts, parts, stranger, leaves } of engines)
     it('is launched from the PATH, held for, and its parts of the start are seen', async () => {
       openai = server.openai()
       const path = model(type, type, { loadMs: 200, warmupMs: 2_000 })
-      const made = await server.deploy(name, { model_id: path, engine: { type, max_num_seqs: 4 } })
+      const made = await server.deploy(name, { model_id: path, engine: { type, max_num_seqs: 4, max_model_len: 4096 } })
       assert.deepEqual([made.engine.type, made.status], [type, 'provisioning'])
       // It comes while the port still refuses.
       const held = await openai.chat.completions.create(

@@ -88,17 +88,23 @@ for (const [form, chatTemplate] of [
       assert.equal(choice!.message.content, null)
       assert.equal(choice!.message.tool_calls!.length, 1)
       assertCall(choice!.message.tool_calls![0]!)
-      const streamed = await chat.completions.stream(ask({ tools, tool_choice: named, seed, ...unthinking })).finalChatCompletion()
+      const streamed = await chat.completions
+        .stream(ask({ tools, tool_choice: named, seed, ...unthinking }))
+        .finalChatCompletion()
       assert.equal(streamed.choices[0]!.finish_reason, 'tool_calls')
       const functions = [streamed, plain].map(({ choices }) =>
         choices[0]!.message.tool_calls!.map((call) => call.type === 'function' && call.function.arguments),
       )
       assert.deepEqual(functions[0], functions[1])
     }
-    const required = await chat.completions.create(ask({ tools, tool_choice: 'required', parallel_tool_calls: false, ...unthinking }))
+    const required = await chat.completions.create(
+      ask({ tools, tool_choice: 'required', parallel_tool_calls: false, ...unthinking }),
+    )
     assert.equal(required.choices[0]!.message.tool_calls!.length, 1)
     assertCall(required.choices[0]!.message.tool_calls![0]!)
-    const several = await chat.completions.create(ask({ tools, tool_choice: 'required', max_tokens: 1_400, ...unthinking }))
+    const several = await chat.completions.create(
+      ask({ tools, tool_choice: 'required', max_tokens: 1_400, ...unthinking }),
+    )
     for (const call of several.choices[0]!.message.tool_calls ?? []) assertCall(call)
     assert.ok(several.choices[0]!.message.tool_calls!.length >= 1, JSON.stringify(several.choices))
     const free = await chat.completions.create(ask({ tools, temperature: 0, max_tokens: 20 }))
