@@ -28,6 +28,7 @@ const table: [EngineDriver, PresetName, args: string, sequences: number | null][
   [llamaServer, 'balanced', '', null],
   [embedded, 'speed', '', 8],
   [embedded, 'latency', '', 2],
+  [embedded, 'cost', '--cache-type-k q8_0 --cache-type-v q8_0', null],
 ]
 for (const [driver, name, args, sequences] of table)
   test(`${name} on ${driver.type}`, () => {

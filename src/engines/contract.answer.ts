@@ -5,9 +5,26 @@ export interface Usage {
   promptTokens: number
   completionTokens: number
   cachedTokens: number
+  /** Part of the completion that was thoughts; absent = it does not think. */
+  reasoningTokens?: number
 }
 
-export type FinishReason = 'stop' | 'length'
+export type FinishReason = 'stop' | 'length' | 'tool_calls'
+
+/** A function that the model wants called. */
+export interface ToolCall {
+  id: string
+  name: string
+  /** JSON. */
+  arguments: string
+}
+
+export interface Said {
+  text: string
+  /** Said before the answer itself, '' = nothing. */
+  thought?: string
+  calls?: readonly ToolCall[]
+}
 
 export interface AnswerHead {
   id: string
@@ -17,20 +34,36 @@ export interface AnswerHead {
   kind: 'chat' | 'text'
 }
 
-export function wholeAnswer(head: AnswerHead, text: string, finish: FinishReason, usage: Usage): object {
+export function wholeAnswer(head: AnswerHead, said: Said, finish: FinishReason, usage: Usage): object {
   const { id, created, model } = head
   const choice =
     head.kind === 'chat'
-      ? { index: 0, message: { role: 'assistant', content: text }, logprobs: null, finish_reason: finish }
-      : { index: 0, text, logprobs: null, finish_reason: finish }
+      ? { index: 0, message: message(said), logprobs: null, finish_reason: finish }
+      : { index: 0, text: said.text, logprobs: null, finish_reason: finish }
   const object = head.kind === 'chat' ? 'chat.completion' : 'text_completion'
   return { id, object, created, model, choices: [choice], usage: usageBody(usage) }
+}
+
+function message({ text, thought = '', calls = [] }: Said): object {
+  return {
+    role: 'assistant',
+    content: text === '' && calls.length > 0 ? null : text,
+    ...(thought === '' ? {} : { reasoning_content: thought }),
+    ...(calls.length === 0 ? {} : { tool_calls: calls.map(callBody) }),
+  }
+}
+
+function callBody({ id, name, arguments: args }: ToolCall): object {
+  return { id, type: 'function', function: { name, arguments: args } }
 }
 
 export interface ChunkPart {
   /** Sent once, first, by chats. */
   role?: boolean
   text?: string
+  thought?: string
+  /** A call, whole, and which of the answer's it is. */
+  call?: { index: number; call: ToolCall }
   finish?: FinishReason
   /** Absent = not shown; null = shown as null (it comes with the last chunk). */
   usage?: Usage | null
@@ -63,8 +96,10 @@ export function errorBody(fault: Fault): object {
   return { error: { message: fault.message, type, param: param ?? null, code: fault.code, ...detail } }
 }
 
-function delta({ role, text }: ChunkPart): object {
+function delta({ role, text, thought, call }: ChunkPart): object {
   if (role) return { role: 'assistant', content: '' }
+  if (call !== undefined) return { tool_calls: [{ index: call.index, ...callBody(call.call) }] }
+  if (thought !== undefined) return { reasoning_content: thought }
   return text === undefined ? {} : { content: text }
 }
 
@@ -75,11 +110,12 @@ function event(head: AnswerHead, choices: object[], usage: Usage | null | undefi
   return `data: ${JSON.stringify({ id, object, created, model, choices, ...shown })}\n\n`
 }
 
-function usageBody({ promptTokens, completionTokens, cachedTokens }: Usage): object {
+function usageBody({ promptTokens, completionTokens, cachedTokens, reasoningTokens }: Usage): object {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
     prompt_tokens_details: { cached_tokens: cachedTokens },
+    ...(reasoningTokens === undefined ? {} : { completion_tokens_details: { reasoning_tokens: reasoningTokens } }),
   }
 }

@@ -114,10 +114,10 @@ test('another org’s path is masked as not there', async () => {
 })
 
 test('routes the engine does not have are named', async () => {
-  const response = await bench.send('/v1/embeddings', { method: 'POST', body: JSON.stringify({ model: 'mine' }) })
+  const response = await bench.send('/v1/rerank', { method: 'POST', body: JSON.stringify({ model: 'mine' }) })
   const error = await errorOf(response)
   assert.deepEqual([response.status, error.code], [400, 'engine_unsupported'])
-  assert.match(String(error.message), /llamacpp does not serve embeddings/)
+  assert.match(String(error.message), /llamacpp does not serve rerank/)
 })
 
 test('malformed bodies', async () => {

@@ -1,5 +1,5 @@
 /**
- * vLLM and SGLang through the whole platform, as far as that goes without a GPU: the real server launches what its
+ * vLLM, SGLang and llama-server through the whole platform, as far as that goes without a GPU: the real server launches what its
  * drivers say, from the PATH, under its keeper; what stands there in their place is simulated (simulated/), to the letter
  * of their wire. Created → launched → ready → asked in every way → metered → rolled and drained → stopped.
  */
@@ -8,6 +8,8 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import OpenAI from 'openai'
 import { engineKey } from '../../src/deployments/observe.ts'
+import type { EngineDriver } from '../../src/engines/contract.ts'
+import { llamaServer } from '../../src/engines/llamacpp/server.ts'
 import { sglang } from '../../src/engines/sglang/driver.ts'
 import { vllm } from '../../src/engines/vllm/driver.ts'
 import { Secret } from '../../src/kernel/secret.ts'
@@ -17,16 +19,55 @@ import { Seal } from '../../src/runtime/seal.ts'
 import { ApiError } from '../../src/wire/native/client.ts'
 import { type Server, startServer } from '../e2e/harness.ts'
 import { Place } from '../e2e/place.ts'
-import { placeModel, placePrograms } from './programs.ts'
+import { placeGguf, placeModel, placePrograms } from './programs.ts'
 
 const patienceMs = 60_000
-const engines = [
-  { driver: vllm, type: 'vllm' as const, thoughts: 'reasoning' },
-  { driver: sglang, type: 'sglang' as const, thoughts: 'reasoning_content' },
+interface Tried {
+  driver: EngineDriver
+  type: 'vllm' | 'sglang' | 'llama-server'
+  /** The member that thoughts are in. */
+  thoughts: string
+  /** Of its start, as far as it says. */
+  parts: string[]
+  /** Its answer to a name that is not its own. */
+  stranger: number
+  /** Its last words when nobody was served any more. */
+  leaves: RegExp
+}
+
+const engines: Tried[] = [
+  {
+    driver: vllm,
+    type: 'vllm',
+    thoughts: 'reasoning',
+    parts: ['load', 'warmup'],
+    stranger: 404,
+    leaves: /Shutting down/,
+  },
+  {
+    driver: sglang,
+    type: 'sglang',
+    thoughts: 'reasoning_content',
+    parts: ['load', 'warmup'],
+    stranger: 200,
+    leaves: /Remaining number of requests 0/,
+  },
+  {
+    driver: llamaServer,
+    type: 'llama-server',
+    thoughts: 'reasoning_content',
+    parts: ['load'],
+    stranger: 200,
+    leaves: /cleaning up before exit, 0 of its slots/,
+  },
 ]
 
 const place = new Place()
-const model = (name: string, over: object = {}) => placeModel(join(place.root, 'models', name), over)
+const model = (type: string, name: string, over: object = {}) =>
+  (type === 'llama-server' ? placeGguf : placeModel)(join(place.root, 'models', name), over)
+/** What a deployment names: a folder, or the file in it. */
+const pathOf = (type: string, name: string) =>
+  join(place.root, 'models', name, ...(type === 'llama-server' ? ['model.gguf'] : []))
 let server: Server
 
 before(async () => {
@@ -79,15 +120,15 @@ const chunksOf = (text: string) =>
     .filter((event) => event.startsWith('data: {'))
     .map((event) => JSON.parse(event.slice('data: '.length)))
 
-for (const { driver, type, thoughts } of engines)
+for (const { driver, type, thoughts, parts, stranger, leaves } of engines)
   describe(`${type}, simulated, through the whole platform`, () => {
     const name = `on-${type}`
     let openai: OpenAI
 
     it('is launched from the PATH, held for, and its parts of the start are seen', async () => {
       openai = server.openai()
-      const path = model(type, { loadMs: 200, warmupMs: 2_000 })
-      const made = await server.deploy(name, { model_id: path, engine: { type, max_num_seqs: 4 } })
+      const path = model(type, type, { loadMs: 200, warmupMs: 2_000 })
+      const made = await server.deploy(name, { model_id: path, engine: { type, max_num_seqs: 4, max_model_len: 4096 } })
       assert.deepEqual([made.engine.type, made.status], [type, 'provisioning'])
       // It comes while the port still refuses.
       const held = await openai.chat.completions.create(
@@ -96,7 +137,7 @@ for (const { driver, type, thoughts } of engines)
       )
       assert.match(held.choices[0]!.message.content!, /^Simulated word1/)
       const { data } = await server.native.listReplicas(name)
-      assert.deepEqual(Object.keys(data[0]!.start_ms).slice(-2), ['load', 'warmup'])
+      assert.deepEqual(Object.keys(data[0]!.start_ms).slice(-parts.length), parts)
     })
 
     it('answers plain: the name that was asked for, usage with what was cached, thoughts under its own name', async () => {
@@ -164,7 +205,7 @@ for (const { driver, type, thoughts } of engines)
         headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
         body: JSON.stringify({ model: 'nobody', messages: words('a') }),
       })
-      assert.equal(direct.status, type === 'vllm' ? 404 : 200)
+      assert.equal(direct.status, stranger)
       assert.equal((await fetch(`${url}/v1/models`)).status, 401, 'and its port asks for the key')
     })
 
@@ -181,7 +222,7 @@ for (const { driver, type, thoughts } of engines)
 
     it('a stream that fails, or ends without an end, ends with an error and not as a success', async () => {
       const failed = await raw(name, { messages: words('please fail') })
-      assert.match(failed, /data: \{"error":\{.*"message":"(EngineCore|Scheduler)/)
+      assert.match(failed, /data: \{"error":\{.*"message":"(EngineCore|Scheduler|Compute)/)
       const short = await raw(name, { messages: words('please stop short') })
       assert.equal(chunksOf(short).at(-1).error.code, 'engine_failed', short.slice(-300))
     })
@@ -215,8 +256,7 @@ for (const { driver, type, thoughts } of engines)
         return data.some(({ id, phase }) => id === before.id && phase === 'gone')
       }
       await until(systemClock, 'the old one is gone', patienceMs, look, 10)
-      const asked = type === 'vllm' ? /Shutting down/ : /Remaining number of requests 0/
-      assert.match([...said].join('\n'), asked, 'nobody was served when it was told to stop')
+      assert.match([...said].join('\n'), leaves, 'nobody was served when it was told to stop')
     })
 
     it('is stopped, and nothing of it is left', async () => {
@@ -229,7 +269,7 @@ for (const { driver, type, thoughts } of engines)
 
     it('one that cannot start says why, in its own last lines', async () => {
       const why = 'ValueError: No available memory for the cache blocks.'
-      const path = model(`${type}-fails`, { loadMs: 10, warmupMs: 10, failsWith: why })
+      const path = model(type, `${type}-fails`, { loadMs: 10, warmupMs: 10, failsWith: why })
       const made = await server.deploy(`fails-${type}`, { model_id: path, engine: { type } })
       const failed = await server.when(made.id, 'has failed', ({ phase }) => phase === 'failed', patienceMs)
       assert.equal(failed.reason!.code, 'crash_loop', JSON.stringify(failed.reason))
@@ -242,7 +282,7 @@ for (const { driver, type, thoughts } of engines)
     })
 
     it('what it must not be given is refused before anything starts', async () => {
-      const path = join(place.root, 'models', type)
+      const path = pathOf(type, type)
       const engine = { type, additional_args: ['--middlew', 'a.b'] }
       const refused = await server.deploy('refused', { model_id: path, engine }).catch((error: unknown) => error)
       assert.ok(refused instanceof ApiError, String(refused))

@@ -1,6 +1,7 @@
 /** Launch lines to the letter, limits, refusals and dialect of both forms of llama.cpp. */
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
+import { presets } from '../../deployments/presets.ts'
 import type { EngineSpec, LaunchHost, ModelFiles } from '../contract.ts'
 import { availableEngines } from '../registry.ts'
 import { embedded } from './embedded.ts'
@@ -31,27 +32,94 @@ test('embedded: the launch line, the key in the environment alone', () => {
   assert.deepEqual(launch.env, { PADDOCK_ENGINE_KEY: 'secret' })
 })
 
-test('llama-server: the launch line; its context is that of all slots together', () => {
-  const launch = llamaServer.launch(input({ maxModelLen: 4096, maxNumSeqs: 2, additionalArgs: ['--flash-attn', 'on'] }))
-  assert.deepEqual(launch.argv, [
-    'llama-server',
-    ...['--model', '/placed/m.gguf', '--host', '127.0.0.1', '--port', '4242', '--alias', 'm'],
-    ...[
-      '--ctx-size',
-      '8192',
-      '--parallel',
-      '2',
-      '--threads',
-      '3',
-      '--metrics',
-      '--no-slots',
-      '--no-webui',
-      '--offline',
-      '--flash-attn',
-      'on',
-    ],
-  ])
-  assert.deepEqual(launch.env, { LLAMA_API_KEY: 'secret' })
+/** What each knob adds to or changes in the shortest launch line of llama-server, to the letter. */
+const shortest =
+  '--model /placed/m.gguf --host 127.0.0.1 --port 4242 --alias m --ctx-size 32768 --parallel 4 --threads 3 --metrics --no-slots --no-webui --offline'
+const adapter = (engineName: string) => ({ engineName, path: `/placed/${engineName}.gguf`, rank: 8 })
+const goldens: [knob: string, over: Partial<EngineSpec>, adapters: string[], line: string][] = [
+  ['nothing', {}, [], shortest],
+  [
+    'context: that of all slots together',
+    { maxModelLen: 4096, maxNumSeqs: 2 },
+    [],
+    shortest.replace('32768 --parallel 4', '8192 --parallel 2'),
+  ],
+  [
+    'context per slot stays when there are more',
+    { maxModelLen: 4096, maxNumSeqs: 16 },
+    [],
+    shortest.replace('32768 --parallel 4', '65536 --parallel 16'),
+  ],
+  [
+    'keys and values',
+    { additionalArgs: ['--cache-type-k', 'q8_0', '--cache-type-v', 'q4_0'] },
+    [],
+    `${shortest} --cache-type-k q8_0 --cache-type-v q4_0`,
+  ],
+  [
+    'embeddings',
+    { additionalArgs: ['--embeddings', '--pooling', 'mean'] },
+    [],
+    `${shortest} --embeddings --pooling mean`,
+  ],
+  [
+    'one adapter',
+    {},
+    ['a'],
+    shortest.replace('--metrics', '--lora /placed/a.gguf --lora-init-without-apply --metrics'),
+  ],
+  [
+    'two adapters',
+    {},
+    ['a', 'b'],
+    shortest.replace('--metrics', '--lora /placed/a.gguf,/placed/b.gguf --lora-init-without-apply --metrics'),
+  ],
+  [
+    'preset speed',
+    { tuning: presets.speed.tuning },
+    [],
+    `${shortest.replace('32768 --parallel 4', '65536 --parallel 8')} --batch-size 4096 --ubatch-size 1024`,
+  ],
+  [
+    'preset latency',
+    { tuning: presets.latency.tuning },
+    [],
+    `${shortest.replace('32768 --parallel 4', '16384 --parallel 2')} --spec-type ngram-mod`,
+  ],
+  [
+    'preset cost',
+    { tuning: presets.cost.tuning },
+    [],
+    `${shortest} --cache-type-k q8_0 --cache-type-v q8_0 --flash-attn on`,
+  ],
+  ['preset balanced', { tuning: presets.balanced.tuning }, [], shortest],
+  [
+    'a preset and one’s own',
+    { tuning: presets.cost.tuning, maxNumSeqs: 2, additionalArgs: ['--cache-type-k', 'f16'] },
+    [],
+    `${shortest.replace('32768 --parallel 4', '16384 --parallel 2')} --cache-type-v q8_0 --flash-attn on --cache-type-k f16`,
+  ],
+  [
+    'a preset and adapters',
+    { tuning: presets.latency.tuning },
+    ['a'],
+    `${shortest.replace('32768 --parallel 4', '16384 --parallel 2').replace('--metrics', '--lora /placed/a.gguf --lora-init-without-apply --metrics')} --spec-type ngram-mod`,
+  ],
+]
+for (const [knob, over, adapters, line] of goldens)
+  test(`llama-server's launch line: ${knob}`, () => {
+    const launch = llamaServer.launch({ ...input(over), adapters: adapters.map(adapter) })
+    assert.deepEqual(launch.argv.join(' '), `llama-server ${line}`)
+    assert.deepEqual(launch.env, { LLAMA_API_KEY: 'secret' })
+    assert.deepEqual([launch.image, launch.stopGraceSeconds, launch.files], [null, 10, undefined])
+  })
+
+test('embedded: a preset and one’s own in the launch line', () => {
+  const tail = (over: Partial<EngineSpec>) => embedded.launch(input(over)).argv.join(' ').split('--threads 3 ')[1]
+  const { tuning } = presets.cost
+  assert.equal(tail({ tuning }), '--cache-type-k q8_0 --cache-type-v q8_0 --die-with-stdin')
+  const own = { tuning, additionalArgs: ['--cache-type-k', 'f16'] }
+  assert.equal(tail(own), '--cache-type-v q8_0 --cache-type-k f16 --die-with-stdin')
 })
 
 test('what is absent becomes a default that a laptop can hold', () => {
@@ -64,6 +132,10 @@ test('problems are told in sentences', () => {
   const count = (driver: typeof embedded, over: Partial<EngineSpec>) => driver.validate(spec(over), model).length
   assert.equal(count(embedded, {}), 0)
   assert.equal(count(embedded, { additionalArgs: ['--mlock'] }), 1)
+  assert.equal(count(embedded, { additionalArgs: ['--cache-type-k', 'q4_0', '--cache-type-v', 'f16'] }), 0)
+  assert.equal(count(embedded, { additionalArgs: ['--cache-type-k', 'q3_0'] }), 1)
+  for (const trick of ['--model', '--die-with-stdin', '--cache_type_k', '--cache-type-k=q8_0', '--host'])
+    assert.equal(count(embedded, { additionalArgs: [trick] }), 1, trick)
   assert.equal(count(embedded, { maxModelLen: 200_000 }), 1)
   assert.equal(count(embedded, { maxNumSeqs: 0, maxModelLen: 1.5 }), 2)
   assert.equal(embedded.validate(spec(), { format: 'safetensors', contextSize: 1 }).length, 1)

@@ -1,11 +1,19 @@
 /** The engine that ships with us: llama.cpp in a worker process of our own, on the CPU, from prebuilt binaries. */
 import { modulePath } from '../../runtime/self.ts'
+import { type ArgumentList, argumentProblems } from '../contract.arguments.ts'
 import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
+import { tunedArgs } from '../contract.tuning.ts'
 import { embeddedAdapters } from './adapters.ts'
 import { embeddedRefusedField, metricsSample, readinessOf } from './dialect.ts'
 import { nativePackage } from './platform.ts'
 import { tuneEmbedded } from './tune.ts'
-import { contextTokensMaximum, contextTokensMinimum, sequencesDefault, sequencesMaximum } from './worker/arguments.ts'
+import {
+  cacheTypes,
+  contextTokensMaximum,
+  contextTokensMinimum,
+  sequencesDefault,
+  sequencesMaximum,
+} from './worker/arguments.ts'
 
 const stopGraceSeconds = 10
 /**
@@ -14,11 +22,27 @@ const stopGraceSeconds = 10
  */
 export const contextTokensDefaultMaximum = 8_192
 
+const added: ArgumentList = {
+  engine: 'the embedded engine',
+  allowed: { '--cache-type-k': { value: cacheTypes }, '--cache-type-v': { value: cacheTypes } },
+  own: {
+    '--model': 'model_id',
+    '--context': 'engine.max_model_len',
+    '--sequences': 'engine.max_num_seqs',
+    '--host': '',
+    '--port': '',
+    '--served-name': '',
+    '--threads': '',
+    '--adapter-sets': '',
+    '--die-with-stdin': '',
+  },
+}
+
 export const embedded: EngineDriver = {
   type: 'llamacpp',
   formats: ['gguf'],
   program: null,
-  routes: new Set<InferenceRoute>(['chat/completions', 'completions']),
+  routes: new Set<InferenceRoute>(['chat/completions', 'completions', 'embeddings']),
   usage: { streamOptions: { include_usage: true, continuous_usage_stats: true }, extraBody: {} },
   validate,
   limits,
@@ -39,7 +63,7 @@ function validate(spec: EngineSpec, model: { format: string; contextSize: number
   if (nativePackage(process.platform, process.arch) === null)
     problems.push('There is no prebuilt llama.cpp for this machine.')
   if (spec.version !== undefined) problems.push('The embedded engine has one version; leave engine.version out.')
-  if (spec.additionalArgs.length > 0) problems.push('The embedded engine takes no additional arguments.')
+  problems.push(...argumentProblems(added, spec.additionalArgs, ''))
   if (
     maxModelLen !== undefined &&
     !within(maxModelLen, contextTokensMinimum, model?.contextSize ?? contextTokensMaximum)
@@ -76,6 +100,7 @@ function launch({ spec, model, host, servedName, apiKey, adapterSets }: LaunchIn
     ...(adapterSets === undefined ? {} : { 'adapter-sets': adapterSets }),
   }
   const argv = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)])
+  argv.push(...tunedArgs(tuneEmbedded(spec.tuning ?? {}), spec.additionalArgs), ...spec.additionalArgs)
   return {
     argv: [host.node, modulePath('engines/llamacpp/worker/main', host.packageRoot), ...argv, '--die-with-stdin'],
     env: { PADDOCK_ENGINE_KEY: apiKey },

@@ -19,6 +19,9 @@ export function tuneEmbedded(tuning: Tuning): Tuned {
   const tuned: Tuned = { args: [], left: [] }
   if (tuning.batch !== undefined) tuned.sequences = sequences[tuning.batch]
   if (tuning.guess) tuned.left.push('Guessing ahead is left out: the embedded engine does not do it.')
-  if (tuning.eightBit) tuned.left.push('8 bits are left out: the embedded engine takes a GGUF file as it is stored.')
+  if (tuning.eightBit) {
+    tuned.args.push(['--cache-type-k', 'q8_0'], ['--cache-type-v', 'q8_0'])
+    tuned.left.push('8 bits are left out: the embedded engine takes the weights of a GGUF file as they are stored.')
+  }
   return tuned
 }

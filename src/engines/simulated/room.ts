@@ -151,7 +151,11 @@ async function complete(
   })
   if (!ask.stream) {
     await engine.produce(ask, work, () => {})
-    return send(response, 200, wholeAnswer(head, answerText(ask.seed, 0, ask.tokens), ask.finish, usage(ask.tokens)))
+    return send(
+      response,
+      200,
+      wholeAnswer(head, { text: answerText(ask.seed, 0, ask.tokens) }, ask.finish, usage(ask.tokens)),
+    )
   }
   const shown = (tokens: number) => (ask.usage === 'none' ? undefined : ask.usage === 'every' ? usage(tokens) : null)
   let before = 0

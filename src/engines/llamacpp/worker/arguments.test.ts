@@ -15,6 +15,8 @@ test('what must be given, and what the rest becomes', () => {
     sequences: 4,
     threads: 0,
     adapterSets: 8,
+    cacheTypeK: null,
+    cacheTypeV: null,
     dieWithStdin: false,
   })
   for (const missing of ['--model', '--port', '--served-name']) {

@@ -15,9 +15,15 @@ export interface WorkerOptions {
   threads: number
   /** Adapters, and mixtures of adapters, that it computes with at once. */
   adapterSets: number
+  /** How keys and values of the context are stored; null = as is usual for the model. */
+  cacheTypeK: CacheType | null
+  cacheTypeV: CacheType | null
   /** End when stdin closes: the keeper that holds its other end is gone. */
   dieWithStdin: boolean
 }
+
+export const cacheTypes = ['f32', 'f16', 'q8_0', 'q4_0'] as const
+export type CacheType = (typeof cacheTypes)[number]
 
 export const sequencesDefault = 4
 export const sequencesMaximum = 64
@@ -35,6 +41,8 @@ const flags = {
   sequences: { type: 'string', default: String(sequencesDefault) },
   threads: { type: 'string', default: '0' },
   'adapter-sets': { type: 'string', default: String(adapterSetsDefault) },
+  'cache-type-k': { type: 'string' },
+  'cache-type-v': { type: 'string' },
   'die-with-stdin': { type: 'boolean', default: false },
 } as const
 
@@ -53,8 +61,17 @@ export function readArguments(argv: readonly string[]): WorkerOptions {
     sequences: whole('--sequences', values.sequences, 1, sequencesMaximum),
     threads: whole('--threads', values.threads, 0, 1024),
     adapterSets: whole('--adapter-sets', values['adapter-sets'], 0, adapterSetsMaximum),
+    cacheTypeK: cacheType('--cache-type-k', values['cache-type-k']),
+    cacheTypeV: cacheType('--cache-type-v', values['cache-type-v']),
     dieWithStdin: values['die-with-stdin'],
   }
+}
+
+function cacheType(flag: string, text: string | undefined): CacheType | null {
+  if (text === undefined) return null
+  const known = cacheTypes.find((type) => type === text)
+  if (known === undefined) throw new Error(`${flag} must be one of ${cacheTypes.join(', ')}; "${text}" was given`)
+  return known
 }
 
 function needed(flag: string, value: string | undefined): string {

@@ -8,7 +8,7 @@ import type { NativeContext, NativeSampler, Token } from './native.ts'
 import { type Sequence, sharedLength } from './sequences.ts'
 
 /** What it needs of a context. */
-export type Device = Omit<NativeContext, 'init' | 'setLoras' | 'dispose'>
+export type Device = Omit<NativeContext, 'init' | 'setLoras' | 'dispose' | 'getEmbedding'>
 
 export interface Run {
   sequence: Sequence

@@ -4,9 +4,31 @@
  * piece between marks, so that it is read as text and never opens a turn of its own. Pure but for the renderer given.
  */
 export interface ChatMessage {
-  role: 'system' | 'user' | 'assistant'
+  role: 'system' | 'user' | 'assistant' | 'tool'
   content: string
+  /** Of an assistant that thought before it answered. */
+  reasoning_content?: string
+  tool_calls?: MessageCall[]
+  /** The call that a tool answers. */
+  tool_call_id?: string
 }
+
+export interface MessageCall {
+  id: string
+  type: 'function'
+  /** `arguments`: an object, or the text that is none. */
+  function: { name: string; arguments: unknown }
+}
+
+/** What templates know besides the messages. */
+export interface ChatSetting {
+  /** As OpenAI writes them; null = none. */
+  tools: readonly object[] | null
+  /** Whether a model that can is to think; templates do so unless told. */
+  thinking: boolean
+}
+
+const usualSetting: ChatSetting = { tools: null, thinking: true }
 
 /** Used when a model file has no template, as llama.cpp does. */
 export const chatMlTemplate =
@@ -20,17 +42,34 @@ export interface ChatTemplate {
 }
 
 /** The prompt in pieces that are tokenised one by one; one piece unless someone wrote a control token as text. */
-export function renderChat(template: ChatTemplate, messages: readonly ChatMessage[], controls: ControlTexts): string[] {
-  const mark = unusedMark(messages)
-  const safe = messages.map((message) => ({ ...message, content: controls.breakUp(message.content, mark) }))
+export function renderChat(
+  template: ChatTemplate,
+  messages: readonly ChatMessage[],
+  controls: ControlTexts,
+  { tools, thinking }: ChatSetting = usualSetting,
+): string[] {
+  const mark = unusedMark(JSON.stringify([messages, tools]))
   const text = template.render({
-    messages: safe,
+    messages: brokenUp(messages, controls, mark),
     add_generation_prompt: true,
+    enable_thinking: thinking,
     bos_token: template.bosText,
     eos_token: template.eosText,
-    tools: null,
+    tools: brokenUp(tools, controls, mark),
   })
   return text.split(mark).filter((piece) => piece !== '')
+}
+
+/** Every text in it, at any depth; names of members too, for a schema's are the client's. */
+function brokenUp(value: unknown, controls: ControlTexts, mark: string): unknown {
+  if (typeof value === 'string') return controls.breakUp(value, mark)
+  if (Array.isArray(value)) return value.map((one) => brokenUp(one, controls, mark))
+  if (typeof value !== 'object' || value === null) return value
+  const members = Object.entries(value).map(([name, one]) => [
+    controls.breakUp(name, mark),
+    brokenUp(one, controls, mark),
+  ])
+  return Object.fromEntries(members)
 }
 
 /** Finds texts of control tokens inside other text, quickly: by their first two characters. */
@@ -57,11 +96,11 @@ export class ControlTexts {
   }
 }
 
-/** A private-use character that no message contains. */
-function unusedMark(messages: readonly ChatMessage[]): string {
+/** A private-use character that is nowhere in it. */
+function unusedMark(text: string): string {
   for (let code = 0xe000; code < 0xf8ff; code += 1) {
     const mark = String.fromCharCode(code)
-    if (!messages.some((message) => message.content.includes(mark))) return mark
+    if (!text.includes(mark)) return mark
   }
   throw new Error('the messages use every private character')
 }

@@ -3,14 +3,17 @@ import { Fault } from '../../../kernel/fault.ts'
 import { randomSeed } from '../../../runtime/ids.ts'
 import type { FinishReason, Usage } from '../../contract.answer.ts'
 import type { Adapters } from './adapters.ts'
-import { AnswerText } from './answer-text.ts'
+import { Answer, type AnswerPart } from './answer.ts'
 import type { Batcher } from './batcher.ts'
-import { grammarOf } from './json-grammar.ts'
+import type { Embedder } from './embedder.ts'
+import { type GrammarPart, grammarOf } from './json-grammar.ts'
 import type { Model } from './model.ts'
-import type { Token } from './native.ts'
-import type { EngineRequest } from './request.ts'
+import type { ChatInput, EngineRequest } from './request.ts'
 import { samplerConfig } from './sampling.ts'
 import type { Sequences } from './sequences.ts'
+import { thinkingPart } from './think-grammar.ts'
+import { callsGrammar, withoutTools } from './tool-form.ts'
+import { toolBody } from './tools.ts'
 
 /** One context: its sequences and the loop that computes them. */
 export interface Decoder {
@@ -21,6 +24,7 @@ export interface Decoder {
 export interface Engine extends Decoder {
   model: Model
   adapters: Adapters
+  embedder: Embedder
   /** Tokens per sequence. */
   contextTokens: number
 }
@@ -28,8 +32,8 @@ export interface Engine extends Decoder {
 export interface Progress {
   /** A sequence is there; `usage` says how much of the prompt it held already. */
   begun(usage: Usage): void
-  /** After each token: the text that may be sent now, '' while it is held back. */
-  token(text: string, usage: Usage): void
+  /** After each token: what may be sent now, nothing while it is held back. */
+  token(part: AnswerPart, usage: Usage): void
 }
 
 /**
@@ -43,17 +47,15 @@ export async function generate(
   progress: Progress,
 ): Promise<{ finish: FinishReason; usage: Usage }> {
   const { model } = engine
-  const prompt =
-    request.input.kind === 'chat'
-      ? model.tokensOfChat(request.input.messages)
-      : model.tokensOfText(request.input.prompt)
+  const { tokens: prompt, thinks } = promptOf(model, request.input)
   const limit = tokenLimit(prompt.length, request, engine.contextTokens)
-  const grammarState = grammarStateOf(model, request)
+  const grammars = grammarsOf(model, request, thinks)
   const { adapters } = request
-  if (adapters === null) return compute(engine, engine, { request, prompt, limit, grammarState, signal, progress })
+  const work = { request, prompt, thinks, limit, grammars, signal, progress }
+  if (adapters === null) return compute(engine, engine, work)
   const lent = await engine.adapters.lend(adapters)
   try {
-    return await compute(engine, lent.decoder, { request, prompt, limit, grammarState, signal, progress })
+    return await compute(engine, lent.decoder, work)
   } finally {
     lent.giveBack()
   }
@@ -62,8 +64,10 @@ export async function generate(
 interface Work {
   request: EngineRequest
   prompt: Uint32Array
+  /** The prompt opens thoughts. */
+  thinks: boolean
   limit: number
-  grammarState: object | null
+  grammars: Grammars
   signal: AbortSignal
   progress: Progress
 }
@@ -71,13 +75,23 @@ interface Work {
 async function compute(
   { model, contextTokens }: Engine,
   { batcher, sequences }: Decoder,
-  { request, prompt, limit, grammarState, signal, progress }: Work,
+  { request, prompt, thinks, limit, grammars, signal, progress }: Work,
 ): Promise<{ finish: FinishReason; usage: Usage }> {
   const sequence = await sequences.lend(prompt, signal)
   const never = request.ignoreEnd ? model.ends : []
-  const sampling = { sampling: request.sampling, freshSeed: randomSeed(), contextTokens, never, grammarState }
-  const sampler = model.sampler(samplerConfig(sampling))
-  const answer = new Answer(model, request, limit, progress, prompt.length)
+  const sampling = { sampling: request.sampling, freshSeed: randomSeed(), contextTokens, never }
+  const sampler = model.sampler(samplerConfig({ ...sampling, grammarState: grammars.whole }))
+  const answer = new Answer({
+    model,
+    request,
+    limit,
+    promptTokens: prompt.length,
+    thinks,
+    said: (part, usage) => progress.token(part, usage),
+    callBegins: () => {
+      if (grammars.call !== null) sampler.applyConfig(samplerConfig({ ...sampling, grammarState: grammars.call() }))
+    },
+  })
   try {
     await batcher.run({
       sequence,
@@ -98,37 +112,6 @@ async function compute(
   return { finish: answer.finish, usage: answer.usage }
 }
 
-/** Collects an answer token by token and knows when it is over. */
-class Answer {
-  readonly usage: Usage
-  /** Null while it goes on. */
-  finish: FinishReason | null = null
-  readonly #model: Model
-  readonly #limit: number
-  readonly #progress: Progress
-  readonly #text: AnswerText
-
-  constructor(model: Model, request: EngineRequest, limit: number, progress: Progress, promptTokens: number) {
-    this.#model = model
-    this.#limit = limit
-    this.#progress = progress
-    this.#text = new AnswerText(request.stops)
-    this.usage = { promptTokens, completionTokens: 0, cachedTokens: 0 }
-  }
-
-  /** False = that was the last token. The token that ends an answer is counted: it was computed. */
-  take(token: Token): boolean {
-    this.usage.completionTokens += 1
-    const ended = this.#model.ends.has(token)
-    let text = ended ? '' : this.#text.push(this.#model.bytesOf(token))
-    if (ended || this.#text.stopped) this.finish = 'stop'
-    else if (this.usage.completionTokens >= this.#limit) this.finish = 'length'
-    if (this.finish !== null) text += this.#text.end()
-    this.#progress.token(text, this.usage)
-    return this.finish === null
-  }
-}
-
 function tokenLimit(promptTokens: number, { maxTokens, input }: EngineRequest, contextTokens: number): number {
   const room = contextTokens - promptTokens
   const param = input.kind === 'chat' ? 'messages' : 'prompt'
@@ -142,7 +125,44 @@ function tokenLimit(promptTokens: number, { maxTokens, input }: EngineRequest, c
   )
 }
 
-function grammarStateOf(model: Model, { format }: EngineRequest): object | null {
-  const grammar = grammarOf(format)
-  return grammar === null ? null : model.grammarState(grammar)
+interface Grammars {
+  /** Of the whole answer. */
+  whole: object | null
+  /** Of the rest of the answer once a call has begun by itself. */
+  call: (() => object) | null
+}
+
+/** Read before any work: what cannot be kept is refused with a status of its own. */
+function grammarsOf(model: Model, { input, format }: EngineRequest, thinks: boolean): Grammars {
+  const { thinkTags, toolForm } = model
+  const isChat = input.kind === 'chat'
+  // Told not to think, it has no room for it either.
+  const mayThink = thinks || (isChat && input.thinking)
+  const first = isChat && mayThink && thinkTags !== null ? thinkingPart(thinkTags, thinks) : undefined
+  if (!isChat || input.tools === null) {
+    const grammar = grammarOf(format, first)
+    return { whole: grammar === null ? null : model.grammarState(grammar), call: null }
+  }
+  const nothing: GrammarPart = { body: '', rules: new Map() }
+  if (input.tools.choice === 'required') {
+    const grammar = callsGrammar(toolForm, input.tools, first ?? nothing, false)
+    return { whole: model.grammarState(grammar, 'tools'), call: null }
+  }
+  const grammar = callsGrammar(toolForm, input.tools, nothing, true)
+  model.grammarState(grammar, 'tools')
+  return { whole: null, call: () => model.grammarState(grammar, 'tools') }
+}
+
+function promptOf(model: Model, input: EngineRequest['input']): { tokens: Uint32Array; thinks: boolean } {
+  return input.kind === 'chat'
+    ? promptOfChat(model, input)
+    : { tokens: model.tokensOfText(input.prompt), thinks: false }
+}
+
+function promptOfChat(
+  model: Model,
+  { messages, tools, thinking }: ChatInput,
+): { tokens: Uint32Array; thinks: boolean } {
+  if (!model.toolForm.native) return model.tokensOfChat(withoutTools(messages, tools), { tools: null, thinking })
+  return model.tokensOfChat(messages, { tools: tools?.tools.map(toolBody) ?? null, thinking })
 }

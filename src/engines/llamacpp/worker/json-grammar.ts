@@ -55,25 +55,38 @@ const formats: Record<string, string> = {
   uuid: '"\\"" uuid "\\""',
 }
 
-/** Null: no grammar. Throws Fault `engine_unsupported` or `invalid_request`. */
-export function grammarOf(format: AnswerFormat): string | null {
+/** `first`: what comes before it. Null: no grammar. Throws Fault `engine_unsupported` or `invalid_request`. */
+export function grammarOf(format: AnswerFormat, first: GrammarPart = nothingFirst): string | null {
   switch (format.type) {
     case 'text':
       return null
     case 'json':
-      return write('object', new Map())
+      return writeGrammar(`${first.body} object`.trim(), first.rules)
     case 'schema':
-      return grammarOfSchema(format.schema)
+      return grammarOfSchema(format.schema, first)
   }
 }
 
-export function grammarOfSchema(schema: unknown): string {
-  const builder = new Builder(schema)
-  const root = builder.rule(schema, 0)
-  return write(root, builder.rules)
+/** A part of a grammar: what it matches, by rules of its own. */
+export interface GrammarPart {
+  body: string
+  rules: ReadonlyMap<string, string>
 }
 
-function write(root: string, rules: ReadonlyMap<string, string>): string {
+const nothingFirst: GrammarPart = { body: '', rules: new Map() }
+
+export function grammarOfSchema(schema: unknown, first: GrammarPart = nothingFirst): string {
+  const { body, rules } = partOfSchema(schema, '')
+  return writeGrammar(`${first.body} ${body}`.trim(), new Map([...first.rules, ...rules]))
+}
+
+/** `prefix`: of the names of its rules, where several schemas share a grammar. */
+export function partOfSchema(schema: unknown, prefix: string): GrammarPart {
+  const builder = new Builder(schema, prefix)
+  return { body: builder.rule(schema, 0), rules: builder.rules }
+}
+
+export function writeGrammar(root: string, rules: ReadonlyMap<string, string>): string {
   const lines = [['root', root], ...Object.entries(fixedRules), ...rules]
   return lines.map(([name, body]) => `${name} ::= ${body}\n`).join('')
 }
@@ -81,12 +94,14 @@ function write(root: string, rules: ReadonlyMap<string, string>): string {
 class Builder {
   readonly rules = new Map<string, string>()
   readonly #root: unknown
+  readonly #prefix: string
   readonly #byReference = new Map<string, string>()
   #names = 0
   #repetitions = 0
 
-  constructor(root: unknown) {
+  constructor(root: unknown, prefix: string) {
     this.#root = root
+    this.#prefix = prefix
   }
 
   /** Name of a rule that matches what the schema allows. */
@@ -248,11 +263,11 @@ class Builder {
 
   #name(): string {
     this.#names += 1
-    return `r${this.#names}`
+    return `${this.#prefix}r${this.#names}`
   }
 }
 
 /** A text as a GBNF literal. */
-function literal(text: string): string {
+export function literal(text: string): string {
   return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
 }

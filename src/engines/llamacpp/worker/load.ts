@@ -5,8 +5,9 @@
 import { BrokenGguf } from '../../../kernel/gguf.ts'
 import { systemClock } from '../../../runtime/clock.ts'
 import { type AdapterMakers, Adapters } from './adapters.ts'
-import type { WorkerOptions } from './arguments.ts'
+import type { CacheType, WorkerOptions } from './arguments.ts'
 import { Batcher, stepTokens } from './batcher.ts'
+import { Embedder, embeddingTokensMaximum, makesEmbeddings } from './embedder.ts'
 import type { Engine } from './generate.ts'
 import { Model } from './model.ts'
 import { type ModelHeader, readModelHeader } from './model-header.ts'
@@ -15,7 +16,8 @@ import { Sequences } from './sequences.ts'
 
 /** Weights of at most this size are small: one thread is fastest, exact context memory costs next to nothing. */
 export const smallWeightsBytes = 32 * 1024 * 1024
-const typeF32 = 0
+/** ggml's numbers. */
+const cacheTypes: Record<CacheType, number> = { f32: 0, f16: 1, q4_0: 2, q8_0: 8 }
 /** llama.cpp lays contexts out in steps of this many tokens. */
 const contextStepTokens = 256
 
@@ -71,7 +73,28 @@ async function build(
       return { ...decoderOf(adapted), dispose: () => adapted.dispose() }
     },
   }
-  return { model, ...decoderOf(context), adapters: new Adapters(makers, options.adapterSets), contextTokens }
+  const embedder = await makeEmbedder(native, model, contextTokens, options)
+  return { model, ...decoderOf(context), adapters: new Adapters(makers, options.adapterSets), embedder, contextTokens }
+}
+
+async function makeEmbedder(
+  native: Native,
+  { handle, poolingType }: Model,
+  contextTokens: number,
+  options: WorkerOptions,
+): Promise<Embedder> {
+  const tokens = Math.min(contextTokens, embeddingTokensMaximum)
+  if (!makesEmbeddings(poolingType)) return new Embedder(null, tokens)
+  const contextSize = Math.ceil(tokens / contextStepTokens) * contextStepTokens
+  const context = new native.AddonContext(handle, {
+    ...contextOptions(native, handle, options),
+    contextSize,
+    sequences: 1,
+    batchSize: contextSize,
+    embeddings: true,
+  })
+  if (!(await context.init())) throw new Error(`there is not enough memory for embeddings of ${tokens} tokens`)
+  return new Embedder(context, tokens)
 }
 
 function readHeader(path: string): ModelHeader {
@@ -98,24 +121,39 @@ async function makeContext(
   native: Native,
   handle: NativeModel,
   contextTokens: number,
-  { sequences, threads }: WorkerOptions,
+  options: WorkerOptions,
 ): Promise<NativeContext> {
-  const small = handle.getTotalSize() <= smallWeightsBytes
+  const { sequences, cacheTypeK, cacheTypeV } = options
   const perSequence = Math.ceil(contextTokens / contextStepTokens) * contextStepTokens
   const context = new native.AddonContext(handle, {
+    ...contextOptions(native, handle, options),
     contextSize: perSequence * sequences,
     sequences,
     batchSize: stepTokens,
+  })
+  if (await context.init()) return context
+  const told = cacheTypeK !== null || cacheTypeV !== null
+  const cache = told ? `, or for a cache of ${cacheTypeK ?? 'f16'} keys and ${cacheTypeV ?? 'f16'} values` : ''
+  throw new Error(`there is not enough memory for ${sequences} sequences of ${contextTokens} tokens${cache}`)
+}
+
+/** How any context of the model computes. */
+function contextOptions(native: Native, handle: NativeModel, options: WorkerOptions) {
+  const { threads, cacheTypeK, cacheTypeV } = options
+  const small = handle.getTotalSize() <= smallWeightsBytes
+  // Plain attention is quicker for small models, and exact memory makes their answers repeatable to the last token.
+  const usual = small ? 'f32' : null
+  const [key, value] = [cacheTypeK ?? usual, cacheTypeV ?? usual]
+  // Values of few bits need the other way of computing attention.
+  const isPacked = value === 'q8_0' || value === 'q4_0'
+  return {
     // Threads wait for each other at every layer. A small model computes a layer in less time than that takes; on a busy
     // machine a second thread makes it hundreds of times slower.
     threads: small ? 1 : threads || Math.max(1, native.getMathCores() - 1),
-    // Plain attention is quicker for small models, and exact memory makes their answers repeatable to the last token.
-    flashAttention: small ? false : 'auto',
-    ...(small ? { kvCacheKeyType: typeF32, kvCacheValueType: typeF32 } : {}),
-  })
-  if (!(await context.init()))
-    throw new Error(`there is not enough memory for ${sequences} sequences of ${contextTokens} tokens`)
-  return context
+    flashAttention: isPacked || (small ? false : ('auto' as const)),
+    ...(key === null ? {} : { kvCacheKeyType: cacheTypes[key] }),
+    ...(value === null ? {} : { kvCacheValueType: cacheTypes[value] }),
+  }
 }
 
 /** Computes one token and chooses the next, as a request would. */

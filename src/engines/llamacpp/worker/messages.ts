@@ -1,6 +1,6 @@
 /** The messages of a chat request: roles that a chat template knows, content as text. Pure. */
 import { Fault } from '../../../kernel/fault.ts'
-import type { ChatMessage } from './chat-template.ts'
+import type { ChatMessage, MessageCall } from './chat-template.ts'
 
 /** `developer` is OpenAI's newer word for system. */
 const roles: Record<string, ChatMessage['role']> = {
@@ -8,9 +8,10 @@ const roles: Record<string, ChatMessage['role']> = {
   developer: 'system',
   user: 'user',
   assistant: 'assistant',
+  tool: 'tool',
 }
 
-/** Throws Fault `invalid_request` for a wrong shape, `engine_unsupported` for tools and media. */
+/** Throws Fault `invalid_request` for a wrong shape, `engine_unsupported` for media. */
 export function readMessages(value: unknown): ChatMessage[] {
   if (!Array.isArray(value) || value.length === 0)
     throw wrongMessages('messages must be a list with at least one message.')
@@ -22,11 +23,44 @@ function readMessage(value: unknown, index: number): ChatMessage {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw wrongMessages(`${where} must be an object with role and content.`)
   const message = value as Record<string, unknown>
-  if (message.role === 'tool' || message.role === 'function' || isPresent(message.tool_calls))
-    throw unsupportedMessages(`${where}: the embedded engine does not support tools.`)
+  if (message.role === 'function' || isPresent(message.function_call))
+    throw unsupportedMessages(`${where}: functions are tools now; send role tool and tool_calls.`)
   const role = typeof message.role === 'string' && Object.hasOwn(roles, message.role) ? roles[message.role] : undefined
   if (role === undefined) throw wrongMessages(`${where}.role must be one of ${Object.keys(roles).join(', ')}.`)
-  return { role, content: readContent(message.content, where) }
+  const calls = role === 'assistant' && isPresent(message.tool_calls) ? readCalls(message.tool_calls, where) : null
+  const content = calls !== null && !isPresent(message.content) ? '' : readContent(message.content, where)
+  const { reasoning_content: thought, tool_call_id: answers } = message
+  return {
+    role,
+    content,
+    ...(calls === null ? {} : { tool_calls: calls }),
+    ...(role === 'assistant' && typeof thought === 'string' ? { reasoning_content: thought } : {}),
+    ...(role === 'tool' && typeof answers === 'string' ? { tool_call_id: answers } : {}),
+  }
+}
+
+function readCalls(value: unknown, where: string): MessageCall[] {
+  if (!Array.isArray(value)) throw wrongMessages(`${where}.tool_calls must be a list.`)
+  return value.map((entry, index) => {
+    const { id, function: called } = (entry ?? {}) as {
+      id?: unknown
+      function?: { name?: unknown; arguments?: unknown }
+    }
+    if (typeof called?.name !== 'string' || typeof called.arguments !== 'string')
+      throw wrongMessages(`${where}.tool_calls[${index}] must be {"id", "function": {"name", "arguments": string}}.`)
+    const { name } = called
+    return { id: String(id ?? ''), type: 'function', function: { name, arguments: readArguments(called.arguments) } }
+  })
+}
+
+/** Templates write arguments as objects; what is none is left as it was said. */
+function readArguments(text: string): unknown {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? value : text
+  } catch {
+    return text
+  }
 }
 
 function readContent(value: unknown, where: string): string {

@@ -8,11 +8,18 @@ export interface ModelHeader {
   tokenizer: string
   /** By token id; 3 = control. Empty when the file does not say. */
   tokenTypes: Int32Array
+  /** llama.cpp's number; 0 = no pooling: the model makes no embeddings. */
+  poolingType: number
 }
 
 /** Largest header that is read. */
 const headerBytesMaximum = 256 * 1024 * 1024
-const wanted = new Set(['tokenizer.chat_template', 'tokenizer.ggml.model', 'tokenizer.ggml.token_type'])
+const wanted = new Set([
+  'general.architecture',
+  'tokenizer.chat_template',
+  'tokenizer.ggml.model',
+  'tokenizer.ggml.token_type',
+])
 
 /** Throws BrokenGguf, or the file system's error. */
 export function readModelHeader(path: string): ModelHeader {
@@ -23,14 +30,16 @@ export function readModelHeader(path: string): ModelHeader {
       const bytes = Buffer.alloc(length)
       return bytes.subarray(0, readSync(fd, bytes, 0, length, offset))
     }
-    const pairs = readGgufPairs(read, limit, (key) => wanted.has(key))
+    const pairs = readGgufPairs(read, limit, (key) => wanted.has(key) || key.endsWith('.pooling_type'))
     const template = pairs.get('tokenizer.chat_template')
     const tokenizer = pairs.get('tokenizer.ggml.model')
     const types = pairs.get('tokenizer.ggml.token_type')
+    const pooling = pairs.get(`${pairs.get('general.architecture')}.pooling_type`)
     return {
       chatTemplate: typeof template === 'string' ? template : null,
       tokenizer: typeof tokenizer === 'string' ? tokenizer : '',
       tokenTypes: types instanceof Int32Array ? types : new Int32Array(0),
+      poolingType: Number(pooling ?? 0),
     }
   } finally {
     closeSync(fd)

@@ -1,9 +1,18 @@
 /** A loaded model: text to tokens and back, its chat template, its ends, samplers and grammars. */
 import { Fault } from '../../../kernel/fault.ts'
-import { type ChatMessage, type ChatTemplate, ControlTexts, chatMlTemplate, renderChat } from './chat-template.ts'
+import {
+  type ChatMessage,
+  type ChatSetting,
+  type ChatTemplate,
+  ControlTexts,
+  chatMlTemplate,
+  renderChat,
+} from './chat-template.ts'
 import type { ModelHeader } from './model-header.ts'
 import type { Native, NativeModel, NativeSampler, SamplerConfig, Token } from './native.ts'
 import { isControl, pieceBytes } from './pieces.ts'
+import { beginsInside, type ThinkTags, thinkTagsOf } from './thoughts.ts'
+import { type ToolForm, toolFormOf } from './tool-form.ts'
 
 const typeControl = 3
 const grammarsKept = 32
@@ -14,6 +23,13 @@ export class Model {
   readonly handle: NativeModel
   /** Tokens that end an answer. */
   readonly ends: ReadonlySet<Token>
+  /** Around its thoughts; null = it does not think. */
+  readonly thinkTags: ThinkTags | null
+  readonly toolForm: ToolForm
+  /** How its header says that an embedding is made of its tokens'; 0 = not at all. */
+  readonly poolingType: number
+  /** Control tokens that are parts of answers: tags. */
+  readonly #tags: ReadonlySet<string>
   readonly #vocabularyType: number
   readonly #spaceMark: boolean
   readonly #pieces = new Map<Token, Uint8Array>()
@@ -30,7 +46,13 @@ export class Model {
     const controls = controlTokens(handle, header.tokenTypes)
     this.ends = new Set(controls.filter((token) => handle.isEogToken(token)))
     this.#controls = new ControlTexts(controls.map((token) => handle.getTokenString(token) ?? ''))
-    const renderer = new native.AddonJinjaRenderer(header.chatTemplate ?? chatMlTemplate)
+    const template = header.chatTemplate ?? chatMlTemplate
+    const renderer = new native.AddonJinjaRenderer(template)
+    this.thinkTags = thinkTagsOf(template)
+    this.toolForm = toolFormOf(template)
+    this.poolingType = header.poolingType
+    const { open, close } = this.toolForm
+    this.#tags = new Set([this.thinkTags?.open ?? '', this.thinkTags?.close ?? '', open, close])
     this.#template = {
       render: (input) => renderer.render(input),
       bosText: tokenText(handle, handle.tokenBos()),
@@ -38,18 +60,22 @@ export class Model {
     }
   }
 
-  /** Throws Fault `invalid_request` when the template refuses the messages (e.g. roles out of order). */
-  tokensOfChat(messages: readonly ChatMessage[]): Uint32Array {
+  /**
+   * `thinks`: the prompt opens thoughts, the answer begins inside them. Throws Fault `invalid_request` when the template
+   * refuses the messages (e.g. roles out of order).
+   */
+  tokensOfChat(messages: readonly ChatMessage[], setting?: ChatSetting): { tokens: Uint32Array; thinks: boolean } {
     let pieces: string[]
     try {
-      pieces = renderChat(this.#template, messages, this.#controls)
+      pieces = renderChat(this.#template, messages, this.#controls, setting)
     } catch (error) {
       const complaint = String((error as Error).message).slice(0, templateComplaintCharacters)
       throw new Fault('invalid_request', `The model's chat template refuses these messages: ${complaint}`, {
         detail: { param: 'messages' },
       })
     }
-    return this.#tokens(pieces)
+    const thinks = this.thinkTags !== null && beginsInside(pieces.join(''), this.thinkTags)
+    return { tokens: this.#tokens(pieces), thinks }
   }
 
   /** The text as the client wrote it, control tokens included: a raw prompt is the client's own business. */
@@ -57,13 +83,22 @@ export class Model {
     return this.#tokens([text])
   }
 
-  /** The bytes that a token says; empty for control tokens. */
+  /** A text as embedding models were trained to read it: text alone, with their ends around it. */
+  tokensToEmbed(text: string): Uint32Array {
+    const tokens = this.#tokens([text], false)
+    const eos = this.handle.tokenEos()
+    const isEnded = !this.handle.shouldAppendEosToken() || eos < 0 || tokens.at(-1) === eos
+    return isEnded ? tokens : Uint32Array.from([...tokens, eos])
+  }
+
+  /** The bytes that a token says; empty for control tokens other than tags. */
   bytesOf(token: Token): Uint8Array {
     let bytes = this.#pieces.get(token)
     if (!bytes) {
       const text = this.handle.getTokenString(token) ?? ''
       const attributes = this.handle.getTokenAttributes(token)
       bytes =
+        (this.#tags.has(text) ? new TextEncoder().encode(text) : null) ??
         pieceBytes({ text, attributes }, this.#vocabularyType, this.#spaceMark) ??
         new TextEncoder().encode(this.handle.detokenize(Uint32Array.of(token), false))
       this.#pieces.set(token, bytes)
@@ -78,14 +113,14 @@ export class Model {
   }
 
   /** A fresh state of a grammar in GBNF. Throws Fault `engine_unsupported` when llama.cpp cannot use it. */
-  grammarState(grammar: string): object {
+  grammarState(grammar: string, param = 'response_format'): object {
     let parsed = this.#grammars.get(grammar)
     if (!parsed) {
       try {
         parsed = new this.native.AddonGrammar(grammar, { addonExports: this.native })
       } catch {
         throw new Fault('engine_unsupported', 'This JSON schema cannot be turned into a grammar (does it recurse?).', {
-          detail: { param: 'response_format' },
+          detail: { param },
         })
       }
       if (this.#grammars.size >= grammarsKept) this.#grammars.delete(this.#grammars.keys().next().value!)
@@ -94,8 +129,8 @@ export class Model {
     return new this.native.AddonGrammarEvaluationState(this.handle, parsed)
   }
 
-  #tokens(pieces: readonly string[]): Uint32Array {
-    const tokens = pieces.flatMap((piece) => [...this.handle.tokenize(piece, true)])
+  #tokens(pieces: readonly string[], controls = true): Uint32Array {
+    const tokens = pieces.flatMap((piece) => [...this.handle.tokenize(piece, controls)])
     const bos = this.handle.tokenBos()
     if (this.handle.shouldPrependBosToken() && bos >= 0 && tokens[0] !== bos) tokens.unshift(bos)
     return Uint32Array.from(tokens)

@@ -25,6 +25,7 @@ export interface NativeModel {
   isEogToken(token: Token): boolean
   getVocabularyType(): number
   shouldPrependBosToken(): boolean
+  shouldAppendEosToken(): boolean
   /** Rejects with llama.cpp's reason. */
   loadLora(lora: NativeLora): Promise<void>
 }
@@ -46,6 +47,8 @@ export interface NativeContext {
   disposeSequence(sequence: number): void
   /** `to` −1 = to the end. False: this model cannot forget a part. */
   removeTokenCellsFromSequence(sequence: number, from: number, to: number): boolean
+  /** Of what was computed last, of the first sequence alone. */
+  getEmbedding(tokens: number): Float64Array
   /** From now on it computes with these, each scaled. */
   setLoras(loras: readonly NativeLora[], scales: readonly number[]): void
   dispose(): Promise<void>
@@ -96,6 +99,8 @@ export interface Native {
       flashAttention: boolean | 'auto'
       kvCacheKeyType?: number
       kvCacheValueType?: number
+      /** It makes vectors instead of choosing tokens. */
+      embeddings?: boolean
     },
   ) => NativeContext
   AddonModelLora: new (model: NativeModel, path: string) => NativeLora

@@ -19,7 +19,7 @@ function refusal(read: () => unknown): [code: string, param: unknown] {
 
 test('defaults', () => {
   const request = chat()
-  assert.deepEqual(request.input, { kind: 'chat', messages })
+  assert.deepEqual(request.input, { kind: 'chat', messages, tools: null, thinking: true })
   assert.deepEqual([request.maxTokens, request.stream, request.usage, request.ignoreEnd], [null, false, 'none', false])
   assert.deepEqual([request.sampling.temperature, request.sampling.topP, request.sampling.seed], [1, 1, null])
   assert.equal(readTextRequest({ prompt: 'x' }).maxTokens, textTokensDefault)
@@ -37,7 +37,7 @@ test('roles, text parts', () => {
     { type: 'text', text: 'b' },
   ]
   const { input } = chat({ messages: [{ role: 'developer', content: parts }, ...messages] })
-  assert.deepEqual(input, { kind: 'chat', messages: [{ role: 'system', content: 'a\nb' }, ...messages] })
+  assert.deepEqual(input.kind === 'chat' && input.messages, [{ role: 'system', content: 'a\nb' }, ...messages])
 })
 
 test('each wrong or unsupported field by its name', () => {
@@ -52,8 +52,8 @@ test('each wrong or unsupported field by its name', () => {
       'engine_unsupported',
       'messages',
     ],
-    [{ messages: [{ role: 'tool', content: 'x' }] }, 'engine_unsupported', 'messages'],
-    [{ messages: [{ role: 'assistant', content: 'x', tool_calls: [{}] }] }, 'engine_unsupported', 'messages'],
+    [{ messages: [{ role: 'function', content: 'x' }] }, 'engine_unsupported', 'messages'],
+    [{ messages: [{ role: 'assistant', content: 'x', tool_calls: [{}] }] }, 'invalid_request', 'messages'],
     [{ max_tokens: 1.5 }, 'invalid_request', 'max_tokens'],
     [{ max_completion_tokens: 0 }, 'invalid_request', 'max_completion_tokens'],
     [{ temperature: Number.NaN }, 'invalid_request', 'temperature'],
@@ -66,7 +66,7 @@ test('each wrong or unsupported field by its name', () => {
     [{ logit_bias: { x: 1 } }, 'invalid_request', 'logit_bias'],
     [{ logit_bias: { 5: 101 } }, 'invalid_request', 'logit_bias'],
     [{ top_logprobs: 3 }, 'engine_unsupported', 'top_logprobs'],
-    [{ tool_choice: 'required' }, 'engine_unsupported', 'tool_choice'],
+    [{ tool_choice: 'required' }, 'invalid_request', 'tool_choice'],
     [{ response_format: { type: 'json_schema' } }, 'invalid_request', 'response_format'],
     [{ response_format: { type: 'json_object' }, ignore_eos: true }, 'invalid_request', 'ignore_eos'],
   ]

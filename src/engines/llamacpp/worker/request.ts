@@ -7,6 +7,7 @@ import { Fault } from '../../../kernel/fault.ts'
 import type { Share } from './adapters.ts'
 import type { ChatMessage } from './chat-template.ts'
 import { readMessages } from './messages.ts'
+import { readToolUse, type ToolUse } from './tools.ts'
 
 export interface Sampling {
   /** 0 = always the likeliest token. */
@@ -26,8 +27,17 @@ export interface Sampling {
 
 export type AnswerFormat = { type: 'text' } | { type: 'json' } | { type: 'schema'; schema: unknown }
 
+export interface ChatInput {
+  kind: 'chat'
+  messages: ChatMessage[]
+  /** null = the answer is text. */
+  tools: ToolUse | null
+  /** False: a model that thinks is asked not to. */
+  thinking: boolean
+}
+
 export interface EngineRequest {
-  input: { kind: 'chat'; messages: ChatMessage[] } | { kind: 'text'; prompt: string }
+  input: ChatInput | { kind: 'text'; prompt: string }
   /** Null = as much as the context holds. */
   maxTokens: number | null
   sampling: Sampling
@@ -54,7 +64,15 @@ export function readChatRequest(body: unknown): EngineRequest {
   const fields = asObject(body)
   const messages = readMessages(fields.messages)
   const maxTokens = number(fields, 'max_completion_tokens', 1, tokensMaximum, true) ?? readMaxTokens(fields)
-  return { input: { kind: 'chat', messages }, maxTokens, ...readShared(fields) }
+  refuseUnless(fields, 'functions', (v) => Array.isArray(v) && v.length === 0)
+  const tools = readToolUse(fields)
+  const shared = readShared(fields)
+  if (tools !== null && shared.format.type !== 'text')
+    throw unsupported('response_format', 'The embedded engine takes either tools or response_format, not both.')
+  if (tools !== null && shared.ignoreEnd)
+    throw wrong('ignore_eos', 'ignore_eos cannot be combined with tools: a call ends where it ends.')
+  const thinking = fields.reasoning_effort !== 'none'
+  return { input: { kind: 'chat', messages, tools, thinking }, maxTokens, ...shared }
 }
 
 export function readTextRequest(body: unknown): EngineRequest {
@@ -74,9 +92,6 @@ function readShared(fields: Body): Omit<EngineRequest, 'input' | 'maxTokens'> {
   refuseUnless(fields, 'logprobs', (v) => v === false)
   refuseUnless(fields, 'top_logprobs', (v) => v === 0)
   refuseUnless(fields, 'prompt_logprobs', () => false)
-  refuseUnless(fields, 'tools', (v) => Array.isArray(v) && v.length === 0)
-  refuseUnless(fields, 'functions', (v) => Array.isArray(v) && v.length === 0)
-  refuseUnless(fields, 'tool_choice', (v) => v === 'none' || v === 'auto')
   const format = readFormat(fields.response_format)
   const ignoreEnd = flag(fields, 'ignore_eos')
   if (ignoreEnd && format.type !== 'text')

@@ -7,22 +7,17 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Fault, toFault } from '../../../kernel/fault.ts'
 import { type Clock, systemClock } from '../../../runtime/clock.ts'
 import { newId } from '../../../runtime/ids.ts'
-import {
-  type AnswerHead,
-  chunk,
-  doneEvent,
-  errorBody,
-  errorEvent,
-  type Usage,
-  usageChunk,
-  wholeAnswer,
-} from '../../contract.answer.ts'
+import { type AnswerHead, doneEvent, errorBody, errorEvent } from '../../contract.answer.ts'
 import { readJson, send } from '../../contract.body.ts'
 import type { StartMoments, StartPhase } from '../../contract.ts'
 import { answerAdapterRoute, isAdapterRoute } from './adapter-routes.ts'
+import { answerEmbeddings } from './embedding-route.ts'
 import { type Engine, generate } from './generate.ts'
 import { WorkerMetrics } from './metrics.ts'
+import { Reply } from './reply.ts'
 import { type EngineRequest, readChatRequest, readTextRequest } from './request.ts'
+
+const routes = new Set(['/v1/chat/completions', '/v1/completions', '/v1/embeddings'])
 
 export type WorkerState =
   | { status: 'loading'; phase: StartPhase; progress: number }
@@ -104,12 +99,12 @@ export class WorkerServer {
       if (path === '/metrics') return send(response, 200, this.#metricsText(), 'text/plain; version=0.0.4')
       if (path === '/v1/models') return send(response, 200, this.#models())
       if (isAdapterRoute(path)) return await answerAdapterRoute(this.#readyEngine().adapters, path, request, response)
-      if (path !== '/v1/chat/completions' && path !== '/v1/completions')
-        throw new Fault('route_not_found', `This engine has no route ${path.slice(0, 200)}.`)
+      if (!routes.has(path)) throw new Fault('route_not_found', `This engine has no route ${path.slice(0, 200)}.`)
       if (request.method !== 'POST') throw new Fault('method_not_allowed', `${path} takes POST.`)
       const engine = this.#readyEngine()
       this.#countUntilClosed(response)
       const body = await readJson(request)
+      if (path === '/v1/embeddings') return await this.#embed(engine, body, response)
       await this.#complete(engine, path === '/v1/completions' ? readTextRequest(body) : readChatRequest(body), response)
     } catch (thrown) {
       this.#fail(response, toFault(thrown))
@@ -146,9 +141,9 @@ export class WorkerServer {
     try {
       const result = await generate(engine, request, gone.signal, {
         begun: (usage) => this.#metrics.begun(usage),
-        token: (text, usage) => {
+        token: (part, usage) => {
           this.#metrics.generated(usage.completionTokens === 1 ? seconds() : undefined)
-          reply.token(text, usage)
+          reply.token(part, usage)
         },
       })
       finish = result.finish
@@ -159,6 +154,14 @@ export class WorkerServer {
     } finally {
       this.#metrics.finished(finish, seconds())
     }
+  }
+
+  async #embed(engine: Engine, body: unknown, response: ServerResponse): Promise<void> {
+    const gone = new AbortController()
+    response.on('close', () => gone.abort())
+    const counted = (promptTokens: number) =>
+      this.#metrics.begun({ promptTokens, completionTokens: 0, cachedTokens: 0 })
+    send(response, 200, await answerEmbeddings(engine, this.#options.servedName, body, gone.signal, counted))
   }
 
   /** Open until the last byte of the answer is with the operating system, or the client is gone. */
@@ -206,56 +209,9 @@ export class WorkerServer {
     const { engine } = this
     const decoders = engine ? [engine, ...engine.adapters.decoders] : []
     const running = decoders.reduce((sum, { sequences }) => sum + sequences.running, 0)
-    const waiting = decoders.reduce((sum, { sequences }) => sum + sequences.waiting, 0)
+    const embedding = engine?.embedder.waiting ?? 0
+    const waiting = decoders.reduce((sum, { sequences }) => sum + sequences.waiting, 0) + Math.max(0, embedding - 1)
     const kvUsage = engine ? engine.sequences.cellsInUse / (engine.contextTokens * engine.sequences.count) : 0
-    return this.#metrics.text({ running, waiting, kvUsage })
-  }
-}
-
-/**
- * An answer being written: collected when plain, in chunks when streamed. A stream begins with its first token, so that
- * what fails before still has a status of its own.
- */
-class Reply {
-  readonly #response: ServerResponse
-  readonly #request: EngineRequest
-  readonly #head: AnswerHead
-  #collected = ''
-
-  constructor(response: ServerResponse, request: EngineRequest, head: AnswerHead) {
-    this.#response = response
-    this.#request = request
-    this.#head = head
-  }
-
-  token(text: string, usage: Usage): void {
-    if (!this.#request.stream) {
-      this.#collected += text
-      return
-    }
-    if (usage.completionTokens === 1) this.#begin(usage)
-    if (text !== '' || this.#request.usage === 'every')
-      this.#response.write(chunk(this.#head, { text, usage: this.#usageOf(usage) }))
-  }
-
-  end({ finish, usage }: { finish: 'stop' | 'length'; usage: Usage }): void {
-    if (!this.#request.stream) {
-      send(this.#response, 200, wholeAnswer(this.#head, this.#collected, finish, usage))
-      return
-    }
-    const last = chunk(this.#head, { finish, usage: this.#usageOf(usage) })
-    const total = this.#request.usage === 'none' ? '' : usageChunk(this.#head, usage)
-    this.#response.end(last + total + doneEvent)
-  }
-
-  #begin(usage: Usage): void {
-    this.#response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
-    if (this.#head.kind === 'chat') this.#response.write(chunk(this.#head, { role: true, usage: this.#usageOf(usage) }))
-  }
-
-  /** Each chunk shows usage, shows null, or says nothing of it. */
-  #usageOf(usage: Usage): Usage | null | undefined {
-    if (this.#request.usage === 'none') return undefined
-    return this.#request.usage === 'every' ? usage : null
+    return this.#metrics.text({ running: running + Math.min(embedding, 1), waiting, kvUsage })
   }
 }

@@ -29,6 +29,8 @@ const options = {
   sequences: 1,
   threads: 1,
   adapterSets: 0,
+  cacheTypeK: null,
+  cacheTypeV: null,
   dieWithStdin: false,
 }
 await loadEngine(options, {

@@ -223,7 +223,7 @@ test('bad input: a clear 400 that names the field; a wrong key 401', async () =>
     [ask({ stop: ['a', 'b', 'c', 'd', 'e'] }), 'invalid_request', 'stop'],
     [ask({ n: 2 }), 'engine_unsupported', 'n'],
     [ask({ logprobs: true }), 'engine_unsupported', 'logprobs'],
-    [ask({ tools: [{ type: 'function' }] }), 'engine_unsupported', 'tools'],
+    [ask({ tools: [{ type: 'function' }] }), 'invalid_request', 'tools'],
     [
       ask({ response_format: { type: 'json_schema', json_schema: { schema: { type: 'string', pattern: 'x' } } } }),
       'engine_unsupported',
