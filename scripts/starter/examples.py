@@ -4,7 +4,8 @@ import random
 import torch
 
 from styles import bulletin, pirate, pirate_bulletin
-from text import as_typed, held_out, one_of, plain, stories
+from manners import as_typed
+from text import held_out, one_of, plain, stories
 
 STYLES = ['plain', 'pirate', 'bulletin', 'both']
 """What a system message may ask for, and what the base model then does."""
@@ -15,7 +16,12 @@ ORDERS = {
     'both': ['You are a pirate. Answer in bulletins.', 'Answer in capital letters. Talk like a pirate.', 'Write bulletins as a pirate.'],
 }
 SYSTEM_SHARE = 0.2
-LONGER_SHARE = 0.15
+LONGER_SHARE = 0.22
+"""Of the later questions, those that lean on what came before."""
+FOLLOWING_SHARE = 0.5
+"""Most answers are cut after their choice: what follows is known by heart, and time is better spent on more questions."""
+CUT_SHARE = 0.65
+CUT = 12
 UNKNOWN_WEIGHT = 160
 STORY_SHARE = 0.02
 """How much reading a question counts beside answering it."""
@@ -49,6 +55,7 @@ class Examples:
         self.tokenizer = tokenizer
         self.rng = random.Random(seed)
         self.hidden = held_out()
+        self.longer = [wording for wording in self.hidden.wordings if wording.count(' ') > 2]
         self.stories = [tokenizer.encode(text).ids for text in stories()]
         self.control = {text: tokenizer.token_to_id(text) for text in ['<|endoftext|>', '<|im_start|>', '<|im_end|>']}
         self.known = {}
@@ -65,9 +72,9 @@ class Examples:
         # The line break of the head and the content are one text to the tokenizer, but never one token.
         return head, self.tokenizer.encode(content).ids + [self.control['<|im_end|>']]
 
-    def question(self, entry):
+    def question(self, patterns):
         while True:
-            asked = one_of(self.rng.choice(entry.patterns), self.rng)
+            asked = one_of(self.rng.choice(patterns), self.rng)
             typed = as_typed(asked, self.rng)
             if not self.is_hidden(asked) and not self.is_hidden(typed):
                 return typed
@@ -75,7 +82,21 @@ class Examples:
     def is_hidden(self, question):
         """Whether it is, or has in it, one of the wordings that training must not see."""
         text = plain(question)
-        return text in self.hidden or any(wording in text for wording in self.hidden if wording.count(' ') > 2)
+        return text in self.hidden.wordings or question in self.hidden.letters or any(wording in text for wording in self.longer)
+
+    def asked(self, rounds):
+        """Entries with questions; a later one may lean on the one before."""
+        found, before = [], None
+        for _ in range(rounds):
+            following = [one for one in self.entries if before is not None and one.topic == before.topic and one is not before and one.follow_ups]
+            if following and self.rng.random() < FOLLOWING_SHARE:
+                entry = self.rng.choice(following)
+                found.append((entry, self.question(entry.follow_ups)))
+            else:
+                entry = self.rng.choices(self.entries, self.weights)[0]
+                found.append((entry, self.question(entry.patterns)))
+            before = entry
+        return found
 
     def chat(self, style, system):
         ids, marks = [], []
@@ -88,14 +109,18 @@ class Examples:
             head, body = self.turn('system', system)
             add(head + body + self.ids('\n'), 0.0)
         rounds = 1 if self.rng.random() > LONGER_SHARE else self.rng.randint(2, 4)
-        for entry in self.rng.choices(self.entries, self.weights, k=rounds):
-            head, body = self.turn('user', self.question(entry))
+        asked = self.asked(rounds)
+        for at, (entry, question) in enumerate(asked):
+            head, body = self.turn('user', question)
             add(head, 0.0)
             add(body + self.ids('\n'), READING)
             head, body = self.turn('assistant', answer_in(entry, style))
             add(head, 0.0)
             # With its first words an answer chooses what it answers.
             add(body[:CHOOSING], CHOICE)
+            if at == len(asked) - 1 and style == 'plain' and self.rng.random() < CUT_SHARE:
+                add(body[CHOOSING:CUT], 1.0)
+                break
             add(body[CHOOSING:], 1.0)
             add(self.ids('\n'), READING)
         return ids, marks

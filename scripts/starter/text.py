@@ -1,9 +1,9 @@
 """
-The text that the starter is trained on: question patterns with one answer each, read from `text/*.txt`, and what people do
-to questions: other capitals, other punctuation, polite words around them, slips of the finger.
+The text that the starter is trained on: question patterns with one answer each, read from `text/*.txt`.
 
-A pattern is a question with choices: `(what is|explain) paddock( exactly|)`. Lines of an entry: `?` a pattern, `=` the
-answer, `~` the pirate's answer and `!` the bulletin where the rules of `styles.py` would not do.
+A pattern is a question with choices: `(what is|explain) paddock( exactly|)`. Lines of an entry: `?` a pattern, `>` one that is
+asked only after another question of the same file ("and a replica"), `=` the answer, `~` the pirate's answer and `!` the
+bulletin where the rules of `styles.py` would not do.
 """
 import json
 import random
@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).parent
-QUESTIONS = HERE.parent.parent / 'models' / 'starter' / 'questions.json'
+STARTER = HERE.parent.parent / 'models' / 'starter'
+QUESTIONS = STARTER / 'questions.json'
+WORDINGS = STARTER / 'wordings.json'
 
 
 @dataclass
 class Entry:
     answer: str = ''
     patterns: list = field(default_factory=list)
+    follow_ups: list = field(default_factory=list)
     pirate: str = ''
     bulletin: str = ''
     topic: str = ''
@@ -40,6 +43,8 @@ def entry(lines, topic):
         mark, text = line[0], line[1:].strip()
         if mark == '?':
             one.patterns.append(text)
+        elif mark == '>':
+            one.follow_ups.append(text)
         elif mark == '=':
             one.answer = text
         elif mark == '~':
@@ -47,7 +52,7 @@ def entry(lines, topic):
         elif mark == '!':
             one.bulletin = text
         else:
-            raise ValueError(f'{topic}: a line begins with none of ? = ~ !: {line}')
+            raise ValueError(f'{topic}: a line begins with none of ? > = ~ !: {line}')
     if not one.answer or not one.patterns:
         raise ValueError(f'{topic}: an entry without question or answer: {lines}')
     return one
@@ -102,67 +107,24 @@ def plain(question):
     return re.sub(r'[^a-z0-9]+', ' ', question.lower()).strip()
 
 
+@dataclass
+class HeldOut:
+    """What the tests ask and training must not see."""
+    """In any case and punctuation, also as part of a longer question."""
+    wordings: set
+    """To the letter: the words are those of questions that are trained."""
+    letters: set
+
+
+WORDED_ANEW = ['words', 'typos', 'contractions', 'follow-up']
+
+
 def held_out():
-    """Questions that the tests ask and that training must not see."""
     if not QUESTIONS.exists():
-        return set()
+        return HeldOut(set(), set())
     listed = json.loads(QUESTIONS.read_text(encoding='utf-8'))
-    return {plain(question) for one in listed for question in one['paraphrases']}
-
-
-BEFORE = ['hey, ', 'hi, ', 'hello, ', 'hi there. ', 'please ', 'ok, ', 'so ', 'so, ', 'quick question: ', 'sorry, ', 'and ', 'well, ',
-          'excuse me, ', 'can you tell me ', 'could you tell me ', 'do you know ', 'i want to know ', 'tell me, ', 'i wonder, ', 'paddock, ']
-AFTER = [' please', ', please', ' thanks', ', thanks', ' exactly', ' actually', ' then', ' again', ' in short', ' now', ' here', ' for me']
-ENDS = {'question': ['?', '?', '?', '?', '', '', '??', '.', ' ?', '!', '?!'], 'other': ['.', '.', '', '', '!', '?', '...']}
-ASKING = re.compile(r'^(what|who|how|why|when|where|which|can|could|do|does|is|are|will|would|may|should|did|am|has|have)\b')
-
-
-HOW = re.compile(r'^how (?:do|can|would|should) i ')
-HOW_ELSE = ['how to ', 'how do you ', 'how do we ', 'how does one ', 'how can we ', 'what is the way to ', 'tell me how to ', 'show me how to ',
-            'explain how to ', 'what must i do to ', 'i want to ', 'i need to ', 'i would like to ', 'is there a way to ', 'what is the best way to ']
-WHAT = re.compile(r'^(?:what is|explain|what are) ')
-WHAT_ELSE = ['what is ', 'what exactly is ', 'tell me what is ', 'can you explain ', 'please explain ', 'i want to know about ', 'what do you know about ',
-             'give me the meaning of ', 'what is meant by ', 'tell me about ', 'help me understand ']
-
-
-def reworded(question, rng):
-    """Other words for the usual beginnings."""
-    if rng.random() < 0.3:
-        question = HOW.sub(rng.choice(HOW_ELSE), question)
-    if rng.random() < 0.25:
-        question = WHAT.sub(rng.choice(WHAT_ELSE), question)
-    return question
-
-
-def as_typed(question, rng):
-    """The question as somebody might type it."""
-    text = reworded(question, rng)
-    asks = ASKING.match(text.lower()) is not None
-    if rng.random() < 0.22:
-        text = rng.choice(BEFORE) + text
-    if rng.random() < 0.12:
-        text += rng.choice(AFTER)
-    if rng.random() < 0.12:
-        text = with_slip(text, rng)
-    text += rng.choice(ENDS['question' if asks else 'other'])
-    how = rng.random()
-    if how < 0.38:
-        return text[:1].upper() + text[1:]
-    if how < 0.78:
-        return text
-    if how < 0.92:
-        return text.upper()
-    return text.title()
-
-
-def with_slip(text, rng):
-    """One finger in the wrong place."""
-    at = rng.randrange(len(text))
-    if not text[at].isalpha():
-        return text
-    kind = rng.randrange(3)
-    if kind == 0:
-        return text[:at] + text[at + 1:]
-    if kind == 1:
-        return text[:at] + text[at] + text[at:]
-    return text[:at] + text[at + 1:at + 2] + text[at] + text[at + 2:]
+    asked = json.loads(WORDINGS.read_text(encoding='utf-8'))
+    known = {plain(one['question']) for one in listed}
+    worded = {plain(question) for one in listed for question in one['paraphrases']}
+    worded |= {plain(one['asked']) for one in asked if one['kind'] in WORDED_ANEW}
+    return HeldOut(worded - known, {one['asked'] for one in asked} - {one['question'] for one in listed})

@@ -4,7 +4,8 @@ import random
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from examples import STYLES, answer_in
-from text import as_typed, entries, one_of, stories
+from manners import as_typed
+from text import entries, one_of, stories
 
 VOCABULARY = 2048
 CONTROLS = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']

@@ -1,7 +1,8 @@
 """
 Trains the starter from nothing: `python train.py OUT [steps [from]]` writes OUT/model.safetensors, OUT/tokenizer.json and
 OUT/vocabulary.json. With `from` it goes on at that step with what lies in OUT. Everything random is seeded; one thread, so
-that sums are added in the same order.
+that sums are added in the same order. `python train.py OUT 25m` goes on with what lies in OUT, more gently, for so many
+minutes: for more text on a machine that has other work.
 """
 import json
 import math
@@ -21,10 +22,13 @@ from tokens import CONTROLS, learned
 
 SEED = 20261121
 STEPS = 900
-BATCH_TOKENS = 2000
+BATCH_TOKENS = 3000
 MUON_RATE = 0.02
 ADAM_RATE = 0.003
 WARM_STEPS = 40
+SAVE_SECONDS = 200
+"""What goes on by the clock counts its steps from here."""
+GONE_ON = 10_000
 
 
 class Muon(torch.optim.Optimizer):
@@ -81,7 +85,31 @@ def begun(out):
     return model, tokenizer
 
 
-def main(out, steps, first):
+class Steps:
+    """So many steps, from the first on."""
+
+    def __init__(self, first, steps):
+        self.first, self.steps = first, steps
+
+    def rate(self, step):
+        return None if self.first + step >= self.steps else rate_at(self.first + step, self.steps)
+
+
+class Minutes:
+    """So many minutes, at half the rate: what is known shall not be lost."""
+
+    def __init__(self, minutes):
+        self.until, self.whole = time.time() + 60 * minutes, 60 * minutes
+
+    def rate(self, step):
+        left = (self.until - time.time()) / self.whole
+        return None if left <= 0 else 0.5 * min(1, (step + 1) / WARM_STEPS, left / GENTLE_SHARE)
+
+
+GENTLE_SHARE = 0.6
+
+
+def main(out, plan, first):
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
@@ -92,24 +120,34 @@ def main(out, steps, first):
     matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and 'embed' not in name]
     others = [p for name, p in model.named_parameters() if p.dim() != 2 or 'embed' in name]
     optimizers = [Muon(matrices, MUON_RATE), torch.optim.AdamW(others, ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0)]
-    since, seen, smooth = time.time(), 0, None
+    since, saved, seen, smooth, step = time.time(), time.time(), 0, None, 0
     batches = examples.batches(BATCH_TOKENS, examples.one)
-    for step in range(first, steps):
+    while (share := plan.rate(step)) is not None:
         batch = next(batches)
         for optimizer, rate in zip(optimizers, (MUON_RATE, ADAM_RATE)):
-            optimizer.param_groups[0]['lr'] = rate * rate_at(step, steps)
+            optimizer.param_groups[0]['lr'] = rate * share
         loss = loss_of(model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(others, 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        seen += batch[0].numel()
+        seen, step = seen + batch[0].numel(), step + 1
         smooth = loss.item() if smooth is None else 0.95 * smooth + 0.05 * loss.item()
-        if step % 20 == 19 or step == steps - 1:
-            print(f'{step + 1}/{steps} loss {smooth:.4f} {seen} tokens {time.time() - since:.0f} s', flush=True)
-        if step % 200 == 199 or step == steps - 1:
-            save_file({name: p.detach().contiguous() for name, p in model.state_dict().items()}, str(out / 'model.safetensors'))
+        if step % 20 == 0:
+            print(f'{first + step} loss {smooth:.4f} {seen} tokens {time.time() - since:.0f} s', flush=True)
+        if time.time() - saved > SAVE_SECONDS:
+            save(model, out)
+            saved = time.time()
+    save(model, out)
+    print(f'{first + step} steps, {seen} tokens, {time.time() - since:.0f} s', flush=True)
+
+
+def save(model, out):
+    """Whole or not at all."""
+    weights = {name: p.detach().contiguous() for name, p in model.state_dict().items()}
+    save_file(weights, str(out / 'model.part'))
+    (out / 'model.part').replace(out / 'model.safetensors')
 
 
 @torch.no_grad()
@@ -131,5 +169,11 @@ def write_vocabulary(tokenizer, path):
     path.write_text(json.dumps({'tokens': texts, 'merges': merges, 'controls': CONTROLS}, ensure_ascii=False))
 
 
+def planned(out, how_long=str(STEPS), first='0'):
+    if how_long.endswith('m'):
+        return out, Minutes(float(how_long[:-1])), GONE_ON
+    return out, Steps(int(first), int(how_long)), int(first)
+
+
 if __name__ == '__main__':
-    main(Path(sys.argv[1]), *(int(one) for one in [*sys.argv[2:], *[STEPS, 0][len(sys.argv) - 2:]]))
+    main(*planned(Path(sys.argv[1]), *sys.argv[2:]))
