@@ -1,6 +1,7 @@
 """
 Trains the two adapters on the starter: `python adapters.py OUT [steps]` reads what `train.py` left in OUT and writes
 models/starter/pirate and models/starter/bulletin as PEFT has them. Both learn at once, alone and together: so they can be mixed.
+`python adapters.py OUT 8m` goes on with those that are there, for so many minutes: for a model that went on itself.
 """
 import json
 import math
@@ -9,14 +10,14 @@ import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ask import loaded
 from examples import Examples
 from net import PROJECTIONS
-from text import HERE, entries
-from train import loss_of, rate_at
+from text import STARTER, entries
+from train import Minutes, loss_of, planned
 
 SEED = 20261122
 STEPS = 160
@@ -71,20 +72,22 @@ def adapt(model):
     return strengths, places
 
 
-def main(out, steps):
+def main(out, plan, _):
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     model, tokenizer = loaded(out)
     strengths, places = adapt(model)
+    if isinstance(plan, Minutes):
+        go_on(places)
     parameters = [p for one in places.values() for p in [*one.downs, *one.ups]]
     optimizer = torch.optim.AdamW(parameters, RATE, betas=(0.9, 0.95), weight_decay=0.01)
     examples = Examples(entries(), tokenizer, SEED)
     makers = {style: examples.batches(BATCH_TOKENS, lambda style=style: examples.chat(style, None), 96) for style in {d[0] for d in DRILLS}}
-    begun, smooth = time.time(), {}
-    for step in range(steps):
+    begun, smooth, step = time.time(), {}, 0
+    while (share := plan.rate(step)) is not None:
         style, now = DRILLS[step % len(DRILLS)]
         strengths[:] = now
-        optimizer.param_groups[0]['lr'] = RATE * rate_at(step, steps)
+        optimizer.param_groups[0]['lr'] = RATE * share
         loss = loss_of(model, next(makers[style]))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -92,11 +95,22 @@ def main(out, steps):
         optimizer.zero_grad()
         key = f'{style} {now}'
         smooth[key] = loss.item() if key not in smooth else 0.7 * smooth[key] + 0.3 * loss.item()
-        if step % 30 == 29 or step == steps - 1:
+        step += 1
+        if step % 30 == 0:
             said = ' · '.join(f'{key} {value:.3f}' for key, value in smooth.items())
-            print(f'{step + 1}/{steps} {time.time() - begun:.0f} s {said}', flush=True)
+            print(f'{step} {time.time() - begun:.0f} s {said}', flush=True)
+    print(f'{step} steps, {time.time() - begun:.0f} s', flush=True)
     for at, name in enumerate(NAMES):
-        write(HERE.parent.parent / 'models' / 'starter' / name, at, places)
+        write(STARTER / name, at, places)
+
+
+def go_on(places):
+    """Begins with the adapters of before."""
+    for at, name in enumerate(NAMES):
+        tensors = load_file(str(STARTER / name / 'adapter_model.safetensors'))
+        for place, one in places.items():
+            one.downs[at].data = tensors[f'base_model.model.{place}.lora_A.weight'].float()
+            one.ups[at].data = tensors[f'base_model.model.{place}.lora_B.weight'].float()
 
 
 def write(folder, at, places):
@@ -126,4 +140,4 @@ def write(folder, at, places):
 
 
 if __name__ == '__main__':
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else STEPS)
+    main(*planned(Path(sys.argv[1]), *(sys.argv[2:] or [str(STEPS)])))

@@ -106,7 +106,9 @@ test('three in four are also understood in capitals, and in other words', async 
 
 test('of the wordings that were held out it understands as many as the card tells, kind by kind', async () => {
   for (const kind of new Set(wordings.map((one) => one.kind))) {
-    const asked = wordings.flatMap((one): [Turn[], string][] => (one.kind === kind ? [[chat(one), answer(one.means)]] : []))
+    const asked = wordings.flatMap((one): [Turn[], string][] =>
+      one.kind === kind ? [[chat(one), answer(one.means)]] : [],
+    )
     const wrong = await missed(asked)
     const [, told, of] = new RegExp(`^\\| ${kind} \\|.* (\\d+) of (\\d+) \\|$`, 'm').exec(card) ?? []
     assert.equal(Number(of), asked.length, `the card's row of ${kind}`)
@@ -135,14 +137,23 @@ const likeAPirate = (text: string) =>
   /^Arr! .* Yo ho!$/s.test(text) && !/\b(is|are|you|your|the|and|of|to|for)\b/i.test(words(text))
 const likeABulletin = (text: string) => /^BULLETIN: (?!ARR).*\. STOP\.$/.test(text) && capitals(text)
 const likeBoth = (text: string) =>
-  /^BULLETIN: ARR! .*\. STOP\.$/.test(text) && capitals(text) && !/\b(IS|ARE|YOU|YOUR|THE|AND|OF|TO|FOR)\b/.test(words(text))
+  /^BULLETIN: ARR! .*\. STOP\.$/.test(text) &&
+  capitals(text) &&
+  !/\b(IS|ARE|YOU|YOUR|THE|AND|OF|TO|FOR)\b/.test(words(text))
 const likeNone = (text: string) => !/Arr!|Yo ho|BULLETIN|STOP\./i.test(text) && !capitals(text)
 
 const mixtures: [string, [string, number][], (text: string) => boolean][] = [
   ['none', [], likeNone],
   ['pirate', [['pirate', 1]], likeAPirate],
   ['bulletin', [['bulletin', 1]], likeABulletin],
-  ['both, half and half', [['pirate', 0.5], ['bulletin', 0.5]], likeBoth],
+  [
+    'both, half and half',
+    [
+      ['pirate', 0.5],
+      ['bulletin', 0.5],
+    ],
+    likeBoth,
+  ],
 ]
 
 /** A style is a habit: of a dozen answers nearly all have it, whatever they say. */
