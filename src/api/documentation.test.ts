@@ -89,6 +89,8 @@ test('every route of the contract that exists now is in the document', () => {
       'GET /gpu-model-configs',
       'GET /gpu-types',
       'POST /models/upload',
+      ...['OPTIONS', 'POST'].map((method) => `${method} /models/uploads`),
+      ...['OPTIONS', 'HEAD', 'PATCH', 'DELETE', 'POST'].map((method) => `${method} /models/uploads/{id}`),
       'GET /models/byom/{id}',
       'DELETE /models/byom/{id}',
       'GET /models',

@@ -25,6 +25,7 @@ import { floorOf, policyOf } from './scaling.ts'
 import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
 import { bringBack, stopDeployment } from './stop-start.ts'
 import * as store from './store.ts'
+import { checkUploadKept } from './upload-kept.ts'
 
 /** A part of the spec; absent = as before. `undefined` = the default again. */
 export type SpecChange = Partial<
@@ -177,6 +178,7 @@ export class Lifecycle {
           ? new Fault('conflict', 'There is no earlier revision.')
           : new Fault('invalid_request', `revision: there is no revision ${number} among the latest.`)
       if (target.number === row.revision) return
+      await checkUploadKept(tx, this.#context, row.org_id, target)
       checkCeiling(target.spec, floorOf(policyOf(row)), this.#context.hardware)
       await this.#checkGrowth(tx, row, target.spec)
       // Adapters are not rolled back: those of now have to fit, and to have room.
@@ -307,7 +309,7 @@ function changedWish(row: store.DeploymentRow, change: SpecChange): DeploymentWi
 function changedFields(before: DeploymentSpec, after: DeploymentSpec): string[] {
   const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof DeploymentSpec)[]
   const own = keys.filter(
-    (key) => key !== 'engineWhy' && key !== 'contextChosen' && key !== 'quantization' && key !== 'replicas',
+    (key) => key !== 'uploadId' && key !== 'engineWhy' && key !== 'contextChosen' && key !== 'quantization' && key !== 'replicas',
   )
   return own.filter((key) => canonical(before[key]) !== canonical(after[key]))
 }
