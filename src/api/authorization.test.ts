@@ -96,7 +96,7 @@ const resumableMatrix: Record<string, Line> = {
   describeResumableUpload: isDescribed,
   createResumable: {
     ...{ stranger: 'own', scoped: 403, viewer: 403 },
-    headers: (text) => ({ 'upload-length': '100', 'upload-metadata': `name ${btoa(text)}` }),
+    headers: (text) => ({ 'upload-length': '100', 'upload-metadata': `name ${btoa(`resumed-${text}`)}` }),
   },
   showResumable: writesUpload,
   appendResumable: piece,
@@ -215,5 +215,6 @@ function judge(answer: Answer, expected: Outcome): void {
     return
   }
   assert.ok(answer.status === 200 || answer.status === 201, answer.text)
-  for (const theirs of [ids.deployment, ids.key, ids.resumable, world.orgA]) assert.doesNotMatch(answer.text, new RegExp(theirs))
+  for (const theirs of [ids.deployment, ids.key, ids.resumable, world.orgA])
+    assert.doesNotMatch(answer.text, new RegExp(theirs))
 }

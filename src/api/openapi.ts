@@ -142,7 +142,9 @@ function resumablePath({ id, method, path, summary, description, asks, sends, st
       [status]: { description: 'Done.', headers: tells.extend({ 'tus-resumable': resumable.version }) },
       ...errors([...everyRoute, ...faults], errorBody),
       ...(isQuestion ? {} : { 412: said('`invalid_request`: another version of tus was asked for.') }),
-      ...(sends ? { 460: said('`invalid_request`: the piece is not as its checksum says; nothing of it was kept.') } : {}),
+      ...(sends
+        ? { 460: said('`invalid_request`: the piece is not as its checksum says; nothing of it was kept.') }
+        : {}),
     },
   }
 }

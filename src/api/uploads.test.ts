@@ -208,7 +208,10 @@ test('going back to a model that was deleted, or is another file now, is refused
   assert.equal((await change('byom:new')).status, 200)
   // As when its replicas have answered, and those of the new one not yet.
   const prove = (number: number) =>
-    world.db.query('update revisions set proven = true where deployment_id = $1 and number = $2', [made.json.id, number])
+    world.db.query('update revisions set proven = true where deployment_id = $1 and number = $2', [
+      made.json.id,
+      number,
+    ])
   await prove(1)
   const kept = await upload('DELETE', '/byom/old')
   assert.equal(kept.status, 409, kept.text)

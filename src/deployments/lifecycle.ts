@@ -309,7 +309,12 @@ function changedWish(row: store.DeploymentRow, change: SpecChange): DeploymentWi
 function changedFields(before: DeploymentSpec, after: DeploymentSpec): string[] {
   const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof DeploymentSpec)[]
   const own = keys.filter(
-    (key) => key !== 'uploadId' && key !== 'engineWhy' && key !== 'contextChosen' && key !== 'quantization' && key !== 'replicas',
+    (key) =>
+      key !== 'uploadId' &&
+      key !== 'engineWhy' &&
+      key !== 'contextChosen' &&
+      key !== 'quantization' &&
+      key !== 'replicas',
   )
   return own.filter((key) => canonical(before[key]) !== canonical(after[key]))
 }

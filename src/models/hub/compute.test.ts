@@ -70,7 +70,7 @@ function compute(): FetchingCompute {
     log: silentLog,
     limits: { bytesMaximum: 0, freeBytesMinimum: 0 },
     filesAtOnce: 1,
-      liveReplicas: async () => () => true,
+    liveReplicas: async () => () => true,
     tell: async () => {},
   })
   return new FetchingCompute({ inner, fetches, cache, clock: quick, folder: join(folder, 'waiting') })

@@ -59,7 +59,7 @@ function fetches(changes: Partial<FetchOptions> = {}): Fetches {
     log: silentLog,
     limits: { bytesMaximum: 0, freeBytesMinimum: 0 },
     filesAtOnce: 2,
-      liveReplicas: async () => () => true,
+    liveReplicas: async () => () => true,
     tell: async (one) => void news.push(one),
     ...changes,
   })

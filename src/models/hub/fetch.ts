@@ -162,7 +162,9 @@ export class Fetches {
     const { removed, short } = await cache.makeRoom(needed, limits, isLive, this.#wanted(), clock.now())
     if (removed.length > 0) log.info({ removed }, 'models that nobody uses were cleared away')
     if (short !== null)
-      throw source.noRoom(`There is no room for ${job.content.title ?? job.content.repo}: ${short}; the rest is in use.`)
+      throw source.noRoom(
+        `There is no room for ${job.content.title ?? job.content.repo}: ${short}; the rest is in use.`,
+      )
   }
 
   async #bringAll(job: Running, source: FileSource): Promise<void> {

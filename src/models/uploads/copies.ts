@@ -64,7 +64,14 @@ export class Copies {
     const { storage, clock, folder } = this.#options
     if (storage.kind === 'disk') return inner
     const [cache, fetches] = [this.#cache, this.#fetches]
-    const compute = new FetchingCompute({ inner, cache, fetches, clock, folder: join(folder, 'waiting'), from: 'bucket' })
+    const compute = new FetchingCompute({
+      inner,
+      cache,
+      fetches,
+      clock,
+      folder: join(folder, 'waiting'),
+      from: 'bucket',
+    })
     this.#computes.push(compute)
     return compute
   }

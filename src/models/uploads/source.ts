@@ -49,7 +49,12 @@ export class UploadSource implements OwnModels {
 }
 
 /** Of one whose hash is known. */
-export function wholeOf({ id, name, size_bytes, sha256 }: Pick<UploadRow, 'id' | 'name' | 'size_bytes' | 'sha256'>): Whole {
+export function wholeOf({
+  id,
+  name,
+  size_bytes,
+  sha256,
+}: Pick<UploadRow, 'id' | 'name' | 'size_bytes' | 'sha256'>): Whole {
   return { id, name, bytes: Number(size_bytes), sha256: sha256! }
 }
 

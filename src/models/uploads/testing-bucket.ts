@@ -22,7 +22,7 @@ export class TestBucket {
   /** From where objects were read. */
   readonly reads: number[] = []
   /** What becomes of a read: waited for, or cut off after so many bytes. */
-  onRead: (from: number) => Promise<number | void> = async () => {}
+  onRead: (from: number) => Promise<number | undefined> = async () => undefined
   /** Answers nobody: connections are cut. */
   isAway = false
   readonly #server: Server

@@ -66,7 +66,9 @@ export function testUploads(
     loop,
     folder,
     stored: () =>
-      readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((one) => (one.isFile() && !one.name.endsWith('.lock') ? [one.name] : [])),
+      readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((one) =>
+        one.isFile() && !one.name.endsWith('.lock') ? [one.name] : [],
+      ),
     close: async () => {
       await loop.settle().catch(() => {})
       rmSync(folder, { recursive: true, force: true })
