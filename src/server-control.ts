@@ -45,13 +45,12 @@ runPart<ControlSetup>(async (setup, tell) => {
   const models = loadCatalogue(modelPolicy(setup), readOwnModels(config['models.catalogue']))
   const hub = openHub(setup, { db, clock, seal, log, models })
   const places = await openUploads(config, setup, { db, clock, log })
-  const drivers = fetchingDrivers(config, computeDrivers(config, setup, log), hub)
   const parts = {
     db,
     clock,
     seal,
     log,
-    computes: withUploads(config, drivers, places),
+    computes: withUploads(config, fetchingDrivers(config, computeDrivers(config, setup, log), hub), places),
     engines: enginesOf(config.fleet),
     models,
     hardware: loadHardware(config['compute.prices']),
@@ -62,12 +61,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   // The same after every start, so that what a killed control had claimed is taken over at once.
   const owner = `control-${setup.instanceId}`
   const loop = new DeploymentLoop({ ...parts, settings: planSettings(config), stopGraceSeconds }, owner)
-  const context = {
-    ...parts,
-    ...limitsOf(config),
-    pin: hub.pin ?? undefined,
-    wake: () => loop.wake(),
-  }
+  const context = { ...parts, ...limitsOf(config), pin: hub.pin ?? undefined, wake: () => loop.wake() }
   const adapters = new AdapterLoop(parts)
   const catalogue = new Models(context)
   await catalogue.refresh()
@@ -105,7 +99,6 @@ runPart<ControlSetup>(async (setup, tell) => {
       server.close()
       await Promise.all(loops)
       await hub.close()
-      places.copies.close()
       await db.close()
     },
   }
