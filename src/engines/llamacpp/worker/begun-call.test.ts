@@ -40,11 +40,16 @@ async function answered(opening: string, over: object = {}) {
     begun: () => {},
     token: (part) => parts.push({ ...part }),
   })
-  return { finish, text: parts.map(({ text }) => text).join(''), calls: parts.flatMap(({ calls }) => calls) }
+  const pieces = parts.flatMap(({ calls }) => calls)
+  const calls = pieces.flatMap(({ index, begun }) => {
+    const args = pieces.filter((one) => one.index === index).map((one) => one.arguments)
+    return begun === undefined ? [] : [{ name: begun.name, arguments: args.join(''), pieces: args.length }]
+  })
+  return { finish, text: parts.map(({ text }) => text).join(''), calls }
 }
 
 test('begun by itself, it is a valid call, and nothing else follows', async () => {
-  for (const opening of ['<tool_call>', 'So.\n<tool_call>\n']) {
+  for (const opening of ['<tool_call>', 'So.\n<tool_call>\n', '<tool_call>{"name": "one", "argu']) {
     const { finish, text, calls } = await answered(opening)
     assert.equal(finish, 'tool_calls')
     assert.equal(text, opening.startsWith('So') ? 'So.' : '')
@@ -56,7 +61,17 @@ test('begun by itself, it is a valid call, and nothing else follows', async () =
   assert.equal((await answered('<tool_call>', { parallel_tool_calls: false })).calls.length, 1)
 })
 
-test('cut off in its middle, what was said of it is text', async () => {
-  const { finish, text, calls } = await answered('<tool_call>', { max_tokens: 14 })
-  assert.deepEqual([finish, calls.length, text.startsWith('<tool_call>')], ['length', 0, true])
+test('its arguments come in pieces', async () => {
+  const [call] = (await answered('<tool_call>{"name": "one", "arguments": {')).calls
+  assert.ok(call!.pieces > 2, JSON.stringify(call))
+})
+
+test('cut off before its arguments, what was said of it is text; in their middle, it is a call without its end', async () => {
+  const early = await answered('<tool_call>', { max_tokens: 14 })
+  assert.deepEqual([early.finish, early.calls.length, early.text.startsWith('<tool_call>')], ['length', 0, true])
+  const opening = '<tool_call>{"name": "one", "arguments": {"n'
+  const spent = engine.model.handle.tokenize(opening, false).length
+  const late = await answered(opening, { max_tokens: spent })
+  assert.deepEqual([late.finish, late.text], ['length', ''])
+  assert.deepEqual(late.calls.map(({ name, arguments: args }) => [name, args]), [['one', '{"n']])
 })

@@ -88,8 +88,9 @@ async function compute(
     promptTokens: prompt.length,
     thinks,
     said: (part, usage) => progress.token(part, usage),
-    callBegins: () => {
-      if (grammars.call !== null) sampler.applyConfig(samplerConfig({ ...sampling, grammarState: grammars.call() }))
+    callBegins: (said) => {
+      const grammarState = grammars.call?.(said) ?? null
+      if (grammarState !== null) sampler.applyConfig(samplerConfig({ ...sampling, grammarState }))
     },
   })
   try {
@@ -128,8 +129,8 @@ function tokenLimit(promptTokens: number, { maxTokens, input }: EngineRequest, c
 interface Grammars {
   /** Of the whole answer. */
   whole: object | null
-  /** Of the rest of the answer once a call has begun by itself. */
-  call: (() => object) | null
+  /** Of the rest of the answer once a call has begun by itself; null where what was said does not fit it. */
+  call: ((said: string) => object | null) | null
 }
 
 /** Read before any work: what cannot be kept is refused with a status of its own. */
@@ -150,7 +151,7 @@ function grammarsOf(model: Model, { input, format }: EngineRequest, thinks: bool
   }
   const grammar = callsGrammar(toolForm, input.tools, nothing, true)
   model.grammarState(grammar, 'tools')
-  return { whole: null, call: () => model.grammarState(grammar, 'tools') }
+  return { whole: null, call: (said) => model.grammarStateAfter(grammar, said) }
 }
 
 function promptOf(model: Model, input: EngineRequest['input']): { tokens: Uint32Array; thinks: boolean } {

@@ -129,6 +129,17 @@ export class Model {
     return new this.native.AddonGrammarEvaluationState(this.handle, parsed)
   }
 
+  /** The state of a grammar once this was said; null where that does not fit. */
+  grammarStateAfter(grammar: string, said: string): object | null {
+    const state = this.grammarState(grammar)
+    const { AddonSampler } = this.native
+    for (const token of said === '' ? [] : this.handle.tokenize(said, false)) {
+      if (!AddonSampler.canBeNextTokenForGrammarEvaluationState(state, token)) return null
+      AddonSampler.acceptGrammarEvaluationStateToken(state, token)
+    }
+    return state
+  }
+
   #tokens(pieces: readonly string[], controls = true): Uint32Array {
     const tokens = pieces.flatMap((piece) => [...this.handle.tokenize(piece, controls)])
     const bos = this.handle.tokenBos()

@@ -104,7 +104,11 @@ export interface Native {
     },
   ) => NativeContext
   AddonModelLora: new (model: NativeModel, path: string) => NativeLora
-  AddonSampler: new (model: NativeModel) => NativeSampler
+  AddonSampler: {
+    new (model: NativeModel): NativeSampler
+    canBeNextTokenForGrammarEvaluationState(state: object, token: Token): boolean
+    acceptGrammarEvaluationStateToken(state: object, token: Token): void
+  }
   /** Throws when the grammar cannot be parsed. */
   AddonGrammar: new (
     grammar: string,
