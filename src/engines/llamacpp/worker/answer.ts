@@ -2,7 +2,7 @@
 import { newId } from '../../../runtime/ids.ts'
 import type { CallPart, FinishReason, Usage } from '../../contract.answer.ts'
 import { AnswerText } from './answer-text.ts'
-import { CallText, type CallPiece } from './call-text.ts'
+import { type CallPiece, CallText } from './call-text.ts'
 import type { Model } from './model.ts'
 import type { Token } from './native.ts'
 import type { EngineRequest } from './request.ts'

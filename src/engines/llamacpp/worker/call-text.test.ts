@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
-import { CallText, type CallSegment } from './call-text.ts'
+import { type CallSegment, CallText } from './call-text.ts'
 import { type ToolForm, toolFormOf } from './tool-form.ts'
 
 const tagged = toolFormOf('{% if tools %}<tool_call>{% endif %}')
@@ -80,7 +80,10 @@ test('written in another order, it is read once it is whole', () => {
   assert.deepEqual(split(bare, call.replace('arguments', 'parameters')), whole)
   const none = { text: '', calls: [{ name: 'add', arguments: '{}' }] }
   assert.deepEqual(split(tagged, '<tool_call>{"name": "add"}</tool_call>'), none)
-  assert.deepEqual(split(bare, '{"type": "function", "name": "add", "parameters": {"a": 1}}'), { text: '', calls: [add] })
+  assert.deepEqual(split(bare, '{"type": "function", "name": "add", "parameters": {"a": 1}}'), {
+    text: '',
+    calls: [add],
+  })
 })
 
 test('an end that is missing or odd: the arguments are whole, and nobody waits for it', () => {
@@ -99,12 +102,26 @@ test('an end that is missing or odd: the arguments are whole, and nobody waits f
 
 test('the name goes out with the brace of the arguments, these as they come; other text is not held', () => {
   const reader = new CallText(tagged, ['add'])
-  const pieces = ['So <to', 'ol_call>{"name": "add", "argu', 'ments": {', '"s": "é', '}</tool_call>', '"}', '}</tool_call>']
+  const pieces = [
+    'So <to',
+    'ol_call>{"name": "add", "argu',
+    'ments": {',
+    '"s": "é',
+    '}</tool_call>',
+    '"}',
+    '}</tool_call>',
+  ]
   const parts = pieces.map((piece) => reader.push(piece))
   assert.deepEqual(parts, [
     { text: 'So', calls: [] },
     { text: '', calls: [] },
-    { text: '', calls: [{ at: 0, name: 'add', arguments: '' }, { at: 0, arguments: '{' }] },
+    {
+      text: '',
+      calls: [
+        { at: 0, name: 'add', arguments: '' },
+        { at: 0, arguments: '{' },
+      ],
+    },
     { text: '', calls: [{ at: 0, arguments: '"s": "é' }] },
     { text: '', calls: [{ at: 0, arguments: '}</tool_call>' }] },
     { text: '', calls: [{ at: 0, arguments: '"}' }] },

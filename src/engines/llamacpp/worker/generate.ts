@@ -118,12 +118,18 @@ function tokenLimit(promptTokens: number, { maxTokens, input }: EngineRequest, c
   const param = input.kind === 'chat' ? 'messages' : 'prompt'
   if (promptTokens === 0) throw new Fault('invalid_request', 'The prompt is empty.', { detail: { param } })
   if (room >= (maxTokens ?? 1)) return maxTokens ?? room
-  const asked = maxTokens === null ? '' : ` and max_tokens asks for ${maxTokens}`
-  throw new Fault(
-    'context_length_exceeded',
-    `This model's context holds ${contextTokens} tokens; the prompt has ${promptTokens}${asked}.`,
-    { detail: { param, n_prompt_tokens: promptTokens, n_ctx: contextTokens } },
-  )
+  throw new Fault('context_length_exceeded', tooLong(param, promptTokens, maxTokens, contextTokens), {
+    detail: { param, n_prompt_tokens: promptTokens, n_ctx: contextTokens },
+  })
+}
+
+/** In OpenAI's words, by which clients know it. */
+function tooLong(param: string, promptTokens: number, maxTokens: number | null, contextTokens: number): string {
+  const limit = `This model's maximum context length is ${contextTokens} tokens.`
+  if (maxTokens === null || promptTokens >= contextTokens)
+    return `${limit} However, your ${param} resulted in ${promptTokens} tokens. Please reduce the length of the ${param}.`
+  const asked = `you requested ${promptTokens + maxTokens} tokens (${promptTokens} in the ${param}, ${maxTokens} in the completion)`
+  return `${limit} However, ${asked}. Please reduce the length of the ${param} or completion.`
 }
 
 interface Grammars {
@@ -155,9 +161,10 @@ function grammarsOf(model: Model, { input, format }: EngineRequest, thinks: bool
 }
 
 function promptOf(model: Model, input: EngineRequest['input']): { tokens: Uint32Array; thinks: boolean } {
-  return input.kind === 'chat'
-    ? promptOfChat(model, input)
-    : { tokens: model.tokensOfText(input.prompt), thinks: false }
+  if (input.kind === 'chat') return promptOfChat(model, input)
+  const { prompt } = input
+  const tokens = typeof prompt === 'string' ? model.tokensOfText(prompt) : model.tokensGiven(prompt, 'prompt')
+  return { tokens, thinks: false }
 }
 
 function promptOfChat(

@@ -14,6 +14,8 @@ export interface NativeModel {
   tokenize(text: string, parseControlTokens: boolean): Uint32Array
   detokenize(tokens: Uint32Array, showControlTokens: boolean): string
   getTrainContextSize(): number
+  /** Numbers of a vector. */
+  getEmbeddingVectorSize(): number
   /** Bytes of the weights. */
   getTotalSize(): number
   /** −1 when the model has none. */
