@@ -83,7 +83,7 @@ const answers = new Map(listed.map((one) => [one.question, one.answer]))
 const answer = (question: string): string => answers.get(question) ?? assert.fail(`${question} is not listed`)
 
 /** Processors add in different orders, and what is nearly even may fall on either side. */
-const fallMaximum = 3
+const fallMaximum = 4
 
 test('the listed questions are answered as listed, also without capitals and punctuation', async () => {
   assert.ok(listed.length >= 40 + fallMaximum)
