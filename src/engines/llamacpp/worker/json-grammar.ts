@@ -3,6 +3,7 @@
  * narrower (no properties beyond the named ones, bounded whitespace), never wider, with one exception: oneOf is read as
  * anyOf. A keyword that the grammar cannot keep is refused by name. Pure.
  */
+import { eitherText, literal } from './either-text.ts'
 import type { AnswerFormat } from './request.ts'
 import {
   alone,
@@ -26,6 +27,8 @@ import {
 export const rulesMaximum = 2_000
 export const repetitionsMaximum = 20_000
 const depthMaximum = 64
+/** Of anyOf, and optional members of an object: llama.cpp follows all of them at once. */
+export const alternativesMaximum = 200
 
 const space = '( " " | "\\n" [ \\t]{0,20} )?'
 const character = '( [^"\\\\\\x7F\\x00-\\x1F] | "\\\\" ( ["\\\\/bfnrt] | "u" unit ) )'
@@ -208,6 +211,8 @@ class Builder {
 
   /** Members keep their order; optional ones may be left out. Two rules per member: first in the object, or not. */
   #members(members: ReadonlyArray<{ text: string; required: boolean }>): string {
+    if (members.filter(({ required }) => !required).length > alternativesMaximum)
+      throw refused(`more than ${alternativesMaximum} optional properties of an object`)
     let afterNone = '""'
     let afterSome = '""'
     for (const { text, required } of [...members].reverse()) {
@@ -224,12 +229,13 @@ class Builder {
     const fitting = values.filter((value) => types === null || types.some((type) => isOfType(value, type)))
     if (fitting.length === 0) throw malformed('No value of enum or const has the type that is asked.')
     this.#spend(fitting.length)
-    return this.#add(fitting.map((value) => literal(JSON.stringify(value))).join(' | '))
+    return this.#add(eitherText(fitting.map((value) => JSON.stringify(value))))
   }
 
   #alternatives(keyword: string, schemas: unknown, depth: number): string {
     if (!Array.isArray(schemas) || schemas.length === 0) throw malformed(`${keyword} must be a list of schemas.`)
     if (keyword === 'allOf' && schemas.length > 1) throw refused('allOf with several schemas')
+    if (schemas.length > alternativesMaximum) throw refused(`${keyword} of more than ${alternativesMaximum} schemas`)
     return this.#either(schemas.map((schema) => this.rule(schema, depth + 1)))
   }
 
@@ -268,9 +274,4 @@ class Builder {
     this.#names += 1
     return `${this.#prefix}r${this.#names}`
   }
-}
-
-/** A text as a GBNF literal. */
-export function literal(text: string): string {
-  return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
 }
