@@ -74,7 +74,7 @@ test('every route of the contract that exists now is in the document', () => {
       'PATCH /deployments/{id}/sla',
       'GET /deployments/{id}/metrics',
       ...['POST', 'GET'].map((method) => `${method} /deployments/{id}/adapters`),
-      'DELETE /deployments/{id}/adapters/{adapter}',
+      ...['PATCH', 'DELETE'].map((method) => `${method} /deployments/{id}/adapters/{adapter}`),
       'GET /deployments/{id}/schedule',
       'PUT /deployments/{id}/schedule',
       'PATCH /deployments/{id}/preset',

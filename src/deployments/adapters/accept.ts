@@ -1,5 +1,6 @@
 /** Is this an adapter for that deployment? Found wherever it comes from, and checked before anything is written. */
 import { existsSync } from 'node:fs'
+import { allLimits, type Limits, type LimitsChange } from '../../access/limits.ts'
 import { ComputeError } from '../../compute/contract.ts'
 import type { AdapterFormat, EngineAdapters } from '../../engines/contract.adapters.ts'
 import type { EngineType, ModelFiles } from '../../engines/contract.ts'
@@ -20,6 +21,8 @@ export interface AdapterWish {
   source: string
   /** Whatever it says that it was trained on. */
   force?: boolean
+  /** How much may be asked of it, besides what may be asked of its deployment. */
+  limits?: LimitsChange
 }
 
 /** Words of ours, for messages. */
@@ -34,6 +37,7 @@ export interface FoundAdapter {
   /** null = a path on this disk. */
   origin: AdapterOrigin | null
   forced: boolean
+  limits: Limits
 }
 
 /**
@@ -44,7 +48,7 @@ export interface FoundAdapter {
 export async function findAdapter(
   { db, engines, models, modelPaths }: AdapterGround & { db: Querier },
   orgId: string,
-  { source, name = nameFrom(source), force = false }: AdapterWish,
+  { source, name = nameFrom(source), force = false, limits = {} }: AdapterWish,
   type: EngineType,
 ): Promise<FoundAdapter> {
   checkName(name)
@@ -56,7 +60,7 @@ export async function findAdapter(
   const { file, origin } =
     path === null ? await from!.pin(db, orgId, source, format) : { file: readAdapter(path), origin: null }
   if (file.format !== format) throw unsuitable(type, format, file.format)
-  return { name, source, file, origin, forced: force }
+  return { name, source, file, origin, forced: force, limits: allLimits(limits) }
 }
 
 /** What is found is looked at beside what it is put to. */
