@@ -23,7 +23,7 @@ export class Admission {
   /** All or none: null when another worker took the last place of one. Only after all have said yes. */
   static take(subjects: readonly Subject[], now: number, size: Estimate): Admission | null {
     for (let at = 0; at < subjects.length; at++) {
-      if (subjects[at]!.enter()) continue
+      if (subjects[at]!.enter(now)) continue
       while (at > 0) subjects[--at]!.leave()
       return null
     }

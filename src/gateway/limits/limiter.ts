@@ -3,7 +3,7 @@
  * waits a moment in line, in fair order; beyond a rate it is refused, with the time after which it may come.
  *
  * What has no limit never comes here. Other workers of the host count in the same places and tell nobody when they
- * leave one: a line looks again every tick.
+ * leave one: a line looks again every tick, and workers take turns (subject.ts).
  */
 import { type Limits, noLimits } from '../../access/limits.ts'
 import type { Principal } from '../../access/permissions.ts'
@@ -40,7 +40,8 @@ export interface Shares {
   ask(): void
 }
 
-const lookAgainMs = 50
+/** Below a tick of the deadlines, so that it is every tick. */
+const lookAgainMs = 25
 /** So many of those that have limits are remembered before those that nobody uses are forgotten. */
 const subjectsKept = 1_024
 
@@ -210,9 +211,10 @@ export class Limiter {
   #refuse(exchange: Exchange, verdict: Verdict, subjects: readonly Subject[], now: number, size: Estimate): Fault {
     // Whoever was not asked, because somebody before it refused, may count what has passed.
     for (const { window } of subjects) window.slide(now)
-    exchange.rateHeaders = rateHeaders(subjects, now)
     const refuses = subjects.find((subject) => subject.verdict(now, size) === verdict) ?? subjects.at(-1)!
-    return refusal(verdict, refuses, now, size)
+    const lacks = verdict === 'lease' ? refuses.lacks(now) : verdict
+    exchange.rateHeaders = rateHeaders(subjects, now, lacks === 'requests')
+    return refusal(lacks, refuses, now, size)
   }
 
   #queue(
@@ -269,7 +271,7 @@ export class Limiter {
     }
     line.queue.add(waiter)
     places.add(bytes)
-    for (const subject of waiter.subjects) subject.waiting += 1
+    for (const subject of waiter.subjects) subject.waits(1)
   }
 
   #beat(deploymentId: string): Deadline {
@@ -285,7 +287,7 @@ export class Limiter {
     const line = this.#lines.get(deploymentId)!
     line.queue.drop(waiter)
     line.places.remove(bytes)
-    for (const subject of waiter.subjects) subject.waiting -= 1
+    for (const subject of waiter.subjects) subject.waits(-1)
     if (line.queue.size > 0) return
     this.#deadlines.cancel(line.pulse)
     line.places.close()

@@ -5,8 +5,10 @@ import type { Estimate } from './estimate.ts'
 import { ownerOf } from './owner.ts'
 import type { Subject, Verdict } from './subject.ts'
 
-/** Until somebody leaves, and until others have given a share back: nobody knows, but soon. */
+/** Until somebody leaves: nobody knows, but soon. */
 const soonSeconds = 1
+/** Until others of the gateways can give a share back, when all of it is theirs. */
+const othersSeconds = 5
 
 export function refusal(verdict: Verdict, subject: Subject, now: number, size: Estimate): Fault {
   const { rpm, tpm, concurrency } = subject.limits
@@ -58,5 +60,5 @@ function begin({ name }: Subject): string {
 
 function wait(subject: Subject, now: number, size: Estimate): { retryAfterSeconds: number } {
   const ms = subject.msUntil(now, size)
-  return { retryAfterSeconds: Number.isFinite(ms) ? Math.max(1, Math.ceil(ms / 1000)) : soonSeconds }
+  return { retryAfterSeconds: Number.isFinite(ms) ? Math.max(1, Math.ceil(ms / 1000)) : othersSeconds }
 }

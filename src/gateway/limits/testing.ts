@@ -14,6 +14,10 @@ import type { Admission } from './admission.ts'
 import type { Estimate } from './estimate.ts'
 import { Limiter } from './limiter.ts'
 
+export const queueLimits = { maxMs: 5_000, maxRequests: 20, maxBytes: 10_000 }
+export const none: Limits = { rpm: null, tpm: null, concurrency: null }
+export const size: Estimate = { prompt: 10, most: 50 }
+
 /** A clock and its deadlines, which pass in order when time does. */
 export class HandTime {
   now = 0
@@ -88,14 +92,10 @@ export const exchangeOf = (deployment: Route, over: Partial<Exchange> = {}): Exc
     ...over,
   }) as Exchange
 
-const lineLimits = { maxMs: 5_000, maxRequests: 20, maxBytes: 10_000 }
-export const none: Limits = { rpm: null, tpm: null, concurrency: null }
-export const size: Estimate = { prompt: 10, most: 50 }
-
 /** A limiter that is alone. */
 export function setUp(counters: Counters = soloCounters()) {
   const time = new HandTime()
-  const limiter = new Limiter({ counters, clock: time.clock, deadlines: time.deadlines, limits: lineLimits })
+  const limiter = new Limiter({ counters, clock: time.clock, deadlines: time.deadlines, limits: queueLimits })
   return { time, limiter, counters }
 }
 
