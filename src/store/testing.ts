@@ -55,11 +55,11 @@ export async function testDatabase({ migrated = true }: { migrated?: boolean } =
   }
 }
 
-/** Starts one; nothing of it is left after `stop`. */
-export async function startTestServer(): Promise<TestServer> {
+/** Starts one; nothing of it is left after `stop`. `moreConnections`: for several files at a time. */
+export async function startTestServer(moreConnections = 0): Promise<TestServer> {
   const folders = testFolders()
   try {
-    const postgres = await startEmbeddedPostgres({ ...folders, durable: false })
+    const postgres = await startEmbeddedPostgres({ ...folders, durable: false, moreConnections })
     await migrate({ connection: postgres.connection })
     const stop = async () => {
       await postgres.stop()
