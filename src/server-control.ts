@@ -15,6 +15,7 @@ import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLimits } from './deployments/limits.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
 import { DeploymentMetrics } from './deployments/metrics.ts'
+import { modelUsers } from './deployments/model-users.ts'
 import { Quotas } from './deployments/quotas.ts'
 import { Schedules } from './deployments/schedules.ts'
 import { enginesOf } from './engines/registry.ts'
@@ -23,6 +24,7 @@ import { loadCatalogue, type ModelPolicy } from './models/catalogue.ts'
 import { Models } from './models/commands.ts'
 import { loadHardware } from './models/hardware.ts'
 import { systemClock as clock } from './runtime/clock.ts'
+import { memoryBytes } from './runtime/environment.ts'
 import { makeLog } from './runtime/log.ts'
 import { Seal } from './runtime/seal.ts'
 import { version } from './runtime/self.ts'
@@ -52,7 +54,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     computes: fetchingDrivers(config, computeDrivers(config, setup, log), hub),
     engines: enginesOf(config.fleet),
     models,
-    hardware: loadHardware(config['compute.prices']),
+    hardware: loadHardware(config['compute.prices'], cpuMemoryGib(config)),
   }
   const access = new Access(db, seal, clock)
   await access.ensureOperator(setup.operatorKey)
@@ -67,7 +69,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     wake: () => loop.wake(),
   }
   const adapters = new AdapterLoop(parts)
-  const catalogue = new Models(context)
+  const catalogue = new Models({ ...context, users: modelUsers })
   await catalogue.refresh()
   const metrics = controlMetrics(db, log)
   const uploads = await makeUploads(config, setup, context)
@@ -116,6 +118,12 @@ function modelPolicy(setup: ControlSetup): ModelPolicy {
     simulated: config.fleet === 'simulated',
     ...(config['hub.endpoint'] === '' ? {} : { hubFolder: hubFolder(setup) }),
   }
+}
+
+/** What is made up has no memory. */
+function cpuMemoryGib(config: Config): number {
+  if (config.fleet === 'simulated') return 0
+  return config['compute.local.memory_gib'] || Math.round((memoryBytes() / 2 ** 30) * 10) / 10
 }
 
 /** What the API calls. */

@@ -66,6 +66,7 @@ const matrix: Record<string, Line> = {
     viewer: 403,
     body: (id) => ({ id, source_repo: 'x/y', context_size: 1, tensor_type: 'BF16' }),
   },
+  removeModel: { stranger: 403, scoped: 403, viewer: 403 },
   listGpuModelConfigs: catalogue,
   uploadModel: { stranger: 'own', scoped: 403, viewer: 403, body: uploadForm },
   getUploadedModel: { stranger: 404, scoped: 403, viewer: 200 },
@@ -167,7 +168,7 @@ test('metrics are for the operator', async () => {
 function ask(route: Endpoint, line: Line, key: string | null, who: string): Promise<Answer> {
   const of = { 'api-keys': ids.key, orgs: world.orgA, models: ids.model }
   const id = of[route.path.split('/')[1] as keyof typeof of] ?? ids.deployment
-  return world.call(route.method.toUpperCase(), route.path.replace('{id}', id).replace('{adapter}', 'none'), {
+  return world.call(route.method.toUpperCase(), route.path.replace('{id}', id).replace('{adapter}', 'none').replace('{model}', 'none'), {
     key,
     body: line.body?.(`by-${who}`),
   })

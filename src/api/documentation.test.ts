@@ -91,6 +91,7 @@ test('every route of the contract that exists now is in the document', () => {
       'POST /models/upload',
       'GET /models/byom/{id}',
       'DELETE /models/byom/{id}',
+      'DELETE /models/{model}',
       'GET /models',
       'POST /models',
       'POST /api-keys',

@@ -77,6 +77,7 @@ export class Deployments {
       await store.lockOrg(tx, principal.orgId)
       // From here on nobody deletes it.
       if (own !== null) await this.#context.models.findOwn(tx, principal.orgId, wish.modelId)
+      await this.#context.models.keep(tx, wish.modelId)
       await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
       if (wish.failFast) checkRoom({ id: null, orgId: principal.orgId, spec, replicas }, market, this.#context)
       const { limits } = withLimits(noLimits, wish.limits ?? {})

@@ -137,6 +137,7 @@ export class Lifecycle {
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
       const wish = changedWish(after, asked instanceof Function ? asked(row) : asked)
       const own = await this.#context.models.findOwn(tx, row.org_id, wish.modelId)
+      await this.#context.models.keep(tx, wish.modelId)
       const first = makeSpec(wish, this.#context, own)
       const adapterRoom = await roomToKeep(tx, after, first.spec, this.#context)
       const hasIt = canonical(adapterRoom) === canonical(first.spec.engine.adapterRoom)
@@ -177,6 +178,7 @@ export class Lifecycle {
           ? new Fault('conflict', 'There is no earlier revision.')
           : new Fault('invalid_request', `revision: there is no revision ${number} among the latest.`)
       if (target.number === row.revision) return
+      await this.#requireModel(tx, row, target.spec)
       checkCeiling(target.spec, floorOf(policyOf(row)), this.#context.hardware)
       await this.#checkGrowth(tx, row, target.spec)
       // Adapters are not rolled back: those of now have to fit, and to have room.
@@ -200,6 +202,13 @@ export class Lifecycle {
       failedWhy: r.failed_why,
       createdAt: r.created_at,
     }))
+  }
+
+  /** An earlier revision may name a model that was removed since. Throws the Fault that says so. */
+  async #requireModel(tx: Tx, row: store.DeploymentRow, { modelId, source }: DeploymentSpec): Promise<void> {
+    const { models } = this.#context
+    if ((await models.findOwn(tx, row.org_id, modelId)) === null) models.resolve(modelId, source)
+    await models.keep(tx, modelId)
   }
 
   async #checkGrowth(tx: Tx, row: store.DeploymentRow, spec: DeploymentSpec): Promise<void> {

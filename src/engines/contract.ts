@@ -149,6 +149,13 @@ export function servedNameOf(modelId: string): string {
   return modelId.replaceAll(':', '/')
 }
 
+export interface EngineLimits {
+  contextTokens: number
+  sequences: number
+  /** Tokens that it keeps room for beside these; absent = none. */
+  besideTokens?: number
+}
+
 export interface EngineDriver {
   type: EngineType
   /** Weights formats it can load. */
@@ -160,7 +167,7 @@ export interface EngineDriver {
   /** Problems with the spec in sentences; empty = fine. Pure. */
   validate(spec: EngineSpec, model: Pick<ModelFiles, 'format' | 'contextSize'> | null): string[]
   /** The effective context per sequence and number of sequences for this spec. Pure. */
-  limits(spec: EngineSpec, model: Pick<ModelFiles, 'contextSize'>): { contextTokens: number; sequences: number }
+  limits(spec: EngineSpec, model: Pick<ModelFiles, 'contextSize'> & { makesVectors?: true }): EngineLimits
   launch(input: LaunchInput): Launch
   /** Path of the readiness probe on the engine's port. */
   healthPath: string

@@ -201,6 +201,8 @@ async function complete(chat: boolean, fields: Fields, response: ServerResponse)
   )
   if (response.destroyed) return
   if (work.trouble === 'error') return sendError(response, 500, 'InternalServerError', 'Scheduler hit an exception.')
+  // Somebody had it aborted (`/abort_request`): without a status of its own it looks like an end.
+  const finish = work.trouble === 'abort' ? 'abort' : work.finish
   const text = work.words.join('')
   const thoughts = work.thoughts.join('') || null
   const message = { role: 'assistant', content: text, reasoning_content: thoughts, tool_calls: null }
@@ -208,7 +210,7 @@ async function complete(chat: boolean, fields: Fields, response: ServerResponse)
     index: 0,
     ...(chat ? { message } : { text }),
     logprobs: null,
-    finish_reason: work.finish,
+    finish_reason: finish,
     matched_stop: null,
   }
   const tokens = work.thoughts.length + work.words.length
@@ -266,7 +268,7 @@ async function stream(head: object, work: Work, response: ServerResponse): Promi
     }
     return response.end(`data: ${JSON.stringify({ error })}\n\ndata: [DONE]\n\n`)
   }
-  chunk([choice({}, work.finish)], null)
+  chunk([choice({}, work.trouble === 'abort' ? 'abort' : work.finish)], null)
   if (work.includeUsage) chunk([], usageOf(work, last))
   response.end('data: [DONE]\n\n')
 }

@@ -186,15 +186,15 @@ async function complete(chat: boolean, fields: Fields, response: ServerResponse)
     // The first served name, or the adapter's.
     model: isBase ? served : asked,
   }
-  if (state === 'draining') return giveUp(head, work, response)
   if (work.stream) return stream(head, work, response)
+  if (state === 'draining') return giveUp(head, work, response)
   const finished = await produce(
     work,
     response,
     () => state === 'ending',
     () => {},
   )
-  if (!finished) return giveUp(head, work, response)
+  if (!finished || work.trouble === 'abort') return giveUp(head, work, response)
   if (work.trouble === 'error')
     return sendError(response, 500, 'InternalServerError', 'EngineCore encountered an issue.')
   const text = work.words.join('')
@@ -204,7 +204,7 @@ async function complete(chat: boolean, fields: Fields, response: ServerResponse)
   sendJson(response, 200, { ...head, choices: [choice], usage: usageOf(work, tokens) })
 }
 
-/** What it answers while it is told to stop: a success to the eye. */
+/** What it answers once it is told to stop, or somebody aborts the request: a success to the eye. */
 function giveUp(head: object, work: Work, response: ServerResponse): unknown {
   if (response.destroyed) return
   const empty = work.chat ? { message: { role: 'assistant', content: '' } } : { text: '' }
@@ -233,10 +233,11 @@ async function stream(head: object, work: Work, response: ServerResponse): Promi
   response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' })
   if (work.chat) chunk([choice({ role: 'assistant', content: '' })], every ? usageOf(work, 0) : null)
   let last = 0
+  const gaveUp = state === 'draining'
   const finished = await produce(
     work,
     response,
-    () => state === 'ending',
+    () => gaveUp || state === 'ending',
     ({ thought, text, tokens }) => {
       last = tokens
       const delta = work.chat ? (thought ? { reasoning: text } : { content: text }) : { text }
@@ -249,7 +250,7 @@ async function stream(head: object, work: Work, response: ServerResponse): Promi
     const error = { message: 'EngineCore encountered an issue.', type: 'InternalServerError', param: null, code: 500 }
     return response.end(`data: ${JSON.stringify({ error })}\n\ndata: [DONE]\n\n`)
   }
-  chunk([choice({}, finished ? work.finish : 'abort')], every ? usageOf(work, last) : null)
+  chunk([choice({}, finished && work.trouble !== 'abort' ? work.finish : 'abort')], every ? usageOf(work, last) : null)
   if (work.includeUsage) chunk([], usageOf(work, last))
   response.end('data: [DONE]\n\n')
 }
