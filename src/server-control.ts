@@ -1,5 +1,6 @@
 /** Control: the API, the loops and the drivers, in a process of their own. Inference goes on without it. */
 import { chmodSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { createAdaptorServer } from '@hono/node-server'
 import { Access } from './access/commands.ts'
 import { journalReports } from './access/gateways.ts'
@@ -18,6 +19,7 @@ import { DeploymentMetrics } from './deployments/metrics.ts'
 import { modelUsers } from './deployments/model-users.ts'
 import { Quotas } from './deployments/quotas.ts'
 import { Schedules } from './deployments/schedules.ts'
+import { installedEngines } from './engines/registry.installed.ts'
 import { enginesOf } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
 import { loadCatalogue, type ModelPolicy } from './models/catalogue.ts'
@@ -25,7 +27,7 @@ import { Models } from './models/commands.ts'
 import { loadHardware } from './models/hardware.ts'
 import { systemClock as clock } from './runtime/clock.ts'
 import { memoryBytes } from './runtime/environment.ts'
-import { makeLog } from './runtime/log.ts'
+import { type Log, makeLog } from './runtime/log.ts'
 import { Seal } from './runtime/seal.ts'
 import { version } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
@@ -43,6 +45,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   const { config } = setup
   const log = makeLog(config['log.level'], 'control')
   const db = openDatabase({ connection: setup.connection, name: 'paddock control', log: (line) => log.warn({}, line) })
+  const stopping = new AbortController()
   const seal = new Seal(new Secret(setup.secretKey))
   const models = loadCatalogue(modelPolicy(setup), readOwnModels(config['models.catalogue']))
   const hub = openHub(setup, { db, clock, seal, log, models })
@@ -52,7 +55,7 @@ runPart<ControlSetup>(async (setup, tell) => {
     seal,
     log,
     computes: fetchingDrivers(config, computeDrivers(config, setup, log), hub),
-    engines: enginesOf(config.fleet),
+    engines: enginesHere(setup, log, stopping.signal),
     models,
     hardware: loadHardware(config['compute.prices'], cpuMemoryGib(config)),
   }
@@ -87,7 +90,6 @@ runPart<ControlSetup>(async (setup, tell) => {
     gauges: journalGauges(() => journalReports(db, clock.now())),
   })
   const server = await listen(app.fetch, setup.socketPath)
-  const stopping = new AbortController()
   const loops = [
     loop.run(stopping.signal),
     loop.sweepForever(stopping.signal),
@@ -118,6 +120,10 @@ function modelPolicy(setup: ControlSetup): ModelPolicy {
     simulated: config.fleet === 'simulated',
     ...(config['hub.endpoint'] === '' ? {} : { hubFolder: hubFolder(setup) }),
   }
+}
+
+function enginesHere({ config, dataFolder }: ControlSetup, log: Log, signal: AbortSignal) {
+  return installedEngines(enginesOf(config.fleet), { file: join(dataFolder, 'engine-versions.json'), log, signal })
 }
 
 /** What is made up has no memory. */

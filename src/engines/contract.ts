@@ -4,6 +4,7 @@
  */
 import type { AdapterRoom, EngineAdapter, EngineAdapters } from './contract.adapters.ts'
 import type { Tune, Tuning } from './contract.tuning.ts'
+import type { VersionProbe } from './contract.versions.ts'
 
 export type EngineType = 'llamacpp' | 'llama-server' | 'vllm' | 'sglang' | 'simulated'
 
@@ -162,6 +163,12 @@ export interface EngineDriver {
   formats: ReadonlyArray<ModelFiles['format']>
   /** Name of a program that must be on the PATH; null when it ships with us. */
   program: string | null
+  /** Absent: its program says no version. */
+  versionProbe?: VersionProbe
+  /** Why nothing is launched with the program that is here; null = nothing stands against it as far as is known. Absent: it ships with us. */
+  obstacle?(): string | null
+  /** Resolves when its version is known: to be waited for before a launch. Absent: there is nothing to wait for. */
+  known?(): Promise<void>
   routes: ReadonlySet<InferenceRoute>
   usage: UsageDialect
   /** Problems with the spec in sentences; empty = fine. Pure. */

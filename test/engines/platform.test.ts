@@ -31,6 +31,8 @@ interface Tried {
   parts: string[]
   /** Its answer to a name that is not its own. */
   stranger: number
+  /** Another version than the one on the PATH. */
+  older?: string
   /** Its last words when nobody was served any more. */
   leaves: RegExp
 }
@@ -42,6 +44,7 @@ const engines: Tried[] = [
     thoughts: 'reasoning',
     parts: ['load', 'warmup'],
     stranger: 404,
+    older: '0.27.1',
     leaves: /Shutting down/,
   },
   {
@@ -50,6 +53,7 @@ const engines: Tried[] = [
     thoughts: 'reasoning_content',
     parts: ['load', 'warmup'],
     stranger: 200,
+    older: '0.5.16',
     leaves: /Remaining number of requests 0/,
   },
   {
@@ -120,7 +124,7 @@ const chunksOf = (text: string) =>
     .filter((event) => event.startsWith('data: {'))
     .map((event) => JSON.parse(event.slice('data: '.length)))
 
-for (const { driver, type, thoughts, parts, stranger, leaves } of engines)
+for (const { driver, type, thoughts, parts, stranger, older, leaves } of engines)
   describe(`${type}, simulated, through the whole platform`, () => {
     const name = `on-${type}`
     let openai: OpenAI
@@ -313,5 +317,9 @@ for (const { driver, type, thoughts, parts, stranger, leaves } of engines)
       assert.ok(refused instanceof ApiError, String(refused))
       assert.equal(refused.status, 400)
       assert.match(refused.message, /engine\.additional_args: "--middlew" is not/)
+      if (older === undefined) return
+      const other = await server.deploy('other', { model_id: path, engine: { type, version: older } }).catch((e) => e)
+      assert.ok(other instanceof ApiError, String(other))
+      assert.match(other.message, /engine\.version: this server has (vLLM 0\.33\.0|SGLang 0\.5\.23), not /)
     })
   })

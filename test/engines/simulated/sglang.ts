@@ -36,6 +36,10 @@ const known: Flags = {
 }
 
 const [command, ...rest] = process.argv.slice(2)
+if (command === 'version') {
+  console.log('sglang version: 0.5.23\ngit revision: 0000000')
+  process.exit(0)
+}
 if (command !== 'serve') refuse('sglang', `argument subcommand: invalid choice: '${command}'`)
 const { flags } = readFlags('sglang serve', rest, known, (name) => name)
 const one = (name: string, usual: string) => flags.get(name)?.[0] ?? usual

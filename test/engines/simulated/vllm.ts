@@ -34,7 +34,12 @@ const known: Flags = {
 }
 const ranks = [1, 8, 16, 32, 64, 128, 256, 320, 512]
 
+const version = '0.33.0'
 const [command, ...rest] = process.argv.slice(2)
+if (command === '--version') {
+  console.log(version)
+  process.exit(0)
+}
 if (command !== 'serve') refuse('vllm', `argument subparser: invalid choice: '${command}'`)
 // Underscores are hyphens to it, and a dot reaches into JSON.
 const { flags, positional } = readFlags('vllm serve', rest, known, (name) => name.replaceAll('_', '-').split('.')[0]!)
@@ -54,7 +59,7 @@ let state: 'serving' | 'draining' | 'ending' = 'serving'
 
 const info = (text: string) => console.log(`INFO 11-21 10:00:00 [simulated.py:1] ${text}`)
 info('This is no vLLM: it stands in for it in a test.')
-info('Initializing a V1 LLM engine (v0.33.0) with config: …')
+info(`Initializing a V1 LLM engine (v${version}) with config: …`)
 const modelContext = contextOf(modelPath)
 const context = Number(one('--max-model-len', String(modelContext)))
 if (context > modelContext)
@@ -112,7 +117,7 @@ function sendError(
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<unknown> {
   const path = request.url ?? '/'
   if (path === '/health') return response.writeHead(200).end()
-  if (path === '/version') return sendJson(response, 200, { version: '0.33.0' })
+  if (path === '/version') return sendJson(response, 200, { version })
   if (path === '/metrics') return response.writeHead(200, { 'content-type': 'text/plain' }).end(metrics())
   // Only what begins so asks for the key.
   if (path.startsWith('/v1') && request.headers.authorization !== `Bearer ${key}`)
