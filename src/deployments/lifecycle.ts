@@ -275,8 +275,8 @@ function runsAlike(a: DeploymentSpec, b: DeploymentSpec): boolean {
 
 /** The wish that makes this spec again. `replicas` as the policy has them, for the price ceiling. */
 export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec' | 'scaling'>): DeploymentWish {
-  const { modelId, source, hardware, maxHourlyUsd, engine, contextChosen } = row.spec
-  const { maxModelLen: _found, ...asked } = engine
+  const { modelId, source, hardware, maxHourlyUsd, engine, contextChosen, engineChosen } = row.spec
+  const { maxModelLen, type, ...rest } = engine
   return {
     name: row.name,
     modelId,
@@ -284,7 +284,11 @@ export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec' | 'scaling
     hardware,
     ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }),
     replicas: floorOf(policyOf(row)),
-    engine: contextChosen ? asked : { ...engine },
+    engine: {
+      ...rest,
+      ...(engineChosen ? {} : { type }),
+      ...(contextChosen || maxModelLen === undefined ? {} : { maxModelLen }),
+    },
   }
 }
 
@@ -313,11 +317,18 @@ function changedWish(row: store.DeploymentRow, change: SpecChange): DeploymentWi
   }
 }
 
+/** They follow from the others. */
+const notOfTheWish: ReadonlySet<keyof DeploymentSpec> = new Set([
+  'engineWhy',
+  'contextChosen',
+  'engineChosen',
+  'quantization',
+  'replicas',
+])
+
 function changedFields(before: DeploymentSpec, after: DeploymentSpec): string[] {
   const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof DeploymentSpec)[]
-  const own = keys.filter(
-    (key) => key !== 'engineWhy' && key !== 'contextChosen' && key !== 'quantization' && key !== 'replicas',
-  )
+  const own = keys.filter((key) => !notOfTheWish.has(key))
   return own.filter((key) => canonical(before[key]) !== canonical(after[key]))
 }
 

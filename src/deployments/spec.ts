@@ -82,6 +82,8 @@ export interface DeploymentSpec {
   quantization?: string
   /** Nobody named `engine.maxModelLen`: it is what there was room for, and is found anew on other hardware. */
   contextChosen?: true
+  /** Nobody named `engine.type`: it follows from the model, and is found anew with another. */
+  engineChosen?: true
   replicas: number
 }
 
@@ -135,6 +137,7 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
     engine: told === null ? engine : { ...engine, maxModelLen: told },
     engineWhy: [why, ...filesWhy(source), ...contextWhy(told, model.named)].join(' '),
     ...(told === null ? {} : { contextChosen: true as const }),
+    ...((wish.engine?.type ?? 'auto') === 'auto' ? { engineChosen: true as const } : {}),
     ...(quantization === null ? {} : { quantization }),
     replicas,
   }

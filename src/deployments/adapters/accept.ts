@@ -140,14 +140,15 @@ function notYetHere(error: unknown): Pick<ModelFiles, 'format' | 'path'> {
 }
 
 function namesOf(modelId: string, models: SpecContext['models'], source: DeploymentSpec['source']): string[] {
-  const repo = models.all().find(({ id }) => id === modelId)?.sourceRepo
+  const bases = source?.bases ?? []
   if (isHubName(modelId)) {
     const asked = parseHubName(modelId).repo
-    return source === undefined || source.repo === asked ? [asked] : [source.repo, asked]
+    return [...(source === undefined || source.repo === asked ? [] : [source.repo]), asked, ...bases]
   }
   // A path on this disk, or a name that somebody gave an upload, says nothing.
   if (modelId.startsWith('/') || modelId.includes(':')) return []
-  return repo ? [modelId, repo] : [modelId]
+  const repo = models.all().find(({ id }) => id === modelId)?.sourceRepo
+  return [modelId, ...(repo ? [repo] : []), ...bases]
 }
 
 function unsuitable(type: string, wanted: AdapterFormat, given: AdapterFormat): Fault {

@@ -82,7 +82,7 @@ function within(value: number, minimum: number, maximum: number): boolean {
 }
 
 function limits(spec: EngineSpec, model: { contextSize: number; makesVectors?: true }): EngineLimits {
-  const contextTokens = spec.maxModelLen ?? Math.min(model.contextSize, contextTokensDefaultMaximum)
+  const contextTokens = Math.min(spec.maxModelLen ?? contextTokensDefaultMaximum, model.contextSize)
   const sequences = spec.maxNumSeqs ?? tuneEmbedded(spec.tuning ?? {}).sequences ?? sequencesDefault
   // Vectors are made in a context of their own.
   const besideTokens = Math.min(contextTokens, embeddingTokensMaximum)
