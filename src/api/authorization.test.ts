@@ -168,10 +168,14 @@ test('metrics are for the operator', async () => {
 function ask(route: Endpoint, line: Line, key: string | null, who: string): Promise<Answer> {
   const of = { 'api-keys': ids.key, orgs: world.orgA, models: ids.model }
   const id = of[route.path.split('/')[1] as keyof typeof of] ?? ids.deployment
-  return world.call(route.method.toUpperCase(), route.path.replace('{id}', id).replace('{adapter}', 'none').replace('{model}', 'none'), {
-    key,
-    body: line.body?.(`by-${who}`),
-  })
+  return world.call(
+    route.method.toUpperCase(),
+    route.path.replace('{id}', id).replace('{adapter}', 'none').replace('{model}', 'none'),
+    {
+      key,
+      body: line.body?.(`by-${who}`),
+    },
+  )
 }
 
 function judge(answer: Answer, expected: Outcome): void {

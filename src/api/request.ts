@@ -80,7 +80,8 @@ const modelId = /^(?=.{1,128}$)[\w.-]+(\/[\w.-]+)?$/
 function pathParameters(c: ApiContext): Record<string, string> {
   const params = c.req.param() as Record<string, string>
   for (const [name, value] of Object.entries(params))
-    if (!(name === 'model' ? modelId : anyId).test(value)) throw new Fault('not_found', `There is nothing with this ${name}.`)
+    if (!(name === 'model' ? modelId : anyId).test(value))
+      throw new Fault('not_found', `There is nothing with this ${name}.`)
   return params
 }
 

@@ -312,7 +312,10 @@ describe('command line', { concurrency: false }, () => {
     assert.match(stdout, /^ {2}Price +\$8\.82\/hour/m)
     const misfit: { would_create: boolean } = await json(['fit', 'deepseek/deepseek-v3-0324', '--gpu', 'h100'])
     assert.equal(misfit.would_create, false)
-    assert.match((await ok(['deploy', 'paddock/starter', '--dry-run'])).stdout, /on 1 × cpu: fits\. .* of memory to spare/)
+    assert.match(
+      (await ok(['deploy', 'paddock/starter', '--dry-run'])).stdout,
+      /on 1 × cpu: fits\. .* of memory to spare/,
+    )
     assert.equal((await run(['deploy', 'deepseek/deepseek-v3-0324', '--gpu', 'h100'])).status, 1)
     const entry = { id: 'acme/one', source_repo: 'acme/one', context_size: 8192, tensor_type: 'BF16' }
     const input = JSON.stringify(entry)
