@@ -3,7 +3,7 @@
  * the operator's file names is there from the start; what was added over the API comes from the database (commands.ts).
  */
 import { readFileSync } from 'node:fs'
-import { dirname, isAbsolute, join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import type { ModelFiles } from '../engines/contract.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
 import { packageRoot } from '../runtime/self.ts'
@@ -21,8 +21,9 @@ import type { ModelShape } from './fit/shape.ts'
 import { hubFiles } from './hub/files.ts'
 import { isHubName } from './hub/name.ts'
 import type { HubSource } from './hub/pin.ts'
-import { type LocalModel, localModel } from './local-file.ts'
+import { type LocalModel, localModel, operatorsModel } from './local-file.ts'
 import type { OwnModels } from './own.ts'
+import { keepEntry } from './store.ts'
 import { judgeArchitecture, type KnownBase } from './supported/judge.ts'
 
 export type { CatalogueModel, ModelSource } from './entry.ts'
@@ -33,6 +34,8 @@ export interface ResolvedModel {
   emulated: boolean
   /** Of the model that is named, whatever answers in its place. */
   named: NamedModel
+  /** Of an uploaded model. */
+  uploadId?: string
 }
 
 /** What decides engine and memory. */
@@ -92,6 +95,11 @@ export class ModelCatalogue {
     this.#models = new Map([...this.#fixed, ...added.map((model) => [model.id, model] as const)])
   }
 
+  /** null = there is none of this id. */
+  find(modelId: string): CatalogueModel | null {
+    return this.#models.get(modelId) ?? null
+  }
+
   /** Who put the model of this id there; null = there is none. */
   addedBy(modelId: string): AddedBy | null {
     return this.#models.get(modelId)?.addedBy ?? null
@@ -143,8 +151,7 @@ export class ModelCatalogue {
     if (isHubName(modelId)) return this.#fromHub(modelId, source)
     const model = this.#models.get(modelId)
     if (model) return this.#fromCatalogue(model, source, options)
-    if (isAbsolute(modelId) || modelId.startsWith('file:') || modelId.endsWith('.gguf'))
-      return resolved(localModel(modelId, this.#policy.allowPaths), this.#policy.simulated === true)
+    if (isPath(modelId)) return resolved(localModel(modelId, this.#policy.allowPaths), this.#policy.simulated === true)
     throw this.#unsupported(modelId, `"${modelId}" is not a model that this server can deploy.`)
   }
 
@@ -168,12 +175,26 @@ export class ModelCatalogue {
     return (await this.#ownerOf(modelId)?.find(db, orgId, modelId)) ?? null
   }
 
+  /**
+   * Whoever begins to use a model says so here, in the transaction that makes it so: until its end the model stays in the
+   * catalogue. Throws Fault `model_not_supported` when somebody has removed it.
+   */
+  async keep(db: Querier, modelId: string): Promise<void> {
+    // Not by what is known here: somebody may have removed it a moment ago.
+    if (this.#fixed.has(modelId) || !this.#isEntryName(modelId) || (await keepEntry(db, modelId))) return
+    throw this.#unsupported(modelId, `"${modelId}" was removed from the catalogue.`)
+  }
+
   /** The files to launch, on this machine or with what has to be brought. Throws as `resolve` and `OwnModels.bring` do. */
   async bring(db: Querier, orgId: string, modelId: string, source?: HubSource): Promise<ModelFiles> {
     const own = await this.#ownerOf(modelId)?.bring(db, orgId, modelId)
     if (own) return own
     const { files } = this.resolve(modelId, source)
     return files.remote === undefined ? files : { ...files, remote: { ...files.remote, orgId } }
+  }
+
+  #isEntryName(modelId: string): boolean {
+    return !isHubName(modelId) && !isPath(modelId) && this.#ownerOf(modelId) === undefined
   }
 
   #ownerOf(modelId: string): OwnModels | undefined {
@@ -196,7 +217,8 @@ export class ModelCatalogue {
     if (this.#policy.simulated) return { files: simulatedWeights(model), emulated: true, named }
     const shipped = model.source.kind === 'hub' ? this.#models.get(starterModelId)! : model
     const { files } = localOf(shipped)
-    return { files: { ...files, modelId: model.id }, emulated: shipped !== model, named }
+    const found = { files: { ...files, modelId: model.id }, emulated: shipped !== model, named }
+    return model.source.kind === 'file' ? asTheEntryHasIt(model, found) : found
   }
 
   /** As pinned; the catalogue may allow less context than the repository does, and want its weights smaller. */
@@ -211,20 +233,12 @@ export class ModelCatalogue {
       return { files, emulated: false, named: { ...this.named(model), ...(eightBitAtLoad ? { eightBitAtLoad } : {}) } }
     }
     const { files, named } = this.#fromHub(model.id, source)
-    const contextSize = Math.min(files.contextSize, model.contextSize)
-    const shape = named.shape && { ...named.shape, contextSize: Math.min(named.shape.contextSize, contextSize) }
     const seesPictures = named.seesPictures || model.capabilities.includes('vision')
-    return {
-      files: { ...files, contextSize },
+    return asTheEntryHasIt(model, {
+      files,
       emulated: false,
-      named: {
-        ...named,
-        shape,
-        seesPictures,
-        ...(eightBitAtLoad ? { eightBitAtLoad } : {}),
-        ...(contextSize < files.contextSize ? { contextAllowed: contextSize } : {}),
-      },
-    }
+      named: { ...named, seesPictures, ...(eightBitAtLoad ? { eightBitAtLoad } : {}) },
+    })
   }
 
   #unsupported(modelId: string, message: string): Fault {
@@ -240,7 +254,7 @@ function localOf({ id, source }: CatalogueModel): LocalModel {
   if (source.kind === 'shipped') return localModel(join(packageRoot, source.path), [packageRoot])
   if (source.kind !== 'file') throw new Error(`${id} is no file`)
   try {
-    return localModel(source.path, [dirname(source.path)])
+    return operatorsModel(source.path)
   } catch (thrown) {
     // The message names a path of this server, which is nobody's business who only names the model.
     const fault = toFault(thrown)
@@ -249,12 +263,34 @@ function localOf({ id, source }: CatalogueModel): LocalModel {
   }
 }
 
+function isPath(modelId: string): boolean {
+  return isAbsolute(modelId) || modelId.startsWith('file:') || modelId.endsWith('.gguf')
+}
+
 function resolved(model: LocalModel, emulated: boolean): ResolvedModel {
   return { files: model.files, emulated, named: namedOf(model) }
 }
 
 function namedOf({ files, shape, seesPictures = false }: LocalModel): NamedModel {
   return { format: files.format, seesPictures, shape }
+}
+
+/** An entry may allow less context than its weights know. */
+function asTheEntryHasIt(
+  { contextSize: most }: CatalogueModel,
+  { files, named, emulated }: ResolvedModel,
+): ResolvedModel {
+  const contextSize = Math.min(files.contextSize, most)
+  const { shape } = named
+  return {
+    files: { ...files, contextSize },
+    emulated,
+    named: {
+      ...named,
+      shape: shape && { ...shape, contextSize: Math.min(shape.contextSize, contextSize) },
+      ...(contextSize < files.contextSize ? { contextAllowed: contextSize } : {}),
+    },
+  }
 }
 
 /** Whatever the format is, nobody reads it. */

@@ -2,20 +2,17 @@
 import { Fault } from '../../kernel/fault.ts'
 import { never } from '../../kernel/never.ts'
 import type { Estimate } from './estimate.ts'
+import { ownerOf } from './owner.ts'
 import type { Subject, Verdict } from './subject.ts'
 
-/** Until somebody leaves, and until others have given a share back: nobody knows, but soon. */
+/** Until somebody leaves: nobody knows, but soon. */
 const soonSeconds = 1
+/** Until others of the gateways can give a share back, when all of it is theirs. */
+const othersSeconds = 5
 
-export function refusal(
-  verdict: Verdict,
-  subject: Subject,
-  whose: 'deployment' | 'key',
-  now: number,
-  size: Estimate,
-): Fault {
+export function refusal(verdict: Verdict, subject: Subject, now: number, size: Estimate): Fault {
   const { rpm, tpm, concurrency } = subject.limits
-  const of = whose === 'deployment' ? 'This deployment takes' : 'This API key may send'
+  const of = begin(subject)
   switch (verdict) {
     case 'at_once':
       return new Fault('concurrency_limited', `${of} ${concurrency} requests at once.`, {
@@ -47,7 +44,21 @@ export function refusal(
   }
 }
 
+function begin({ name }: Subject): string {
+  const owner = ownerOf(name)
+  switch (owner.kind) {
+    case 'deployment':
+      return 'This deployment takes'
+    case 'adapter':
+      return `The adapter ${owner.name} of this deployment takes`
+    case 'key':
+      return 'This API key may send'
+    default:
+      return never(owner, 'owner of a limit')
+  }
+}
+
 function wait(subject: Subject, now: number, size: Estimate): { retryAfterSeconds: number } {
   const ms = subject.msUntil(now, size)
-  return { retryAfterSeconds: Number.isFinite(ms) ? Math.max(1, Math.ceil(ms / 1000)) : soonSeconds }
+  return { retryAfterSeconds: Number.isFinite(ms) ? Math.max(1, Math.ceil(ms / 1000)) : othersSeconds }
 }
