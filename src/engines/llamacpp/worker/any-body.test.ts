@@ -8,7 +8,7 @@ import fc from 'fast-check'
 import { startHere } from './testing.ts'
 import { writeTestModel } from './testing-model.ts'
 
-const bodies = process.env.FULL === '1' ? 20_000 : 60
+const bodies = process.env.FULL === '1' ? 3_000 : 60
 const seed = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
 
 const folder = mkdtempSync(join(tmpdir(), 'paddock-bodies-'))

@@ -4,6 +4,7 @@
  * anyOf. A keyword that the grammar cannot keep is refused by name. Pure.
  */
 import { eitherText, literal } from './either-text.ts'
+import { numberRange } from './number-range.ts'
 import type { AnswerFormat } from './request.ts'
 import {
   alone,
@@ -49,6 +50,13 @@ const fixedRules: Record<string, string> = {
   digit: '[0-9]',
   date: 'digit{4} "-" ( "0" [1-9] | "1" [0-2] ) "-" ( "0" [1-9] | [1-2] digit )',
   time: '( [0-1] digit | "2" [0-3] ) ":" [0-5] digit ":" [0-5] digit ( "." digit{1,3} )? ( "Z" | [+-] ( [0-1] digit | "2" [0-3] ) ":" [0-5] digit )',
+  octet: '"25" [0-5] | "2" [0-4] digit | "1" digit{2} | [1-9]? digit',
+  label: '[a-z0-9]{1,30} ( "-" [a-z0-9]{1,30} ){0,3}',
+  hostname: 'label ( "." label ){0,5}',
+  mailbox: '[a-zA-Z0-9]{1,30} ( [._+-] [a-zA-Z0-9]{1,30} ){0,5} "@" ( label "." ){1,5} [a-z]{2,10}',
+  amount: 'digit{1,4}',
+  duration: '"P" ( amount [YMWD] | ( amount "D" )? "T" amount [HMS] )',
+  address: '"http" "s"? "://" hostname ( "/" [a-zA-Z0-9._~/-]{0,200} )?',
   uuid: '[0-9a-f]{8} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{12}',
 }
 const formats: Record<string, string> = {
@@ -56,6 +64,12 @@ const formats: Record<string, string> = {
   time: '"\\"" time "\\""',
   'date-time': '"\\"" date "T" time "\\""',
   uuid: '"\\"" uuid "\\""',
+  email: '"\\"" mailbox "\\""',
+  hostname: '"\\"" hostname "\\""',
+  ipv4: '"\\"" octet ( "." octet ){3} "\\""',
+  ipv6: '"\\"" [0-9a-f]{1,4} ( ":" [0-9a-f]{1,4} ){7} "\\""',
+  duration: '"\\"" duration "\\""',
+  uri: '"\\"" address "\\""',
 }
 
 /** `first`: what comes before it. Null: no grammar. Throws Fault `engine_unsupported` or `invalid_request`. */
@@ -150,12 +164,18 @@ class Builder {
         return this.#string(schema)
       case 'integer':
       case 'number':
+        return this.#number(schema, type)
       case 'boolean':
       case 'null':
         return type
       default:
         throw malformed(`"${String(type).slice(0, 40)}" is not a JSON type.`)
     }
+  }
+
+  #number(schema: Schema, type: 'integer' | 'number'): string {
+    const range = numberRange(schema, type === 'integer')
+    return range === null ? type : this.#add(range)
   }
 
   #string(schema: Schema): string {
