@@ -201,7 +201,9 @@ export class Limiter {
     { deployment, key, size }: Pick<Waiter, 'deployment' | 'key' | 'size'>,
     now: number,
   ): Fault {
-    const refuses = deployment !== null && deployment.verdict(now, size) === verdict ? deployment : key!
+    // It may be otherwise by now: then it is the key's only where the deployment has no limit.
+    const isItsOwn = deployment !== null && (key === null || deployment.verdict(now, size) === verdict)
+    const refuses = isItsOwn ? deployment : key!
     const lacks = verdict === 'lease' ? refuses.lacks(now) : verdict
     exchange.rateHeaders = rateHeaders(deployment, key, now, lacks === 'requests')
     return refusal(lacks, refuses, refuses === deployment ? 'deployment' : 'key', now, size)
@@ -232,14 +234,23 @@ export class Limiter {
         else reject(error)
       }
       const waiter: Waiter = { exchange, keyId, priority: exchange.priority, cost: parts.size.most, ...parts, end }
-      const bound = this.#deadlines.add(maxMs, () => end(this.#lateFault(exchange, parts)))
+      const bound = this.#deadlines.add(maxMs, () => this.#late(deploymentId, waiter))
       exchange.interrupted = end
       this.#add(deploymentId, places, waiter, bytes)
       this.#moveOne(deploymentId, from)
     })
   }
 
-  /** Nobody left in time. */
+  /** It has waited as long as it may: it comes now, where another worker has left a place since the last look, or never. */
+  #late(deploymentId: string, waiter: Waiter): void {
+    const { exchange, deployment, key, size } = waiter
+    const now = this.#clock.monotonicMs()
+    const verdict = this.#tryEnter(exchange, deployment, key, now, size)
+    if (verdict === 'yes') this.#lines.get(deploymentId)!.queue.serve(waiter)
+    waiter.end(verdict === 'yes' ? null : this.#refuse(exchange, verdict, waiter, now))
+  }
+
+  /** There is no line for it. */
   #lateFault(exchange: Exchange, parts: Pick<Waiter, 'deployment' | 'key' | 'size'>): Fault {
     const { deployment, key, size } = parts
     const now = this.#clock.monotonicMs()
