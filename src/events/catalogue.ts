@@ -146,9 +146,12 @@ export const eventCatalogue = {
     name: text.nullable(),
     by,
   }),
-  'model.download_started': event('Files of its model are being brought from the Hub.', download),
+  'model.download_started': event(
+    'Files of its model are being brought from the Hub, or from the bucket of uploads.',
+    download,
+  ),
   'model.download_progress': event('Another tenth of the files of its model is here.', download),
-  'model.downloaded': event('The files of its model are here, and are what the Hub says they are.', {
+  'model.downloaded': event('The files of its model are here, and are what they should be.', {
     ...download,
     took_ms: count,
   }),
@@ -167,6 +170,7 @@ export const eventCatalogue = {
     model_id: text,
     by,
   }),
+  'model.removed': event('The operator took a model that was added out of the catalogue.', { model_id: text, by }),
   'org.quota_changed': event('The operator set how many GPUs an organisation may hold.', {
     from: z.int(),
     to: z.int(),
