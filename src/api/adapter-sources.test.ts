@@ -247,6 +247,7 @@ test('with a create: there from the start; one that does not fit refuses the who
     dry.json.refusals.map(({ code }: { code: string }) => code),
     ['adapter_mismatch'],
   )
+  assert.equal(typeof dry.json.refusals[0].detail.reason, 'string', 'the message alone does not say why')
   assert.equal((await world.call('GET', '/deployments/dry')).status, 404)
 })
 
@@ -282,6 +283,34 @@ test('what a deployment is changed to must fit its adapters; room is made where 
   const again = await world.call('POST', `/deployments/${id}/rollback`, { body: { revision: 2, allow_downtime: true } })
   assert.equal(again.status, 200, again.text)
   assert.equal(await room(), null, 'what was removed is not launched again')
+})
+
+test('an engine that nobody named follows the model; one that somebody did stays', async () => {
+  const engineOf = (answer: Awaited<ReturnType<typeof patch>>) => answer.json.engine
+  const free = await create('free')
+  const dearer = await patch(free, { max_hourly_usd: 50 })
+  assert.match(engineOf(dearer).why, /^llamacpp, because the weights are gguf\./)
+  const text = { model_id: 'hf:ann/text', gpu_type: 'h100', allow_downtime: true }
+  const followed = await patch(free, text)
+  assert.deepEqual([followed.status, engineOf(followed).type], [200, 'vllm'], followed.text)
+  assert.equal(engineOf(await patch(free, { model_id: 'paddock/starter', allow_downtime: true })).type, 'llamacpp')
+  const named = await create('named', { engine: { type: 'llamacpp' } })
+  const refused = await patch(named, text)
+  assert.deepEqual(said(refused), [400, 'invalid_request'], refused.text)
+  assert.match(refused.json.error.message, /GGUF files only/)
+  assert.equal(engineOf(await patch(named, { ...text, engine: { type: 'auto' } })).type, 'vllm')
+})
+
+test('an adapter of what the model was made of fits, as the model’s card names it', async () => {
+  hub.repos.put('ann/renamed', { 'renamed.gguf': starterBytes }, { tags: ['base_model:quantized:acme/other'] })
+  const id = await create('lineage', { model_id: 'hf:ann/renamed' })
+  const fits = await add(id, { source: 'hf:ann/strange' })
+  assert.equal(fits.status, 201, fits.text)
+  hub.repos.put('ann/silent', { 'renamed.gguf': starterBytes })
+  const other = await create('no-lineage', { model_id: 'hf:ann/silent' })
+  const refused = await add(other, { source: 'hf:ann/strange' })
+  assert.deepEqual(said(refused), [422, 'adapter_mismatch'], refused.text)
+  assert.match(refused.json.error.detail.reason, /trained on "acme\/other"; this deployment serves "ann\/silent"/)
 })
 
 test('a server without a Hub says so', async () => {

@@ -161,7 +161,7 @@ function configOf(entry: CatalogueModel, type: HardwareType, judged: Judged, par
   return {
     gpu_type: type.slug,
     model_id: entry.id,
-    gpu_counts: able,
+    gpu_counts: reason === null ? able : [],
     fit: fits?.map(({ units, fit }) => renderUnitFit(units, fit)) ?? null,
     regions,
     hourly_cost_usd,

@@ -1,6 +1,6 @@
 /** The catalogue over the API: what ships, what the operator adds, and what goes with which hardware. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -130,6 +130,8 @@ for (const [what, change, status, message] of [
   ['an id of a file', { id: 'a/b.GGUF' }, 400, /id: /],
   ['a long id', { id: 'x'.repeat(129) }, 400, /id: /],
   ['a repository that is none', { source_repo: 'https://x/y/z' }, 400, /source_repo/],
+  ['a repository that climbs', { source_repo: '../x' }, 400, /source_repo: has "\.\."/],
+  ['a revision that is none', { revision: 'a b@c' }, 400, /source_repo: has /],
   ['a huge context', { context_size: 1e12 }, 400, /context_size/],
   ['a capability that is none', { capabilities: ['flying'] }, 400, /capabilities\[0\]/],
   ['a huge config', { config: { text: 'x'.repeat(70_000) }, weight_bytes: 1 }, 400, /config: .*65536 bytes/],
@@ -137,8 +139,8 @@ for (const [what, change, status, message] of [
   ['weights without a config', { weight_bytes: 1 }, 400, /config/],
   ['a config without weights', { config }, 400, /weight_bytes/],
   ['a config that says nothing', { config: { a: 1 }, weight_bytes: 1 }, 400, /num_hidden_layers is missing/],
-  ['a relative path', { source_repo: null, path: 'x.gguf' }, 400, /not inside a folder/],
-  ['a path that is not there', { source_repo: null, path: '/nowhere/x.gguf' }, 400, /not inside a folder/],
+  ['a relative path', { source_repo: null, path: 'x.gguf' }, 400, /must be absolute/],
+  ['a path that is not there', { source_repo: null, path: '/nowhere/x.gguf' }, 422, /no file at \/nowhere\/x\.gguf/],
   [
     'an architecture that nothing runs',
     { config: { ...config, architectures: ['BertModel'] }, weight_bytes: 1 },
@@ -160,6 +162,13 @@ test('a file on this machine: deployable, and its path is nobody’s business', 
   assert.equal(made.status, 201, made.text)
   assert.deepEqual([made.json.deployable, made.json.emulated, made.json.source_repo], [true, false, null])
   assert.doesNotMatch(JSON.stringify(await one('acme/file')), /starter\.gguf/)
+  const link = join(folder, 'link.gguf')
+  symlinkSync(path, link)
+  assert.equal((await add({ ...body, id: 'acme/link', path: link })).status, 201, 'the operator’s word is enough')
+  const created = await world.call('POST', '/deployments', {
+    body: { name: 'short', model_id: 'acme/link', gpu_type: 'cpu', engine: { max_model_len: 4096 } },
+  })
+  assert.match(created.json.error.message, /max_model_len must be 64 to 2048/, 'no more than its entry says')
   const broken = join(folder, 'broken.gguf')
   writeFileSync(broken, 'no model')
   assert.equal((await add({ ...body, id: 'acme/broken', path: broken })).status, 422)

@@ -167,7 +167,7 @@ test('hardware that is not here: 409, nothing changes; keep_hardware sets the re
   const { preset_sequences, preset_sets, preset_leaves_out } = (await get(id, bare)).engine
   assert.deepEqual([preset_sequences, preset_sets, preset_leaves_out], [8, [], []])
   const cost = await apply(id, { preset: 'cost', keep_hardware: true }, bare)
-  assert.match(cost.json.engine.preset_leaves_out[0], /^8 bits are left out: the embedded engine/)
+  assert.match(cost.json.engine.preset_leaves_out[0], /^Bringing the weights to 8 bits is left out: llama\.cpp takes/)
   assert.equal(cost.json.engine.preset_sequences, null)
   const none = await apply(id, { preset: 'balanced', keep_hardware: true }, bare)
   assert.ok(none.json.changed.includes('engine'), none.text)

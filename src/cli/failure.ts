@@ -71,20 +71,37 @@ export function toFailure(thrown: unknown): Failure {
 
 /** For people: `Error: <message> <action>`, and the request id where there is one. */
 export function failureText(failure: Failure): string {
-  const sentences = [failure.message, failure.action, listed(failure.detail)].filter((text) => text !== '').map(oneLine)
+  const { message, detail, action } = failure
+  const reason = reasonIn(detail, message)
+  const sentences = [reason === '' ? message : `${message}: ${reason}`, action, listed(detail)]
+    .filter((text) => text !== '')
+    .map(oneLine)
   const id = failure.code === 'internal' && failure.requestId ? ` (request ${failure.requestId})` : ''
   return `Error: ${sentences.join(' ')}${id}`
 }
 
-/** The choices that an error names in its detail: "(supported: a, b)". */
+/** Why, where the message alone does not say it: some messages are the same to the letter whatever the reason is. */
+export function reasonIn(detail: unknown, message: string): string {
+  const { reason } = (typeof detail === 'object' && detail !== null ? detail : {}) as { reason?: unknown }
+  return typeof reason === 'string' && !message.includes(reason) ? reason : ''
+}
+
+/** The choices that an error names in its detail: "(supported: a, b)". What its sentences say already is no choice. */
 function listed(detail: unknown): string {
   if (typeof detail !== 'object' || detail === null) return ''
-  const lists = Object.entries(detail).filter(([, value]) => Array.isArray(value) && value.length > 0)
+  const lists = Object.entries(detail).filter(([name, value]) => name !== 'problems' && isListOfWords(value))
   return lists
-    .map(
-      ([name, values]) => `(${name.replaceAll('_', ' ')}: ${(values as unknown[]).slice(0, choicesShown).join(', ')})`,
-    )
+    .map(([name, values]) => {
+      const shown = (values as unknown[]).slice(0, choicesShown).join(', ')
+      const more = (values as unknown[]).length - choicesShown
+      return `(${name.replaceAll('_', ' ')}: ${shown}${more > 0 ? ` and ${more} more` : ''})`
+    })
     .join(' ')
+}
+
+function isListOfWords(value: unknown): boolean {
+  const isWord = (item: unknown) => typeof item === 'string' || typeof item === 'number'
+  return Array.isArray(value) && value.length > 0 && value.every(isWord)
 }
 
 /** For programs: the same document that the API answers with. */

@@ -101,10 +101,22 @@ test('nothing known, nothing that does, and what a create would be refused for',
     runs_on: [],
     advice: null,
     served_by: 'paddock/starter',
-    refusals: [{ code: 'quota_exceeded', message: 'Too many.', action: '' }],
+    refusals: [
+      {
+        code: 'adapter_mismatch',
+        message: 'LoRA adapter does not match base model',
+        action: '',
+        detail: { reason: 'It changes "blk.9".' },
+      },
+      { code: 'quota_exceeded', message: 'Too many.', action: '' },
+    ],
   }).join('\n')
   assert.match(text, /^llama on 1 × cpu: memory is not checked\.\n {2}Too dear\.\n {2}Engine/)
   assert.match(text, /Cheapest {2}none that is known here/)
   assert.match(text, /paddock\/starter answers in its place/)
+  assert.match(
+    text,
+    /Refused {3}a create would be, now: LoRA adapter does not match base model: It changes "blk\.9"\.\n/,
+  )
   assert.match(text, /Refused {3}a create would be, now: Too many\.$/)
 })

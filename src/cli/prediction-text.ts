@@ -1,8 +1,10 @@
 /** What a dry run said, for people: the verdict of each choice, the facts behind it, and all hardware that would do. */
 import type { Fit } from '../wire/native/fit.ts'
 import type { Prediction } from '../wire/native/prediction.ts'
+import { reasonIn } from './failure.ts'
 import type { Screen } from './screen.ts'
 import { type Column, tableLines } from './table.ts'
+import { oneLine } from './width.ts'
 import { counted, usdShown } from './words.ts'
 
 type Row = Prediction['runs_on'][number]
@@ -42,8 +44,13 @@ function factLines(predicted: Prediction): string[] {
     fact('Cheapest', best),
     ...(advice === null ? [] : [fact('Advice', advice.why), ...conditionLines(advice)]),
     ...(served_by === null ? [] : [fact('Here', `${served_by} answers in its place.`)]),
-    ...refusals.map(({ message }) => fact('Refused', `a create would be, now: ${message}`)),
+    ...refusals.map((refusal) => fact('Refused', `a create would be, now: ${refusalText(refusal)}`)),
   ]
+}
+
+function refusalText({ message, detail }: Prediction['refusals'][number]): string {
+  const reason = reasonIn(detail, message)
+  return oneLine(reason === '' ? message : `${message}: ${reason}`)
 }
 
 function fitFacts(own: Fit): string[] {

@@ -117,6 +117,25 @@ test('a failure is one or two sentences, or one document', () => {
   assert.deepEqual(failureDocument(new Failure(1, 'c', 'm', 'a', { detail: { d: 1 }, requestId: 'req_1' })), {
     error: { code: 'c', message: 'm', action: 'a', detail: { d: 1 }, request_id: 'req_1' },
   })
+  const misfit = new Failure(1, 'adapter_mismatch', 'LoRA adapter does not match base model', 'Choose another.', {
+    detail: { adapter: 'a', reason: 'It changes "blk.9".' },
+  })
+  assert.equal(
+    failureText(misfit),
+    'Error: LoRA adapter does not match base model: It changes "blk.9". Choose another.',
+  )
+  const many = Array.from({ length: 22 }, (_, at) => `m${at}`)
+  const unsupported = new Failure(1, 'c', 'No.', 'Choose.', { detail: { model_id: 'x', supported_models: many } })
+  assert.match(failureText(unsupported), /^Error: No\. Choose\. \(supported models: m0, m1, .*, m19 and 2 more\)$/)
+  const fields = { fields: [{ field: 'a', problem: 'a: is wrong.' }], problems: ['a: is wrong.'] }
+  assert.equal(
+    failureText(new Failure(1, 'c', 'a: is wrong.', 'Correct.', { detail: fields })),
+    'Error: a: is wrong. Correct.',
+  )
+  const said = new Failure(1, 'adapter_unreadable', 'This is no adapter: cut off.', '', {
+    detail: { reason: 'cut off' },
+  })
+  assert.equal(failureText(said), 'Error: This is no adapter: cut off.')
   assert.equal(toFailure(new Error('boom')).status, 1)
 })
 

@@ -2,7 +2,7 @@
  * Which engine runs a model: the one that was asked for, or with `auto` the seed's advice (text: vLLM, pictures too:
  * SGLang) with our addition that GGUF is llama.cpp's own format, and only its. Pure.
  */
-import type { EngineDriver, EngineSpec, EngineType } from '../engines/contract.ts'
+import type { EngineDriver, EngineSpec, EngineType, ModelFiles } from '../engines/contract.ts'
 import type { Tuning } from '../engines/contract.tuning.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { NamedModel, ResolvedModel } from '../models/catalogue.ts'
@@ -39,9 +39,15 @@ export function chooseEngine(
   }
   if (!driver) return { engine: plain, why, missing: notHere(type, asked === 'auto' ? chosen.because : null, engines) }
   const engine: EngineSpec = { ...plain, ...tuningFor(driver, tuningOf(wish, model)) }
-  const problems = driver.validate(engine, model.files)
+  const problems = driver.validate(engine, asNamed(model))
   if (problems.length > 0) throw new Fault('invalid_request', problems.join(' '), { detail: { problems } })
   return { engine, why, missing: null }
+}
+
+/** What stands in has less context than the model that is named, and takes what it can of what was asked for that one. */
+function asNamed({ files, named, emulated }: ResolvedModel): Pick<ModelFiles, 'format' | 'contextSize'> {
+  const { format, contextSize } = files
+  return { format, contextSize: emulated ? Math.max(contextSize, named.shape?.contextSize ?? 0) : contextSize }
 }
 
 /** What a preset wishes, and what the model is meant to be loaded as. */

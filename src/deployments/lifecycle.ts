@@ -25,6 +25,7 @@ import { floorOf, policyOf } from './scaling.ts'
 import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
 import { bringBack, stopDeployment } from './stop-start.ts'
 import * as store from './store.ts'
+import { checkUploadKept } from './upload-kept.ts'
 
 /** A part of the spec; absent = as before. `undefined` = the default again. */
 export type SpecChange = Partial<
@@ -177,6 +178,7 @@ export class Lifecycle {
           ? new Fault('conflict', 'There is no earlier revision.')
           : new Fault('invalid_request', `revision: there is no revision ${number} among the latest.`)
       if (target.number === row.revision) return
+      await checkUploadKept(tx, this.#context, row.org_id, target)
       checkCeiling(target.spec, floorOf(policyOf(row)), this.#context.hardware)
       await this.#checkGrowth(tx, row, target.spec)
       // Adapters are not rolled back: those of now have to fit, and to have room.
@@ -266,8 +268,8 @@ function runsAlike(a: DeploymentSpec, b: DeploymentSpec): boolean {
 
 /** The wish that makes this spec again. `replicas` as the policy has them, for the price ceiling. */
 export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec' | 'scaling'>): DeploymentWish {
-  const { modelId, source, hardware, maxHourlyUsd, engine, contextChosen } = row.spec
-  const { maxModelLen: _found, ...asked } = engine
+  const { modelId, source, hardware, maxHourlyUsd, engine, contextChosen, engineChosen } = row.spec
+  const { maxModelLen, type, ...rest } = engine
   return {
     name: row.name,
     modelId,
@@ -275,7 +277,11 @@ export function wishOf(row: Pick<store.DeploymentRow, 'name' | 'spec' | 'scaling
     hardware,
     ...(maxHourlyUsd === undefined ? {} : { maxHourlyUsd }),
     replicas: floorOf(policyOf(row)),
-    engine: contextChosen ? asked : { ...engine },
+    engine: {
+      ...rest,
+      ...(engineChosen ? {} : { type }),
+      ...(contextChosen || maxModelLen === undefined ? {} : { maxModelLen }),
+    },
   }
 }
 
@@ -304,11 +310,19 @@ function changedWish(row: store.DeploymentRow, change: SpecChange): DeploymentWi
   }
 }
 
+/** They follow from the others. */
+const notOfTheWish: ReadonlySet<keyof DeploymentSpec> = new Set([
+  'engineWhy',
+  'contextChosen',
+  'engineChosen',
+  'quantization',
+  'replicas',
+  'uploadId',
+])
+
 function changedFields(before: DeploymentSpec, after: DeploymentSpec): string[] {
   const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof DeploymentSpec)[]
-  const own = keys.filter(
-    (key) => key !== 'engineWhy' && key !== 'contextChosen' && key !== 'quantization' && key !== 'replicas',
-  )
+  const own = keys.filter((key) => !notOfTheWish.has(key))
   return own.filter((key) => canonical(before[key]) !== canonical(after[key]))
 }
 

@@ -33,7 +33,7 @@ export async function pinnedChange(
   if (name === null) return change
   const row = await allowed(context, principal, idOrName, 'deployment:write')
   if (row.spec.modelId === modelId && row.spec.source !== undefined) return change
-  const engine = change.engine?.type ?? row.spec.engine.type
+  const engine = change.engine?.type ?? (row.spec.engineChosen ? 'auto' : row.spec.engine.type)
   return { ...change, source: await ask(context, row.org_id, name, engine) }
 }
 

@@ -71,6 +71,8 @@ export interface DeploymentSpec {
   modelId: string
   /** Of a model of the Hub: its commit and files, for as long as this revision is used. */
   source?: HubSource
+  /** Of a model that was uploaded: its name may be another file's one day. */
+  uploadId?: string
   /** In order of preference. */
   hardware: Wanted[]
   /** Absent = no ceiling. */
@@ -82,6 +84,8 @@ export interface DeploymentSpec {
   quantization?: string
   /** Nobody named `engine.maxModelLen`: it is what there was room for, and is found anew on other hardware. */
   contextChosen?: true
+  /** Nobody named `engine.type`: it follows from the model, and is found anew with another. */
+  engineChosen?: true
   replicas: number
 }
 
@@ -131,10 +135,12 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
   const spec = {
     modelId,
     ...(source === undefined ? {} : { source }),
+    ...(model.uploadId === undefined ? {} : { uploadId: model.uploadId }),
     ...priced,
     engine: told === null ? engine : { ...engine, maxModelLen: told },
     engineWhy: [why, ...filesWhy(source), ...contextWhy(told, model.named)].join(' '),
     ...(told === null ? {} : { contextChosen: true as const }),
+    ...((wish.engine?.type ?? 'auto') === 'auto' ? { engineChosen: true as const } : {}),
     ...(quantization === null ? {} : { quantization }),
     replicas,
   }

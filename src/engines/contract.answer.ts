@@ -19,6 +19,16 @@ export interface ToolCall {
   arguments: string
 }
 
+/** What streams say of a call at once. */
+export interface CallPart {
+  /** Which of the answer's calls. */
+  index: number
+  /** Its first part has it. */
+  begun?: { id: string; name: string }
+  /** A part of its JSON. */
+  arguments: string
+}
+
 export interface Said {
   text: string
   /** Said before the answer itself, '' = nothing. */
@@ -62,8 +72,7 @@ export interface ChunkPart {
   role?: boolean
   text?: string
   thought?: string
-  /** A call, whole, and which of the answer's it is. */
-  call?: { index: number; call: ToolCall }
+  call?: CallPart
   finish?: FinishReason
   /** Absent = not shown; null = shown as null (it comes with the last chunk). */
   usage?: Usage | null
@@ -98,9 +107,14 @@ export function errorBody(fault: Fault): object {
 
 function delta({ role, text, thought, call }: ChunkPart): object {
   if (role) return { role: 'assistant', content: '' }
-  if (call !== undefined) return { tool_calls: [{ index: call.index, ...callBody(call.call) }] }
+  if (call !== undefined) return { tool_calls: [callDelta(call)] }
   if (thought !== undefined) return { reasoning_content: thought }
   return text === undefined ? {} : { content: text }
+}
+
+function callDelta({ index, begun, arguments: args }: CallPart): object {
+  if (begun === undefined) return { index, function: { arguments: args } }
+  return { index, ...callBody({ ...begun, arguments: args }) }
 }
 
 function event(head: AnswerHead, choices: object[], usage: Usage | null | undefined): string {

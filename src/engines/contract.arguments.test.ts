@@ -1,7 +1,8 @@
-/** Additional arguments of vLLM and SGLang: exact names, once, each with its value; every trick gets a sentence. */
+/** Additional arguments of engines: exact names, once, each with its value; every trick gets a sentence. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { argumentProblems } from './contract.arguments.ts'
+import { serverArguments } from './llamacpp/arguments.ts'
 import { sglangArguments } from './sglang/arguments.ts'
 import { known as sglangKnown } from './sglang/versions.ts'
 import { vllmArguments } from './vllm/arguments.ts'
@@ -51,8 +52,13 @@ const tricks: [given: string[], says: RegExp][] = [
   [['--toString'], /is not allowed with vLLM/],
   [['--seed'], /--seed needs a value after it/],
   [['--seed', '--enforce-eager'], /--seed needs a value after it/],
-  [['--seed', '1e9'], /--seed needs a number; seen: "1e9"/],
-  [['--seed', '1\n2'], /needs a number/],
+  [['--seed', '1e9'], /--seed needs a whole number from 0 to \d+; seen: "1e9"/],
+  [['--seed', '1\n2'], /needs a whole number/],
+  [['--seed', '-1'], /from 0 to/],
+  [['--gpu-memory-utilization', '7'], /--gpu-memory-utilization needs a number from 0\.05 to 1; seen: "7"/],
+  [['--gpu-memory-utilization', '0'], /needs a number from 0\.05 to 1/],
+  [['--gpu-memory-utilization', '-0.5'], /needs a number from 0\.05 to 1/],
+  [['--max-num-batched-tokens', '2.5'], /needs a whole number/],
   [['--dtype', 'int8'], /--dtype must be one of auto, half/],
   [['--speculative-config', 'ngram'], /needs a JSON object/],
   [['--speculative-config', '[]'], /needs a JSON object/],
@@ -70,8 +76,8 @@ for (const [given, says] of tricks)
     assert.match(problems[0]!, /^engine\.additional_args: /)
   })
 
-test('no other spelling of a name that is not for deployments passes, with either engine', () => {
-  for (const list of [vllmArguments, sglangArguments])
+test('no other spelling of a name that is not for deployments passes, with any engine', () => {
+  for (const list of [vllmArguments, sglangArguments, serverArguments])
     for (const name of Object.keys(list.own))
       for (const spelling of [
         name,
@@ -88,6 +94,30 @@ test('short names of SGLang', () => {
   assert.match(sglang('--lora-path', 'a')[0]!, /adapters/)
   assert.match(sglang('--admin-api-key', 'a')[0]!, /the deployment itself/)
   assert.match(sglang('--log-requests')[0]!, /is not for deployments to set/)
+})
+
+const server = (...given: string[]) => argumentProblems(serverArguments, given, '')
+
+test('llama-server: once, and with values that it starts with', () => {
+  const fine = ['--batch-size', '512', '--n-gpu-layers', 'all', '--tensor-split', '3,1.5', '--flash-attn', 'auto']
+  assert.deepEqual(server(...fine, '--n-gpu-layers', '33').length, 1)
+  assert.deepEqual(server(...fine, '--pooling', 'mean', '--embeddings', '--rope-scale', '2.5'), [])
+  for (const [given, says] of [
+    [['--batch-size', 'many'], /--batch-size needs a whole number from 1 to 65536; seen: "many"/],
+    [['--batch-size', '1', '--batch-size', '2'], /is given twice/],
+    [['--n-gpu-layers', '-1'], /needs auto, all or a whole number from 0 to 1000/],
+    [['--tensor-split', '3,,1'], /needs a number for each of at most 16 GPUs/],
+    [['--cache-type-k', 'q3'], /must be one of f32, f16/],
+    [['--ctx-size', '1'], /is set by engine\.max_model_len/],
+    [['--parallel', '1'], /is set by engine\.max_num_seqs/],
+    [['--lora', '/etc/passwd'], /is set by the deployment’s adapters/],
+    [['--rpc', '10.0.0.1:1'], /is not for deployments to set/],
+    [['-c', '5'], /names begin with two hyphens/],
+  ] as [string[], RegExp][]) {
+    const problems = server(...given)
+    assert.equal(problems.length, 1, problems.join(' '))
+    assert.match(problems[0]!, says)
+  }
 })
 
 test('every problem is told, each in its sentence', () => {

@@ -6,8 +6,27 @@
  */
 import { compareVersions } from './contract.versions.ts'
 
-/** What must follow a name: nothing, a number, one of some words, or what the function has no objection to. */
-export type ArgumentValue = 'nothing' | 'number' | readonly string[] | ((value: string) => string | null)
+/** What must follow a name: nothing, one of some words, or what the function has no objection to. */
+export type ArgumentValue = 'nothing' | readonly string[] | ArgumentCheck
+/** An objection in half a sentence; null = none. */
+export type ArgumentCheck = (value: string) => string | null
+
+/** A number from `least` to `most`, which an engine would not start with otherwise. */
+export function number(least: number, most: number): ArgumentCheck {
+  return (value) => {
+    const given = isNumber(value) ? Number(value) : Number.NaN
+    return given >= least && given <= most ? null : `needs a number from ${least} to ${most}; seen: "${shown(value)}".`
+  }
+}
+
+export function whole(least: number, most: number): ArgumentCheck {
+  return (value) => {
+    const given = /^-?\d{1,12}$/.test(value) ? Number(value) : Number.NaN
+    return given >= least && given <= most
+      ? null
+      : `needs a whole number from ${least} to ${most}; seen: "${shown(value)}".`
+  }
+}
 
 export interface ArgumentRule {
   value: ArgumentValue
@@ -53,7 +72,6 @@ function problemOf(engine: string, rule: ArgumentRule, value: string | null, ver
     return `went with ${engine} ${rule.until}; this is ${version}.`
   if (rule.value === 'nothing') return null
   if (value === null || value.startsWith('--')) return 'needs a value after it.'
-  if (rule.value === 'number') return isNumber(value) ? null : `needs a number; seen: "${shown(value)}".`
   if (typeof rule.value === 'function') return rule.value(value)
   return rule.value.includes(value) ? null : `must be one of ${rule.value.join(', ')}; seen: "${shown(value)}".`
 }

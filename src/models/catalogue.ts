@@ -3,7 +3,7 @@
  * the operator's file names is there from the start; what was added over the API comes from the database (commands.ts).
  */
 import { readFileSync } from 'node:fs'
-import { dirname, isAbsolute, join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import type { ModelFiles } from '../engines/contract.ts'
 import { Fault, toFault } from '../kernel/fault.ts'
 import { packageRoot } from '../runtime/self.ts'
@@ -21,7 +21,7 @@ import type { ModelShape } from './fit/shape.ts'
 import { hubFiles } from './hub/files.ts'
 import { isHubName } from './hub/name.ts'
 import type { HubSource } from './hub/pin.ts'
-import { type LocalModel, localModel } from './local-file.ts'
+import { type LocalModel, localModel, operatorsModel } from './local-file.ts'
 import type { OwnModels } from './own.ts'
 import { judgeArchitecture, type KnownBase } from './supported/judge.ts'
 
@@ -33,6 +33,8 @@ export interface ResolvedModel {
   emulated: boolean
   /** Of the model that is named, whatever answers in its place. */
   named: NamedModel
+  /** Of an uploaded model. */
+  uploadId?: string
 }
 
 /** What decides engine and memory. */
@@ -196,7 +198,8 @@ export class ModelCatalogue {
     if (this.#policy.simulated) return { files: simulatedWeights(model), emulated: true, named }
     const shipped = model.source.kind === 'hub' ? this.#models.get(starterModelId)! : model
     const { files } = localOf(shipped)
-    return { files: { ...files, modelId: model.id }, emulated: shipped !== model, named }
+    const found = { files: { ...files, modelId: model.id }, emulated: shipped !== model, named }
+    return model.source.kind === 'file' ? asTheEntryHasIt(model, found) : found
   }
 
   /** As pinned; the catalogue may allow less context than the repository does, and want its weights smaller. */
@@ -211,20 +214,12 @@ export class ModelCatalogue {
       return { files, emulated: false, named: { ...this.named(model), ...(eightBitAtLoad ? { eightBitAtLoad } : {}) } }
     }
     const { files, named } = this.#fromHub(model.id, source)
-    const contextSize = Math.min(files.contextSize, model.contextSize)
-    const shape = named.shape && { ...named.shape, contextSize: Math.min(named.shape.contextSize, contextSize) }
     const seesPictures = named.seesPictures || model.capabilities.includes('vision')
-    return {
-      files: { ...files, contextSize },
+    return asTheEntryHasIt(model, {
+      files,
       emulated: false,
-      named: {
-        ...named,
-        shape,
-        seesPictures,
-        ...(eightBitAtLoad ? { eightBitAtLoad } : {}),
-        ...(contextSize < files.contextSize ? { contextAllowed: contextSize } : {}),
-      },
-    }
+      named: { ...named, seesPictures, ...(eightBitAtLoad ? { eightBitAtLoad } : {}) },
+    })
   }
 
   #unsupported(modelId: string, message: string): Fault {
@@ -240,7 +235,7 @@ function localOf({ id, source }: CatalogueModel): LocalModel {
   if (source.kind === 'shipped') return localModel(join(packageRoot, source.path), [packageRoot])
   if (source.kind !== 'file') throw new Error(`${id} is no file`)
   try {
-    return localModel(source.path, [dirname(source.path)])
+    return operatorsModel(source.path)
   } catch (thrown) {
     // The message names a path of this server, which is nobody's business who only names the model.
     const fault = toFault(thrown)
@@ -255,6 +250,24 @@ function resolved(model: LocalModel, emulated: boolean): ResolvedModel {
 
 function namedOf({ files, shape, seesPictures = false }: LocalModel): NamedModel {
   return { format: files.format, seesPictures, shape }
+}
+
+/** An entry may allow less context than its weights know. */
+function asTheEntryHasIt(
+  { contextSize: most }: CatalogueModel,
+  { files, named, emulated }: ResolvedModel,
+): ResolvedModel {
+  const contextSize = Math.min(files.contextSize, most)
+  const { shape } = named
+  return {
+    files: { ...files, contextSize },
+    emulated,
+    named: {
+      ...named,
+      shape: shape && { ...shape, contextSize: Math.min(shape.contextSize, contextSize) },
+      ...(contextSize < files.contextSize ? { contextAllowed: contextSize } : {}),
+    },
+  }
 }
 
 /** Whatever the format is, nobody reads it. */

@@ -1,5 +1,4 @@
 /** Use cases of the catalogue: the operator adds models; everybody else sees them. */
-import { dirname } from 'node:path'
 import { type Once, runOnce } from '../access/once.ts'
 import type { Principal } from '../access/permissions.ts'
 import { record } from '../events/store.ts'
@@ -9,7 +8,7 @@ import type { Seal } from '../runtime/seal.ts'
 import type { Database } from '../store/database.ts'
 import type { ModelCatalogue } from './catalogue.ts'
 import { type CatalogueModel, type ModelEntry, modelOf } from './entry.ts'
-import { localModel } from './local-file.ts'
+import { operatorsModel } from './local-file.ts'
 import * as store from './store.ts'
 
 export interface ModelsContext {
@@ -50,7 +49,7 @@ export class Models {
     const { db, seal, clock, models } = this.#context
     if (!principal.operator) throw new Fault('forbidden', 'Only the operator may add models.')
     const model = modelOf(entry, 'api')
-    if (model.source.kind === 'file') localModel(model.source.path, [dirname(model.source.path)])
+    if (model.source.kind === 'file') operatorsModel(model.source.path)
     const before = models.addedBy(entry.id)
     if (before === 'paddock' || before === 'file') throw taken(entry.id, before)
     await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {

@@ -3,8 +3,10 @@
  * `POST /models` and kept in the database. Its form is checked where it comes in (wire/native/catalogue.ts); what it says
  * is checked here. Pure.
  */
+import { isAbsolute } from 'node:path'
 import { Fault } from '../kernel/fault.ts'
 import { type ModelShape, shapeOfConfig } from './fit/shape.ts'
+import { parseHubName } from './hub/name.ts'
 import { judgeArchitecture, unsupported } from './supported/judge.ts'
 
 export interface ModelEntry {
@@ -92,8 +94,13 @@ export function modelOf(entry: ShippedEntry, addedBy: AddedBy): CatalogueModel {
 function sourceOf({ file, path, source_repo, revision = null, deployable, id }: ShippedEntry): ModelSource {
   if (file !== undefined) return { kind: 'shipped', path: file }
   if (path && source_repo) throw wrong('path', `${id} has a path and a source_repo; give one of them.`)
+  if (path && !isAbsolute(path))
+    throw wrong('path', `The path of ${id} must be absolute; seen: ${JSON.stringify(path)}.`)
   if (path) return { kind: 'file', path }
-  if (source_repo) return { kind: 'hub', repo: source_repo, revision }
+  if (source_repo) {
+    const { repo } = parseHubName(`hf:${source_repo}${revision === null ? '' : `@${revision}`}`, 'source_repo')
+    return { kind: 'hub', repo, revision }
+  }
   if (deployable === false) return { kind: 'none' }
   throw wrong('source_repo', `${id} needs a source_repo, or the path of a GGUF file.`)
 }

@@ -1,6 +1,6 @@
 /** A model on this machine's disk, a GGUF file or a folder of safetensors: only inside folders that the operator allowed, judged by its real path. */
 import { closeSync, fstatSync, openSync, readSync, realpathSync, statSync } from 'node:fs'
-import { isAbsolute, sep } from 'node:path'
+import { dirname, isAbsolute, sep } from 'node:path'
 import type { ModelFiles } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import { type ModelShape, shapeOfGguf } from './fit/shape.ts'
@@ -45,6 +45,18 @@ export function localModel(path: string, allowed: readonly string[]): LocalModel
   } finally {
     closeSync(fd)
   }
+}
+
+/** A file or folder that the operator named: wherever it is, also behind a link. Throws as `localModel`, and tells what is missing. */
+export function operatorsModel(path: string): LocalModel {
+  let real: string
+  try {
+    real = realpathSync(path)
+  } catch (error) {
+    const { code = 'unknown' } = error as NodeJS.ErrnoException
+    throw new Fault('model_file_unreadable', `There is no file at ${path} that this server can read (${code}).`)
+  }
+  return localModel(real, [dirname(real)])
 }
 
 /** What only embeds is let through: llama-server serves it on its own route. */

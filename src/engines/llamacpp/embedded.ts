@@ -82,7 +82,7 @@ function within(value: number, minimum: number, maximum: number): boolean {
 
 function limits(spec: EngineSpec, model: { contextSize: number }): { contextTokens: number; sequences: number } {
   return {
-    contextTokens: spec.maxModelLen ?? Math.min(model.contextSize, contextTokensDefaultMaximum),
+    contextTokens: Math.min(spec.maxModelLen ?? contextTokensDefaultMaximum, model.contextSize),
     sequences: spec.maxNumSeqs ?? tuneEmbedded(spec.tuning ?? {}).sequences ?? sequencesDefault,
   }
 }

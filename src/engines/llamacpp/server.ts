@@ -1,7 +1,9 @@
 /** llama.cpp's own server, when the operator has put it on the PATH: the same files, GPUs too. */
+import { argumentProblems } from '../contract.arguments.ts'
 import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
 import { tunedArgs } from '../contract.tuning.ts'
 import { serverAdapters } from './adapters.ts'
+import { serverArguments } from './arguments.ts'
 import { metricsSample, readinessOf, serverRefusedField } from './dialect.ts'
 import { contextTokensDefaultMaximum } from './embedded.ts'
 import { tuneServer } from './tune.ts'
@@ -10,26 +12,6 @@ import { contextTokensMaximum, contextTokensMinimum } from './worker/arguments.t
 const stopGraceSeconds = 10
 const sequencesDefault = 4
 const sequencesMaximum = 256
-
-/** Additional arguments that change how it computes, not what it may reach: flag → takes a value. */
-const allowedArguments: Record<string, boolean> = {
-  '--batch-size': true,
-  '--ubatch-size': true,
-  '--cache-type-k': true,
-  '--cache-type-v': true,
-  '--flash-attn': true,
-  '--n-gpu-layers': true,
-  '--split-mode': true,
-  '--tensor-split': true,
-  '--rope-scaling': true,
-  '--rope-scale': true,
-  '--no-mmap': false,
-  '--mlock': false,
-  '--jinja': false,
-  '--embeddings': false,
-  '--reranking': false,
-  '--pooling': true,
-}
 
 export const llamaServer: EngineDriver = {
   type: 'llama-server',
@@ -60,7 +42,7 @@ export const llamaServer: EngineDriver = {
 }
 
 function validate(spec: EngineSpec, model: { format: string; contextSize: number } | null): string[] {
-  const problems = argumentProblems(spec.additionalArgs)
+  const problems = argumentProblems(serverArguments, spec.additionalArgs, '')
   const { maxModelLen, maxNumSeqs } = spec
   if (model && model.format !== 'gguf') problems.push('llama-server loads GGUF files only.')
   if (spec.version !== undefined)
@@ -78,25 +60,6 @@ function validate(spec: EngineSpec, model: { format: string; contextSize: number
     )
   if (maxNumSeqs !== undefined && !(Number.isInteger(maxNumSeqs) && maxNumSeqs >= 1 && maxNumSeqs <= sequencesMaximum))
     problems.push(`engine.max_num_seqs must be 1 to ${sequencesMaximum} for llama-server.`)
-  return problems
-}
-
-/** Exact names only: no prefixes, no "--flag=value". */
-function argumentProblems(given: readonly string[]): string[] {
-  const problems: string[] = []
-  for (let i = 0; i < given.length; i += 1) {
-    const name = given[i]!
-    if (!Object.hasOwn(allowedArguments, name)) {
-      problems.push(
-        `engine.additional_args: "${name.slice(0, 80)}" is not allowed; allowed are ${Object.keys(allowedArguments).join(', ')}.`,
-      )
-      continue
-    }
-    if (!allowedArguments[name]) continue
-    i += 1
-    if (!/^[\w.,-]{1,100}$/.test(given[i] ?? '') || given[i]!.startsWith('--'))
-      problems.push(`engine.additional_args: ${name} needs a value after it.`)
-  }
   return problems
 }
 

@@ -1,5 +1,5 @@
 /** Arguments that a deployment may give SGLang itself, and those that the deployment's own fields set. */
-import type { ArgumentList } from '../contract.arguments.ts'
+import { type ArgumentList, number, whole } from '../contract.arguments.ts'
 
 const toolParsers = [
   'deepseekv3 deepseekv31 deepseekv32 gemma4 gigachat3 glm glm45 glm47 gpt-oss hermes interns1 kimi_k2 lfm2 llama3',
@@ -14,32 +14,32 @@ const words = (lines: readonly string[]) => lines.join(' ').split(' ')
 export const sglangArguments: ArgumentList = {
   engine: 'SGLang',
   allowed: {
-    '--mem-fraction-static': { value: 'number' },
-    '--max-prefill-tokens': { value: 'number' },
-    '--chunked-prefill-size': { value: 'number' },
-    '--max-total-tokens': { value: 'number' },
-    '--max-queued-requests': { value: 'number' },
+    '--mem-fraction-static': { value: number(0.05, 0.99) },
+    '--max-prefill-tokens': { value: whole(1, 1_048_576) },
+    '--chunked-prefill-size': { value: whole(-1, 1_048_576) },
+    '--max-total-tokens': { value: whole(1, 1_000_000_000) },
+    '--max-queued-requests': { value: whole(1, 1_000_000) },
     '--schedule-policy': { value: ['lpm', 'fcfs', 'lof', 'random', 'dfs-weight'] },
-    '--schedule-conservativeness': { value: 'number' },
+    '--schedule-conservativeness': { value: number(0, 100) },
     '--dtype': { value: ['auto', 'half', 'float16', 'bfloat16', 'float', 'float32'] },
     '--quantization': {
       value: words(['awq fp8 gptq marlin gptq_marlin awq_marlin w8a8_int8 w8a8_fp8 compressed-tensors modelopt']),
     },
     '--kv-cache-dtype': { value: ['auto', 'fp8_e5m2', 'fp8_e4m3', 'bf16', 'bfloat16'] },
-    '--page-size': { value: 'number' },
-    '--random-seed': { value: 'number' },
+    '--page-size': { value: whole(1, 1_024) },
+    '--random-seed': { value: whole(0, 4_294_967_295) },
     '--speculative-algorithm': { value: ['NGRAM', 'NEXTN'] },
-    '--speculative-num-steps': { value: 'number' },
-    '--speculative-eagle-topk': { value: 'number' },
-    '--speculative-num-draft-tokens': { value: 'number' },
+    '--speculative-num-steps': { value: whole(1, 64) },
+    '--speculative-eagle-topk': { value: whole(1, 64) },
+    '--speculative-num-draft-tokens': { value: whole(1, 256) },
     '--disable-radix-cache': { value: 'nothing' },
     '--disable-overlap-schedule': { value: 'nothing' },
     '--disable-cuda-graph': { value: 'nothing' },
-    '--cuda-graph-max-bs': { value: 'number', until: '0.5.23' },
+    '--cuda-graph-max-bs': { value: whole(1, 4_096), until: '0.5.23' },
     '--disable-custom-all-reduce': { value: 'nothing' },
     '--enable-mixed-chunk': { value: 'nothing' },
     '--enable-torch-compile': { value: 'nothing' },
-    '--stream-interval': { value: 'number' },
+    '--stream-interval': { value: whole(1, 10_000) },
     '--tool-call-parser': { value: words(toolParsers) },
     '--reasoning-parser': { value: words(reasoningParsers) },
     '--grammar-backend': { value: ['xgrammar', 'outlines', 'llguidance', 'none'] },

@@ -1,5 +1,5 @@
 /** Arguments that a deployment may give vLLM itself, and those that the deployment's own fields set. */
-import type { ArgumentList } from '../contract.arguments.ts'
+import { type ArgumentList, number, whole } from '../contract.arguments.ts'
 
 const reasoningParsers = [
   'cohere_command3 cohere_command4 deepseek_r1 deepseek_v3 deepseek_v4 ernie45 gemma4 glm45 glm47 granite holo2',
@@ -16,13 +16,13 @@ const words = (lines: readonly string[]) => lines.join(' ').split(' ')
 export const vllmArguments: ArgumentList = {
   engine: 'vLLM',
   allowed: {
-    '--gpu-memory-utilization': { value: 'number' },
-    '--max-num-batched-tokens': { value: 'number' },
+    '--gpu-memory-utilization': { value: number(0.05, 1) },
+    '--max-num-batched-tokens': { value: whole(1, 1_048_576) },
     '--dtype': { value: ['auto', 'half', 'float16', 'bfloat16', 'float', 'float32'] },
     '--quantization': { value: words(['awq gptq fp8 fp8_per_tensor fp8_per_block compressed-tensors modelopt quark']) },
     '--kv-cache-dtype': { value: words(['auto bfloat16 fp8 fp8_e4m3 fp8_e5m2']) },
-    '--block-size': { value: 'number' },
-    '--seed': { value: 'number' },
+    '--block-size': { value: whole(1, 1_024) },
+    '--seed': { value: whole(0, 4_294_967_295) },
     '--performance-mode': { value: ['balanced', 'interactivity', 'throughput'] },
     '--speculative-config': { value: speculationProblem },
     '--enable-prefix-caching': { value: 'nothing' },
@@ -32,9 +32,9 @@ export const vllmArguments: ArgumentList = {
     '--enforce-eager': { value: 'nothing' },
     '--enable-expert-parallel': { value: 'nothing' },
     '--disable-custom-all-reduce': { value: 'nothing' },
-    '--cpu-offload-gb': { value: 'number' },
-    '--max-logprobs': { value: 'number' },
-    '--stream-interval': { value: 'number' },
+    '--cpu-offload-gb': { value: number(0, 10_000) },
+    '--max-logprobs': { value: whole(-1, 1_000_000) },
+    '--stream-interval': { value: whole(1, 10_000) },
     '--language-model-only': { value: 'nothing' },
     '--enable-auto-tool-choice': { value: 'nothing' },
     '--tool-call-parser': { value: words(toolParsers) },

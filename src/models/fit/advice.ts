@@ -32,7 +32,7 @@ export interface Advice {
   recommend: Axis | 'other_hardware'
   /** A sentence that names the conditions that decide. */
   why: string
-  /** Units per replica when more of them are advised; null otherwise. */
+  /** Units per replica when another number of them is advised; null otherwise. */
   units: number | null
   /** All eight, in the guide's order. */
   conditions: Condition[]
@@ -48,7 +48,7 @@ export interface Workload {
 }
 
 /** Tokens of a long but ordinary prompt. */
-const promptTokens = 8_000
+const longPromptTokens = 8_000
 /** A prompt that is read for longer than this keeps its reader waiting. */
 const promptMsMaximum = 2_000
 /** Slower than a quick reader. */
@@ -63,7 +63,11 @@ interface Scene extends Workload {
   pace: Pace | null
   /** The next number of units on which it fits better; null = there is none. */
   next: { units: number; fit: Fit } | null
+  /** Where it cannot be shared out over so many: the number nearest below, else above, on which it runs; null = there is none. */
+  instead: { units: number } | null
   unitName: string
+  /** Of the prompt whose reading was estimated. */
+  promptTokens: number
 }
 
 export function advise(
@@ -74,11 +78,15 @@ export function advise(
   workload: Workload,
 ): Advice {
   const fit = checkFit(model, hardware, units, wish)
-  const counts = hardware.counts.filter((count) => count > units).sort((a, b) => a - b)
-  const larger = counts.map((count) => ({ units: count, fit: checkFit(model, hardware, count, wish) }))
+  const others = hardware.counts.filter((count) => count !== units).sort((a, b) => a - b)
+  const fits = others.map((count) => ({ units: count, fit: checkFit(model, hardware, count, wish) }))
+  const larger = fits.filter((one) => one.units > units)
+  const smaller = fits.filter((one) => one.units < units && one.fit.verdict !== 'does_not_fit')
   const next = larger.find((one) => one.fit.verdict === 'fits') ?? larger.find((one) => one.fit.verdict === 'risky')
-  const pace = paceOn(model, hardware, fit.gpus, Math.min(promptTokens, model.contextSize))
-  const scene: Scene = { ...workload, fit, pace, next: next ?? null, unitName: hardware.slug }
+  const promptTokens = Math.min(longPromptTokens, model.contextSize)
+  const pace = paceOn(model, hardware, fit.gpus, promptTokens)
+  const instead = fit.against === 'split' ? (smaller.at(-1) ?? next ?? null) : null
+  const scene: Scene = { ...workload, fit, pace, next: next ?? null, instead, unitName: hardware.slug, promptTokens }
   const conditions = (Object.keys(conditionNames) as ConditionName[]).map((condition): Condition => {
     return { condition, axis: conditionNames[condition], ...judges[condition](scene) }
   })
@@ -90,13 +98,13 @@ const says = (applies: boolean, yes: string, no: string) => ({ applies, why: app
 const unknownPace = { applies: false, why: 'The data sheet of this hardware is not known here.' }
 
 const judges: Record<ConditionName, Judge> = {
-  compute_bound: ({ pace }) => {
+  compute_bound: ({ pace, promptTokens }) => {
     if (pace === null) return unknownPace
     const took = `Reading a prompt of ${promptTokens} tokens takes about ${ms(pace.msPerPrompt)}`
     return says(pace.msPerPrompt > promptMsMaximum, `${took}.`, `${took}, which is quick enough.`)
   },
   memory_intensive: ({ fit, concurrency }) => {
-    if (fit.verdict === 'does_not_fit') return { applies: true, why: fit.why }
+    if (fit.verdict === 'does_not_fit') return { applies: fit.against === 'memory', why: fit.why }
     const wanted = concurrency ?? sequencesMinimum
     const room = `There is room for ${fit.concurrency} at once of ${fit.context} tokens`
     if (fit.verdict === 'risky') return { applies: true, why: `${fit.why} ${room}.` }
@@ -131,26 +139,41 @@ const judges: Record<ConditionName, Judge> = {
     says(
       fit.verdict !== 'does_not_fit',
       'Each replica holds the whole model: every further one adds as much again, on whichever machine.',
-      'No replica can hold the whole model.',
+      'A replica like this does not run.',
     ),
 }
 
-function conclude({ fit, next, concurrency }: Scene, conditions: readonly Condition[]): Omit<Advice, 'conditions'> {
+function conclude(
+  { fit, next, instead, unitName, concurrency }: Scene,
+  conditions: readonly Condition[],
+): Omit<Advice, 'conditions'> {
   const applying = conditions.filter(({ applies }) => applies).map(({ condition }) => condition)
   const because = (axis: Axis) => {
     const names = applying.filter((name) => conditionNames[name] === axis)
     return names.map((name) => name.replaceAll('_', ' ')).join(', ')
   }
   const presses = applying.some((name) => ['memory_intensive', 'low_latency', 'compute_bound'].includes(name))
-  if (next !== null && presses && !isOnlyMany(applying, fit, concurrency))
+  if (instead === null && next !== null && presses && !isOnlyMany(applying, fit, concurrency))
     return {
       recommend: 'gpus_per_replica',
       units: next.units,
       why: `More GPUs per replica: ${because('gpus_per_replica')}.`,
     }
+  if (instead !== null)
+    return {
+      recommend: 'gpus_per_replica',
+      units: instead.units,
+      why: `Another number of GPUs per replica: it cannot be shared out over ${fit.gpus}, and runs on ${instead.units} × ${unitName}.`,
+    }
   if (fit.verdict === 'does_not_fit')
-    return { recommend: 'other_hardware', units: null, why: 'No number of these GPUs in one machine holds it.' }
+    return { recommend: 'other_hardware', units: null, why: notHeld[fit.against ?? 'memory'] }
   return { recommend: 'replicas', units: null, why: `More replicas as the load grows: ${because('replicas')}.` }
+}
+
+const notHeld: Record<NonNullable<Fit['against']>, string> = {
+  memory: 'No number of these GPUs in one machine holds it.',
+  split: 'It cannot be shared out over the GPUs of one such machine.',
+  context: 'No hardware helps: the model does not know so long a context.',
 }
 
 /** It fits well and is quick; there are just more at once than one replica has room for. */

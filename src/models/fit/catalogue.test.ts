@@ -170,6 +170,29 @@ for (const [what, id, type, units, load, recommend, more, applies] of cases)
     }
   })
 
+test('advice: a number of GPUs that it cannot be shared out over', () => {
+  const shape = { ...shapeOf(l8), heads: 14, kvHeads: 2 }
+  const on = (type: string, units: number, wish = usualWish) =>
+    advise(shape, hardware.get(type)!, units, wish, { replicas: 1, concurrency: null, wantsLatency: true })
+  const four = on('h100', 4)
+  assert.deepEqual([four.recommend, four.units], ['gpus_per_replica', 2])
+  assert.match(four.why, /cannot be shared out over 4, and runs on 2 × h100/)
+  const applies = (advice: Advice, name: ConditionName) =>
+    advice.conditions.find(({ condition }) => condition === name)!.applies
+  assert.equal(applies(four, 'memory_intensive'), false, 'it is not for want of memory')
+  assert.deepEqual([on('mi300x_8', 1).recommend, on('mi300x_8', 1).units], ['other_hardware', null])
+  assert.match(on('mi300x_8', 1).why, /cannot be shared out over the GPUs of one such machine/)
+  const tooLong = on('h100', 1, { ...usualWish, contextTokens: 1_000_000 })
+  assert.equal(applies(tooLong, 'memory_intensive'), false)
+  assert.match(tooLong.why, /does not know so long a context/)
+})
+
+test('advice: the prompt that is estimated is no longer than the context', () => {
+  const short = { ...shapeOf(l8), contextSize: 2_048 }
+  const [compute] = advise(short, hardware.get('h100')!, 1, usualWish, quiet).conditions
+  assert.match(compute!.why, /a prompt of 2048 tokens/)
+})
+
 test('weights that the engine makes smaller as it loads them', () => {
   const on = (weightShare: number) =>
     checkFit(shapeOf(bf16of70), hardware.get('h100')!, 2, { ...usualWish, weightShare })

@@ -42,6 +42,8 @@ export interface Fit {
   verdict: Verdict
   /** A sentence for people. */
   why: string
+  /** What stands against it: no memory, a number of GPUs that it cannot be shared out over, or a context that it does not know. */
+  against: 'memory' | 'split' | 'context' | null
   gpus: number
   /** GiB on each GPU. */
   weightsGib: number
@@ -120,11 +122,11 @@ function contextOf(model: ModelShape, { contextTokens }: FitWish, largestContext
 function impossible(model: ModelShape, gpus: number, { budget, weights, overhead, cache }: Room, wish: FitWish) {
   const asked = wish.contextTokens
   if (asked !== null && asked > model.contextSize)
-    return no(`The model knows contexts of at most ${model.contextSize} tokens, not ${asked}.`)
+    return no('context', `The model knows contexts of at most ${model.contextSize} tokens, not ${asked}.`)
   const obstacle = splitObstacle(model, gpus)
-  if (obstacle !== null) return no(`It does not run on ${gpus} GPUs: ${obstacle}.`)
+  if (obstacle !== null) return no('split', `It does not run on ${gpus} GPUs: ${obstacle}.`)
   if (cache > 0) return null
-  return no(`Its weights need ${say(weights + overhead)} on each GPU; the engine may use ${say(budget)}.`)
+  return no('memory', `Its weights need ${say(weights + overhead)} on each GPU; the engine may use ${say(budget)}.`)
 }
 
 function judge(
@@ -137,14 +139,14 @@ function judge(
   if (cache < needed) {
     const what = wish.sequences === 1 ? 'One sequence' : `${wish.sequences} sequences`
     const left = `${what} of ${context} tokens would need ${say(needed)} on each GPU; ${say(cache)} is left.`
-    return no(`${left} ${hint(largestContext)}`)
+    return no('memory', `${left} ${hint(largestContext)}`)
   }
   if (context < model.contextSize && wish.contextTokens === null)
     return risky(`Its whole context of ${model.contextSize} tokens does not fit; ${context} tokens do.`)
   const spare = `${say(cache - needed)} to spare on each GPU`
   return (cache - needed) / budget < riskySlack
     ? risky(`It fits with only ${spare}.`)
-    : { verdict: 'fits' as const, why: `It fits with ${spare}.` }
+    : { verdict: 'fits' as const, against: null, why: `It fits with ${spare}.` }
 }
 
 export interface HardwareFit {
@@ -178,12 +180,14 @@ export function cheapestFit(
   return fitsOn(model, hardware, wish).find(({ fit }) => fit.verdict === 'fits') ?? null
 }
 
-function no(why: string): Pick<Fit, 'verdict' | 'why'> {
-  return { verdict: 'does_not_fit', why }
+type Judged = Pick<Fit, 'verdict' | 'why' | 'against'>
+
+function no(against: Fit['against'], why: string): Judged {
+  return { verdict: 'does_not_fit', against, why }
 }
 
-function risky(why: string): Pick<Fit, 'verdict' | 'why'> {
-  return { verdict: 'risky', why }
+function risky(why: string): Judged {
+  return { verdict: 'risky', against: null, why }
 }
 
 function hint(largestContext: number): string {

@@ -12,6 +12,8 @@ export interface HubModel {
   gated: boolean
   private: boolean
   disabled: boolean
+  /** What its card says that it was made of, as names on the Hub; empty = it does not say. */
+  bases: string[]
 }
 
 export interface HubPlace {
@@ -24,7 +26,8 @@ export interface HubPlace {
 const jsonBytesMaximum = 16 * 1024 * 1024
 const pagesMaximum = 50
 const filesMaximum = 20_000
-const expanded = ['sha', 'gated', 'private', 'disabled']
+const basesMaximum = 16
+const expanded = ['sha', 'gated', 'private', 'disabled', 'tags']
 
 export class HubClient {
   readonly http: HubHttp
@@ -44,6 +47,7 @@ export class HubClient {
       gated: said.gated === 'auto' || said.gated === 'manual' || said.gated === true,
       private: said.private === true,
       disabled: said.disabled === true,
+      bases: basesIn(said.tags),
     }
   }
 
@@ -146,6 +150,14 @@ export class HubClient {
   #odd(what: string): Fault {
     return unreachable(`its answer ${what}`, this.http.endpoint)
   }
+}
+
+/** `base_model:<owner>/<name>`, or with what was done to it between: `base_model:quantized:<owner>/<name>`. */
+function basesIn(tags: unknown): string[] {
+  const named = (Array.isArray(tags) ? tags : []).flatMap((tag) => {
+    return /^base_model:(?:\w+:)?([\w.-]{1,96}\/[\w.-]{1,96})$/.exec(String(tag))?.[1] ?? []
+  })
+  return [...new Set(named)].slice(0, basesMaximum)
 }
 
 function apiPath(repo: string): string {

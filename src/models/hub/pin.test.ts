@@ -88,6 +88,20 @@ test('a branch that moves on: what was pinned stays; a commit, a branch and a pu
   for (const revision of [first, 'refs/pr/1']) assert.equal((await pin(`hf:ann/moves@${revision}`)).sha, first)
 })
 
+test('what it was made of, as its card and its files say', async () => {
+  const tags = [
+    'text-generation',
+    'base_model:acme/Base-8B',
+    'base_model:quantized:acme/Base-8B',
+    'base_model:finetune:x/y',
+  ]
+  hub.repos.put('ann/derived', safetensorsRepo({ base_model_name_or_path: 'acme/Other' }), { tags })
+  assert.deepEqual((await pin('hf:ann/derived')).bases, ['acme/Base-8B', 'x/y', 'acme/Other'])
+  const odd = ['base_model:', 'base_model:a/b/c', `base_model:${'x'.repeat(300)}/y`, 7] as string[]
+  hub.repos.put('ann/oddly', safetensorsRepo(), { tags: odd })
+  assert.equal((await pin('hf:ann/oddly')).bases, undefined)
+})
+
 test('a repository that was renamed is found, under its new name', async () => {
   hub.repos.renamed.set('old/plain', 'ann/plain')
   assert.equal((await pin('hf:old/plain')).repo, 'ann/plain')

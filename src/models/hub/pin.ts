@@ -39,6 +39,8 @@ export interface HubSource {
   shape: ModelShape | null
   /** Half a sentence: why these of several files; null = there was no choice. */
   why: string | null
+  /** What its card and its files say that it was made of; absent: they do not, or it was pinned before this was kept. */
+  bases?: string[]
 }
 
 export interface PinOptions {
@@ -77,8 +79,17 @@ export async function pinHubModel(
         : await readConfig(client, place, choice, signal)
     checkSupported(modelId, choice.format, read, options)
     const { architecture, contextSize, shape } = read
+    const bases = [...new Set([...model.bases, ...read.bases])]
     const known = { architecture, contextSize, shape, sizeBytes: sumBytes(choice.files) }
-    return { kind: 'hub', repo: model.repo, revision: name.revision, sha: model.sha, ...choice, ...known }
+    return {
+      ...(bases.length === 0 ? {} : { bases }),
+      kind: 'hub',
+      repo: model.repo,
+      revision: name.revision,
+      sha: model.sha,
+      ...choice,
+      ...known,
+    }
   })
 }
 

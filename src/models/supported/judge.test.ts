@@ -51,6 +51,7 @@ test('a fine-tune rests on a base of its own family', () => {
     'META-LLAMA/llama-3.1-8b-instruct',
     'https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct/',
     'RedHatAI/Llama-3.1-8B-Instruct-FP8-dynamic',
+    'somebody/Meta-Llama-3.1-8B-Instruct-GGUF',
   ])
     for (const own of ['LlamaForCausalLM', 'llama'])
       assert.deepEqual(judgeLineage(own, [named], known), { ok: true, base: known[0]!.id }, `${own} on ${named}`)
@@ -91,4 +92,8 @@ test('the fault names the model and what is supported', () => {
   assert.ok(fault instanceof Fault)
   assert.deepEqual([fault.code, fault.status], ['model_not_supported', 422])
   assert.deepEqual(fault.detail, { model_id: 'hf:x/y', supported_architectures: ['a'] })
+  assert.match(fault.action, /architectures listed/)
+  const byBase = unsupported('hf:x/y', 'Because.', [])
+  assert.deepEqual(byBase.detail, { model_id: 'hf:x/y' }, 'no list that lists nothing')
+  assert.doesNotMatch(byBase.action, /listed/)
 })

@@ -71,10 +71,14 @@ export function judgeLineage(
   return { ok: true, base: null }
 }
 
-/** Fault `model_not_supported`, with the list of what is. */
+/** Fault `model_not_supported`, with the list of what is; an empty list: its architecture is not what is wrong. */
 export function unsupported(modelId: string, why: string, supported: readonly string[]): Fault {
+  const byArchitecture = supported.length > 0
   return new Fault('model_not_supported', why, {
-    detail: { model_id: modelId, supported_architectures: supported },
+    action: byArchitecture
+      ? 'Choose a model of one of the architectures listed in error.detail.'
+      : 'Choose another model, or have what it says of its base corrected.',
+    detail: { model_id: modelId, ...(byArchitecture ? { supported_architectures: supported } : {}) },
   })
 }
 
@@ -91,6 +95,7 @@ function plain(name: string): string {
     .replace(/^https?:\/\/[^/]+\//, '')
     .replace(/\/+$/, '')
     .replace(/^.*\//, '')
+    .replace(/^meta-(?=llama)/, '')
   while (suffixes.test(text)) text = text.replace(suffixes, '')
   return text
 }

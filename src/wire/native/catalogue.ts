@@ -144,7 +144,8 @@ export const gpuModelConfig = z
     gpu_type: z.string(),
     model_id: z.string(),
     gpu_counts: z.array(z.int()).meta({
-      description: 'Units per replica on which it can be deployed: those that are offered and that it fits on.',
+      description:
+        'Units per replica on which it can be deployed: those that are offered and that it fits on. Empty where it cannot be.',
     }),
     fit: orNull(z.array(unitFit)).meta({
       description: 'For every number of units that is offered; null: not known, or a CPU, whose memory is not checked.',

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Fault } from '../../kernel/fault.ts'
 import { type MicroUsd, usdNumber } from '../../kernel/money.ts'
 import { type DeploymentShape, deployment, renderTuned } from './deployment.ts'
+import { errorBody } from './error.ts'
 import { orNull, usd } from './fields.ts'
 import { type FitShape, fit, renderFit } from './fit.ts'
 import { shownChoice, wantedFrom } from './hardware.ts'
@@ -45,7 +46,7 @@ export const prediction = z
     dry_run: z.literal(true),
     would_create: z.boolean(),
     refusals: z
-      .array(z.object({ code: z.string(), message: z.string(), action: z.string() }))
+      .array(errorBody.shape.error.omit({ request_id: true }))
       .meta({ description: 'What a create would be refused for now; empty: it would be created.' }),
     name: z.string(),
     model_id: z.string(),
@@ -119,7 +120,7 @@ export interface PredictionShape {
   hourlyCostMax: MicroUsd
   emulated: boolean
   servedBy: string | null
-  refusals: Pick<Fault, 'code' | 'message' | 'action'>[]
+  refusals: Pick<Fault, 'code' | 'message' | 'action' | 'detail'>[]
 }
 
 export function renderPrediction(view: PredictionShape): Prediction {
@@ -127,7 +128,9 @@ export function renderPrediction(view: PredictionShape): Prediction {
   return {
     dry_run: true,
     would_create: view.refusals.length === 0,
-    refusals: view.refusals.map(({ code, message, action }) => ({ code, message, action })),
+    refusals: view.refusals.map(({ code, message, action, detail }) => {
+      return { code, message, action, ...(detail === undefined ? {} : { detail }) }
+    }),
     name: view.name,
     model_id: spec.modelId,
     preset: view.preset,

@@ -10,16 +10,20 @@ import { readStream, startWorker, type TestWorker, workerKey } from './testing.t
 import { type TestModel, writeTestModel } from './testing-model.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'paddock-shapes-'))
-const workers: TestWorker[] = []
+const workers = new Map<string, Promise<TestWorker>>()
 after(async () => {
-  for (const worker of workers) await worker.stop()
+  for (const worker of workers.values()) await (await worker).stop()
   rmSync(folder, { recursive: true })
 })
 
-async function workerOf(name: string, model: TestModel, flags: string[] = []): Promise<TestWorker> {
-  const path = writeTestModel(join(folder, `${name}.gguf`), model)
-  const worker = await startWorker(['--model', path, '--context', '2048', '--sequences', '2', ...flags])
-  workers.push(worker)
+/** One for all tests that ask for the same. */
+function workerOf(model: TestModel, flags: string[] = []): Promise<TestWorker> {
+  const key = JSON.stringify([model, flags])
+  const path = join(folder, `${workers.size}.gguf`)
+  const start = () =>
+    startWorker(['--model', writeTestModel(path, model), '--context', '2048', '--sequences', '2', ...flags])
+  const worker = workers.get(key) ?? start()
+  workers.set(key, worker)
   return worker
 }
 
@@ -77,26 +81,27 @@ for (const [form, chatTemplate] of [
   ['as the answer itself', `${template('').replaceAll(/<\/?tool_call>/g, '')}{# ipython "parameters" #}`],
 ] as const)
   test(`calls ${form}: their arguments are valid, whatever the weights; streamed as plain`, async () => {
-    const worker = await workerOf(form.replaceAll(' ', '-'), {
-      ...(chatTemplate === undefined ? {} : { chatTemplate }),
-    })
+    const worker = await workerOf(chatTemplate === undefined ? {} : { chatTemplate })
     const { chat } = client(worker)
-    for (const seed of [1, 2, 3]) {
-      const plain = await chat.completions.create(ask({ tools, tool_choice: named, seed, ...unthinking }))
-      const [choice] = plain.choices
-      assert.equal(choice!.finish_reason, 'tool_calls', JSON.stringify(plain))
-      assert.equal(choice!.message.content, null)
-      assert.equal(choice!.message.tool_calls!.length, 1)
-      assertCall(choice!.message.tool_calls![0]!)
-      const streamed = await chat.completions
-        .stream(ask({ tools, tool_choice: named, seed, ...unthinking }))
-        .finalChatCompletion()
-      assert.equal(streamed.choices[0]!.finish_reason, 'tool_calls')
-      const functions = [streamed, plain].map(({ choices }) =>
-        choices[0]!.message.tool_calls!.map((call) => call.type === 'function' && call.function.arguments),
-      )
-      assert.deepEqual(functions[0], functions[1])
-    }
+    const forced = ask({ tools, tool_choice: named, seed: 1, ...unthinking })
+    const plain = await chat.completions.create(forced)
+    const [choice] = plain.choices
+    assert.equal(choice!.finish_reason, 'tool_calls', JSON.stringify(plain))
+    assert.equal(choice!.message.content, null)
+    assert.equal(choice!.message.tool_calls!.length, 1)
+    assertCall(choice!.message.tool_calls![0]!)
+    const stream = chat.completions.stream(forced)
+    const deltas: OpenAI.ChatCompletionChunk.Choice.Delta.ToolCall[] = []
+    for await (const { choices } of stream) deltas.push(...(choices[0]?.delta.tool_calls ?? []))
+    const [first, ...more] = deltas
+    assert.deepEqual([first!.index, first!.type, first!.function], [0, 'function', { name: 'set_pace', arguments: '' }])
+    assert.ok(more.length > 2 && more.every(({ id, function: part }) => id === undefined && part!.arguments !== ''))
+    const streamed = await stream.finalChatCompletion()
+    assert.equal(streamed.choices[0]!.finish_reason, 'tool_calls')
+    const functions = [streamed, plain].map(({ choices }) =>
+      choices[0]!.message.tool_calls!.map((call) => call.type === 'function' && call.function.arguments),
+    )
+    assert.deepEqual(functions[0], functions[1])
     const required = await chat.completions.create(
       ask({ tools, tool_choice: 'required', parallel_tool_calls: false, ...unthinking }),
     )
@@ -123,7 +128,7 @@ for (const [form, chatTemplate] of [
   })
 
 test('thoughts are told apart, counted, and free where the answer is held to a form', async () => {
-  const worker = await workerOf('thinks', { chatTemplate: template('<think>\n') })
+  const worker = await workerOf({ chatTemplate: template('<think>\n') })
   const schema = {
     type: 'object',
     properties: { n: { type: 'integer' } },
@@ -155,7 +160,7 @@ test('thoughts are told apart, counted, and free where the answer is held to a f
 })
 
 test('vectors: of length 1, the same for the same text, in both encodings, counted', async () => {
-  const worker = await workerOf('vectors', { poolingType: 1 })
+  const worker = await workerOf({ poolingType: 1 })
   const { embeddings } = client(worker)
   const input = ['a river', 'a river', 'the price of a replica by the hour']
   const floats = await embeddings.create({ model: 'starter', input, encoding_format: 'float' })
@@ -172,7 +177,17 @@ test('vectors: of length 1, the same for the same text, in both encodings, count
   const packed = await embeddings.create({ model: 'starter', input: input[2]! })
   assert.deepEqual(packed.data[0]!.embedding, other)
   assert.deepEqual(packed.usage, { prompt_tokens: packed.usage.total_tokens, total_tokens: packed.usage.prompt_tokens })
-  assert.equal(await worker.metric('vllm:prompt_tokens_total'), floats.usage.prompt_tokens + packed.usage.prompt_tokens)
+  assert.equal(
+    await worker.metric('vllm:prompt_tokens_total'),
+    floats.usage.prompt_tokens + packed.usage.prompt_tokens,
+    'counted',
+  )
+  const whole = await embeddings.create({ model: 'starter', input: input[2]!, dimensions: other!.length })
+  assert.deepEqual(whole.data[0]!.embedding, other)
+  const ids = await embeddings.create({ model: 'starter', input: [[5, 6, 7], [8]], encoding_format: 'float' })
+  assert.deepEqual([ids.data.length, ids.usage.prompt_tokens], [2, 4])
+  const alone = await embeddings.create({ model: 'starter', input: [5, 6, 7], encoding_format: 'float' })
+  assert.deepEqual(alone.data[0]!.embedding, ids.data[0]!.embedding)
   const many = await Promise.all(
     input.map((text) => embeddings.create({ model: 'starter', input: text, encoding_format: 'float' })),
   )
@@ -187,9 +202,18 @@ test('vectors: of length 1, the same for the same text, in both encodings, count
     [{}, 'invalid_request', 'input'],
     [{ input: [] }, 'invalid_request', 'input'],
     [{ input: ['a', ''] }, 'invalid_request', 'input'],
-    [{ input: ['a', 7] }, 'engine_unsupported', 'input'],
-    [{ input: [[1, 2]] }, 'engine_unsupported', 'input'],
+    [{ input: ['a', 7] }, 'invalid_request', 'input'],
+    [{ input: [7, 'a'] }, 'invalid_request', 'input'],
+    [{ input: ['a', [7]] }, 'invalid_request', 'input'],
+    [{ input: [[1, 2], []] }, 'invalid_request', 'input'],
+    [{ input: [-1] }, 'invalid_request', 'input'],
+    [{ input: [1e9] }, 'invalid_request', 'input'],
+    [{ input: { a: 1 } }, 'invalid_request', 'input'],
+    [{ input: Array(2_049).fill('a') }, 'invalid_request', 'input'],
+    [{ input: Array(200).fill('paddock '.repeat(1_900)) }, 'invalid_request', 'input'],
     [{ input: 'a', dimensions: 8 }, 'engine_unsupported', 'dimensions'],
+    [{ input: 'a', dimensions: 0 }, 'invalid_request', 'dimensions'],
+    [{ input: 'a', dimensions: 100_000 }, 'invalid_request', 'dimensions'],
     [{ input: 'a', encoding_format: 'hex' }, 'invalid_request', 'encoding_format'],
     [{ input: 'paddock '.repeat(4_000) }, 'context_length_exceeded', 'input'],
   ]
@@ -201,8 +225,21 @@ test('vectors: of length 1, the same for the same text, in both encodings, count
     )
 })
 
+test('a model trained for shorter vectors makes them: the beginning of the whole one, of length 1', async () => {
+  const { embeddings } = client(await workerOf({ poolingType: 1, base: 'EmbeddingGemma 300M' }))
+  const ask = { model: 'starter', input: 'a river', encoding_format: 'float' as const }
+  const [whole, short] = await Promise.all([embeddings.create(ask), embeddings.create({ ...ask, dimensions: 8 })])
+  const beginning = whole.data[0]!.embedding.slice(0, 8)
+  const length = Math.hypot(...beginning)
+  assert.equal(short.data[0]!.embedding.length, 8)
+  const distances = short.data[0]!.embedding.map((x, i) => Math.abs(x - beginning[i]! / length))
+  assert.ok(Math.max(...distances) < 1e-6)
+  const packed = await embeddings.create({ model: 'starter', input: 'a river', dimensions: 8 })
+  assert.deepEqual(packed.data[0]!.embedding, short.data[0]!.embedding)
+})
+
 test('a model without pooling makes no vectors, and says so', async () => {
-  const worker = await workerOf('no-vectors', {})
+  const worker = await workerOf({})
   const asked = await worker.post('/v1/embeddings', { input: 'a' })
   const { error } = (await asked.json()) as { error: { code: string; message: string } }
   assert.deepEqual([asked.status, error.code], [400, 'engine_unsupported'])
@@ -212,17 +249,16 @@ test('a model without pooling makes no vectors, and says so', async () => {
 test('keys and values in fewer bits: another memory, the same questions answered', async () => {
   for (const [k, v] of [
     ['f16', 'f16'],
-    ['q8_0', 'q8_0'],
-    ['q4_0', 'q4_0'],
+    ['q8_0', 'q4_0'],
   ] as const) {
-    const worker = await workerOf(`cache-${k}`, {}, ['--cache-type-k', k, '--cache-type-v', v])
+    const worker = await workerOf({}, ['--cache-type-k', k, '--cache-type-v', v])
     const { choices } = await client(worker).chat.completions.create(ask({ temperature: 0, max_tokens: 12 }))
     assert.ok(choices[0]!.message.content, k)
   }
 })
 
 test('bad tools: a 400 that names the field', async () => {
-  const worker = await workerOf('bad-tools', {})
+  const worker = await workerOf({})
   const strict = (parameters: object) => [{ type: 'function', function: { name: 'a', parameters, strict: true } }]
   const cases: [object, Fault['code'], string][] = [
     [{ tools: {} }, 'invalid_request', 'tools'],

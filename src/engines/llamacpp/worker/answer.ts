@@ -1,8 +1,8 @@
 /** An answer being said: token by token to text, thoughts and calls, counted, until it is over. */
 import { newId } from '../../../runtime/ids.ts'
-import type { FinishReason, ToolCall, Usage } from '../../contract.answer.ts'
+import type { CallPart, FinishReason, Usage } from '../../contract.answer.ts'
 import { AnswerText } from './answer-text.ts'
-import { CallText } from './call-text.ts'
+import { type CallPiece, CallText } from './call-text.ts'
 import type { Model } from './model.ts'
 import type { Token } from './native.ts'
 import type { EngineRequest } from './request.ts'
@@ -12,7 +12,7 @@ import { Thoughts } from './thoughts.ts'
 export interface AnswerPart {
   text: string
   thought: string
-  calls: readonly ToolCall[]
+  calls: readonly CallPart[]
 }
 
 export interface AnswerSetting {
@@ -24,11 +24,11 @@ export interface AnswerSetting {
   /** The prompt opens thoughts. */
   thinks: boolean
   said(part: AnswerPart, usage: Usage): void
-  /** A call begins: from now on it is held to its grammar. */
-  callBegins(): void
+  /** A call begins, this much of it is there: from now on it is held to its grammar. */
+  callBegins(said: string): void
 }
 
-const noCalls: readonly ToolCall[] = []
+const noCalls: readonly CallPart[] = []
 
 export class Answer {
   readonly usage: Usage
@@ -90,18 +90,23 @@ export class Answer {
     return { text: segment.text + rest.text, thought: segment.thought + rest.thought }
   }
 
-  #call(calls: CallText, text: string): { text: string; calls: ToolCall[] } {
-    const wasAtOpening = calls.atOpening
+  #call(calls: CallText, text: string): { text: string; calls: CallPart[] } {
     const segment = calls.push(text)
-    if (calls.found > 0 && !this.#parallel) this.finish ??= 'stop'
-    if (calls.atOpening && !wasAtOpening && this.finish === null) this.#setting.callBegins()
+    if (calls.found > 0 && !this.#parallel) this.finish = 'stop'
+    const opened = calls.takeOpened()
+    if (opened !== null && this.finish === null) this.#setting.callBegins(opened)
     if (this.finish !== null) {
       const rest = calls.end()
       segment.text += rest.text
       segment.calls.push(...rest.calls)
     }
-    if (this.finish === 'stop' && calls.found > 0) this.finish = 'tool_calls'
-    const found = this.#parallel ? segment.calls : segment.calls.slice(0, 1)
-    return { text: segment.text, calls: found.map((call) => ({ id: `call_${newId('req').slice(4)}`, ...call })) }
+    if (this.finish === 'stop' && calls.found > 0 && !calls.cut) this.finish = 'tool_calls'
+    const said = this.#parallel ? segment.calls : segment.calls.filter(({ at }) => at === 0)
+    return { text: segment.text, calls: said.map(partOf) }
   }
+}
+
+function partOf({ at, name, arguments: args }: CallPiece): CallPart {
+  if (name === undefined) return { index: at, arguments: args }
+  return { index: at, begun: { id: `call_${newId('req').slice(4)}`, name }, arguments: args }
 }

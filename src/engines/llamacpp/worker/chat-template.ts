@@ -3,6 +3,8 @@
  * one of the model's control tokens ("<|im_end|>…"): such text is broken up by a mark, and the prompt is tokenised piece by
  * piece between marks, so that it is read as text and never opens a turn of its own. Pure but for the renderer given.
  */
+import { newId } from '../../../runtime/ids.ts'
+
 export interface ChatMessage {
   role: 'system' | 'user' | 'assistant' | 'tool'
   content: string
@@ -96,11 +98,12 @@ export class ControlTexts {
   }
 }
 
-/** A private-use character that is nowhere in it. */
+/** A private-use character that is nowhere in it; where all are, some that nobody could have foreseen. */
 function unusedMark(text: string): string {
-  for (let code = 0xe000; code < 0xf8ff; code += 1) {
+  const used = new Set(text.match(/[\ue000-\uf8ff]/g))
+  for (let code = 0xe000; code <= 0xf8ff; code += 1) {
     const mark = String.fromCharCode(code)
-    if (!text.includes(mark)) return mark
+    if (!used.has(mark)) return mark
   }
-  throw new Error('the messages use every private character')
+  return `\ue000${newId('req')}\ue000`
 }

@@ -5,6 +5,7 @@
  */
 import { Fault } from '../../../kernel/fault.ts'
 import type { NativeContext } from './native.ts'
+import { shortened } from './shortened-vector.ts'
 
 /** Longest text, in tokens. */
 export const embeddingTokensMaximum = 2_048
@@ -49,51 +50,45 @@ export class Embedder {
   }
 
   /**
-   * A vector of length 1 for each, in their order. Throws Faults `engine_unsupported`, `unavailable`, `client_closed` and
+   * A vector of length 1 for each, in their order, of the first `count` numbers. Throws Faults `engine_unsupported`, `unavailable`, `client_closed` and
    * `engine_failed`.
    */
-  async embed(inputs: readonly Uint32Array[], signal: AbortSignal): Promise<Float32Array[]> {
+  async embed(inputs: readonly Uint32Array[], count: number, signal: AbortSignal): Promise<Float32Array[]> {
     this.require()
     if (this.#waiting >= embeddingWaitingMaximum)
       throw new Fault('unavailable', `The engine is busy: ${embeddingWaitingMaximum} requests are waiting already.`, {
         retryAfterSeconds: 1,
       })
     this.#waiting += 1
-    const result = this.#last.then(() => this.#all(this.#device!, inputs, signal))
-    this.#last = result.catch(() => {})
+    const vectors: Float32Array[] = []
     try {
-      return await result
+      // A turn for each text: a request of many does not keep the others waiting for all of them.
+      for (const tokens of inputs) vectors.push(shortened(await this.#inTurn(tokens, signal), count))
+      return vectors
     } finally {
       this.#waiting -= 1
     }
   }
 
-  async #all(device: EmbeddingDevice, inputs: readonly Uint32Array[], signal: AbortSignal): Promise<Float32Array[]> {
-    const vectors: Float32Array[] = []
-    for (const tokens of inputs) {
+  #inTurn(tokens: Uint32Array, signal: AbortSignal): Promise<Float64Array> {
+    const result = this.#last.then(() => {
       if (signal.aborted) throw new Fault('client_closed', 'The client has left.')
-      vectors.push(await one(device, tokens))
-    }
-    return vectors
+      return one(this.#device!, tokens)
+    })
+    this.#last = result.catch(() => {})
+    return result
   }
 }
 
-async function one(device: EmbeddingDevice, tokens: Uint32Array): Promise<Float32Array> {
+async function one(device: EmbeddingDevice, tokens: Uint32Array): Promise<Float64Array> {
   try {
     device.initBatch(tokens.length)
     device.addToBatch(0, 0, tokens, Uint32Array.of(tokens.length - 1))
     await device.decodeBatch()
-    return ofLengthOne(device.getEmbedding(tokens.length))
+    return device.getEmbedding(tokens.length)
   } catch (error) {
     throw new Fault('engine_failed', 'The engine failed while computing.', { cause: error })
   } finally {
     device.disposeSequence(0)
   }
-}
-
-export function ofLengthOne(vector: Float64Array): Float32Array {
-  let squares = 0
-  for (const one of vector) squares += one * one
-  const length = Math.sqrt(squares)
-  return Float32Array.from(vector, (one) => (length > 0 ? one / length : 0))
 }

@@ -2,40 +2,48 @@
 import { Fault } from '../../../kernel/fault.ts'
 import type { Engine } from './generate.ts'
 import type { Model } from './model.ts'
-import { unsupported, wrong } from './request.ts'
+import { asObject, isAbsent, isTokens, number, unsupported, wrong } from './request.ts'
+import { lengthOf } from './shortened-vector.ts'
 
 export interface EmbeddingRequest {
-  inputs: string[]
+  /** Texts, or tokens. */
+  inputs: (string | number[])[]
   base64: boolean
+  /** Numbers of a vector; null = all. */
+  dimensions: number | null
 }
 
 export const inputsMaximum = 2_048
+/** Of all inputs together, as OpenAI has it. */
+export const inputTokensMaximum = 300_000
+const dimensionsMaximum = 1_000_000
 
 /** Throws Faults `invalid_request` and `engine_unsupported`. */
 export function readEmbeddingRequest(body: unknown): EmbeddingRequest {
-  if (typeof body !== 'object' || body === null || Array.isArray(body))
-    throw new Fault('invalid_request', 'The body must be a JSON object.')
-  const { input, encoding_format: format, dimensions, adapters } = body as Record<string, unknown>
-  if (dimensions !== undefined && dimensions !== null)
-    throw unsupported('dimensions', 'This engine gives vectors as long as the model makes them; leave dimensions out.')
-  if (adapters !== undefined && adapters !== null)
-    throw unsupported('model', 'The embedded engine makes embeddings without adapters.')
-  if (format !== undefined && format !== null && format !== 'float' && format !== 'base64')
+  const fields = asObject(body)
+  const { encoding_format: format } = fields
+  if (!isAbsent(fields.adapters)) throw unsupported('model', 'The embedded engine makes embeddings without adapters.')
+  if (!isAbsent(format) && format !== 'float' && format !== 'base64')
     throw wrong('encoding_format', 'encoding_format must be float or base64.')
-  return { inputs: readInputs(input), base64: format === 'base64' }
+  const dimensions = number(fields, 'dimensions', 1, dimensionsMaximum, true)
+  return { inputs: readInputs(fields.input), base64: format === 'base64', dimensions }
 }
 
-function readInputs(input: unknown): string[] {
-  const inputs: unknown[] = Array.isArray(input) ? input : [input]
-  if (inputs.some((one) => typeof one === 'number' || Array.isArray(one)))
-    throw unsupported('input', 'This engine takes the input as text, not as token ids.')
-  if (inputs.length === 0 || inputs.length > inputsMaximum)
-    throw wrong('input', `input must be a string, or 1 to ${inputsMaximum} of them.`)
-  for (const one of inputs) {
-    if (typeof one !== 'string') throw wrong('input', 'input must be a string or a list of strings.')
-    if (one === '') throw wrong('input', 'Input content cannot be empty.')
-  }
-  return inputs as string[]
+const shapes = 'input must be a string, a list of strings, a list of token ids or a list of such lists.'
+
+function readInputs(input: unknown): EmbeddingRequest['inputs'] {
+  if (isAbsent(input)) throw wrong('input', `input is missing. ${shapes}`)
+  if (Array.isArray(input) && input.length === 0)
+    throw wrong('input', 'input is an empty list; it needs at least one text.')
+  const inputs: unknown[] = Array.isArray(input) && typeof input[0] !== 'number' ? input : [input]
+  if (inputs.length > inputsMaximum) throw wrong('input', `input may hold ${inputsMaximum} texts at most.`)
+  inputs.forEach((one, at) => {
+    if (one === '' || (Array.isArray(one) && one.length === 0)) throw wrong('input', `input[${at}] is empty.`)
+    if (typeof one !== 'string' && !isTokens(one)) throw wrong('input', shapes)
+    if (typeof one !== typeof inputs[0])
+      throw wrong('input', 'input must be either texts or lists of token ids, not both.')
+  })
+  return inputs as EmbeddingRequest['inputs']
 }
 
 /** The whole answer. `counted` hears of the tokens before they are computed. */
@@ -46,12 +54,13 @@ export async function answerEmbeddings(
   signal: AbortSignal,
   counted: (promptTokens: number) => void,
 ): Promise<object> {
-  const { inputs, base64 } = readEmbeddingRequest(body)
+  const { inputs, base64, dimensions } = readEmbeddingRequest(body)
   embedder.require()
-  const tokens = inputs.map((input, at) => tokensOf(model, input, at, embedder.tokensMaximum))
+  const count = lengthOf(dimensions, model.handle.getEmbeddingVectorSize(), model.shortensVectors)
+  const tokens = allTokens(model, inputs, embedder.tokensMaximum)
   const total = tokens.reduce((sum, { length }) => sum + length, 0)
   counted(total)
-  const vectors = await embedder.embed(tokens, signal)
+  const vectors = await embedder.embed(tokens, count, signal)
   const data = vectors.map((vector, index) => ({
     object: 'embedding',
     index,
@@ -60,12 +69,20 @@ export async function answerEmbeddings(
   return { object: 'list', data, model: servedName, usage: { prompt_tokens: total, total_tokens: total } }
 }
 
-function tokensOf(model: Model, input: string, at: number, maximum: number): Uint32Array {
-  const tokens = model.tokensToEmbed(input)
-  if (tokens.length <= maximum) return tokens
-  throw new Fault(
-    'context_length_exceeded',
-    `input[${at}] has ${tokens.length} tokens; this engine embeds texts of up to ${maximum}.`,
-    { detail: { param: 'input', n_prompt_tokens: tokens.length, n_ctx: maximum } },
-  )
+function allTokens(model: Model, inputs: EmbeddingRequest['inputs'], maximum: number): Uint32Array[] {
+  let total = 0
+  return inputs.map((input, at) => {
+    const tokens = typeof input === 'string' ? model.tokensToEmbed(input) : model.tokensGiven(input, 'input')
+    if (tokens.length === 0) throw wrong('input', `input[${at}] has no tokens.`)
+    if (tokens.length > maximum)
+      throw new Fault(
+        'context_length_exceeded',
+        `input[${at}] has ${tokens.length} tokens; this engine embeds texts of up to ${maximum}.`,
+        { detail: { param: 'input', n_prompt_tokens: tokens.length, n_ctx: maximum } },
+      )
+    total += tokens.length
+    if (total > inputTokensMaximum)
+      throw wrong('input', `input has more than ${inputTokensMaximum} tokens in all; send fewer texts at once.`)
+    return tokens
+  })
 }

@@ -88,8 +88,9 @@ async function compute(
     promptTokens: prompt.length,
     thinks,
     said: (part, usage) => progress.token(part, usage),
-    callBegins: () => {
-      if (grammars.call !== null) sampler.applyConfig(samplerConfig({ ...sampling, grammarState: grammars.call() }))
+    callBegins: (said) => {
+      const grammarState = grammars.call?.(said) ?? null
+      if (grammarState !== null) sampler.applyConfig(samplerConfig({ ...sampling, grammarState }))
     },
   })
   try {
@@ -117,19 +118,25 @@ function tokenLimit(promptTokens: number, { maxTokens, input }: EngineRequest, c
   const param = input.kind === 'chat' ? 'messages' : 'prompt'
   if (promptTokens === 0) throw new Fault('invalid_request', 'The prompt is empty.', { detail: { param } })
   if (room >= (maxTokens ?? 1)) return maxTokens ?? room
-  const asked = maxTokens === null ? '' : ` and max_tokens asks for ${maxTokens}`
-  throw new Fault(
-    'context_length_exceeded',
-    `This model's context holds ${contextTokens} tokens; the prompt has ${promptTokens}${asked}.`,
-    { detail: { param, n_prompt_tokens: promptTokens, n_ctx: contextTokens } },
-  )
+  throw new Fault('context_length_exceeded', tooLong(param, promptTokens, maxTokens, contextTokens), {
+    detail: { param, n_prompt_tokens: promptTokens, n_ctx: contextTokens },
+  })
+}
+
+/** In OpenAI's words, by which clients know it. */
+function tooLong(param: string, promptTokens: number, maxTokens: number | null, contextTokens: number): string {
+  const limit = `This model's maximum context length is ${contextTokens} tokens.`
+  if (maxTokens === null || promptTokens >= contextTokens)
+    return `${limit} However, your ${param} resulted in ${promptTokens} tokens. Please reduce the length of the ${param}.`
+  const asked = `you requested ${promptTokens + maxTokens} tokens (${promptTokens} in the ${param}, ${maxTokens} in the completion)`
+  return `${limit} However, ${asked}. Please reduce the length of the ${param} or completion.`
 }
 
 interface Grammars {
   /** Of the whole answer. */
   whole: object | null
-  /** Of the rest of the answer once a call has begun by itself. */
-  call: (() => object) | null
+  /** Of the rest of the answer once a call has begun by itself; null where what was said does not fit it. */
+  call: ((said: string) => object | null) | null
 }
 
 /** Read before any work: what cannot be kept is refused with a status of its own. */
@@ -150,13 +157,14 @@ function grammarsOf(model: Model, { input, format }: EngineRequest, thinks: bool
   }
   const grammar = callsGrammar(toolForm, input.tools, nothing, true)
   model.grammarState(grammar, 'tools')
-  return { whole: null, call: () => model.grammarState(grammar, 'tools') }
+  return { whole: null, call: (said) => model.grammarStateAfter(grammar, said) }
 }
 
 function promptOf(model: Model, input: EngineRequest['input']): { tokens: Uint32Array; thinks: boolean } {
-  return input.kind === 'chat'
-    ? promptOfChat(model, input)
-    : { tokens: model.tokensOfText(input.prompt), thinks: false }
+  if (input.kind === 'chat') return promptOfChat(model, input)
+  const { prompt } = input
+  const tokens = typeof prompt === 'string' ? model.tokensOfText(prompt) : model.tokensGiven(prompt, 'prompt')
+  return { tokens, thinks: false }
 }
 
 function promptOfChat(

@@ -80,9 +80,9 @@ export function grammarOfSchema(schema: unknown, first: GrammarPart = nothingFir
   return writeGrammar(`${first.body} ${body}`.trim(), new Map([...first.rules, ...rules]))
 }
 
-/** `prefix`: of the names of its rules, where several schemas share a grammar. */
-export function partOfSchema(schema: unknown, prefix: string): GrammarPart {
-  const builder = new Builder(schema, prefix)
+/** `prefix`: of the names of its rules, where several schemas share a grammar. `rules`: as many as it may have. */
+export function partOfSchema(schema: unknown, prefix: string, rules = rulesMaximum): GrammarPart {
+  const builder = new Builder(schema, prefix, rules)
   return { body: builder.rule(schema, 0), rules: builder.rules }
 }
 
@@ -95,11 +95,13 @@ class Builder {
   readonly rules = new Map<string, string>()
   readonly #root: unknown
   readonly #prefix: string
+  readonly #rulesMaximum: number
   readonly #byReference = new Map<string, string>()
   #names = 0
   #repetitions = 0
 
-  constructor(root: unknown, prefix: string) {
+  constructor(root: unknown, prefix: string, rulesMaximum: number) {
+    this.#rulesMaximum = rulesMaximum
     this.#root = root
     this.#prefix = prefix
   }
@@ -157,7 +159,7 @@ class Builder {
     if (schema.format !== undefined) {
       const body =
         typeof schema.format === 'string' && Object.hasOwn(formats, schema.format) ? formats[schema.format] : null
-      if (!body) throw refused(`format "${String(schema.format).slice(0, 40)}"`)
+      if (!body) throw refused(`format "${JSON.stringify(schema.format).slice(1, 40)}`)
       if (schema.minLength !== undefined || schema.maxLength !== undefined) throw refused('a length beside format')
       return this.#add(body)
     }
@@ -221,6 +223,7 @@ class Builder {
     const types = schema.type === undefined ? null : typesOf(schema)
     const fitting = values.filter((value) => types === null || types.some((type) => isOfType(value, type)))
     if (fitting.length === 0) throw malformed('No value of enum or const has the type that is asked.')
+    this.#spend(fitting.length)
     return this.#add(fitting.map((value) => literal(JSON.stringify(value))).join(' | '))
   }
 
@@ -251,7 +254,7 @@ class Builder {
   }
 
   #put(name: string, body: string): void {
-    if (this.rules.size >= rulesMaximum) throw refused(`a schema of this size (${rulesMaximum} rules at most)`)
+    if (this.rules.size >= this.#rulesMaximum) throw refused(`a schema of this size (${rulesMaximum} rules at most)`)
     this.rules.set(name, body)
   }
 

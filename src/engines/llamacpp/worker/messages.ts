@@ -1,6 +1,7 @@
 /** The messages of a chat request: roles that a chat template knows, content as text. Pure. */
 import { Fault } from '../../../kernel/fault.ts'
 import type { ChatMessage, MessageCall } from './chat-template.ts'
+import { nestingMaximum, nestsDeeper } from './nesting.ts'
 
 /** `developer` is OpenAI's newer word for system. */
 const roles: Record<string, ChatMessage['role']> = {
@@ -49,7 +50,11 @@ function readCalls(value: unknown, where: string): MessageCall[] {
     if (typeof called?.name !== 'string' || typeof called.arguments !== 'string')
       throw wrongMessages(`${where}.tool_calls[${index}] must be {"id", "function": {"name", "arguments": string}}.`)
     const { name } = called
-    return { id: String(id ?? ''), type: 'function', function: { name, arguments: readArguments(called.arguments) } }
+    return {
+      id: typeof id === 'string' ? id : '',
+      type: 'function',
+      function: { name, arguments: readArguments(called.arguments) },
+    }
   })
 }
 
@@ -57,7 +62,7 @@ function readCalls(value: unknown, where: string): MessageCall[] {
 function readArguments(text: string): unknown {
   try {
     const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? value : text
+    return typeof value === 'object' && value !== null && !nestsDeeper(value, nestingMaximum) ? value : text
   } catch {
     return text
   }

@@ -10,12 +10,16 @@ export interface ModelHeader {
   tokenTypes: Int32Array
   /** llama.cpp's number; 0 = no pooling: the model makes no embeddings. */
   poolingType: number
+  /** What it calls itself, and the models that it comes from. */
+  names: string[]
 }
 
 /** Largest header that is read. */
 const headerBytesMaximum = 256 * 1024 * 1024
 const wanted = new Set([
   'general.architecture',
+  'general.name',
+  'general.basename',
   'tokenizer.chat_template',
   'tokenizer.ggml.model',
   'tokenizer.ggml.token_type',
@@ -30,7 +34,11 @@ export function readModelHeader(path: string): ModelHeader {
       const bytes = Buffer.alloc(length)
       return bytes.subarray(0, readSync(fd, bytes, 0, length, offset))
     }
-    const pairs = readGgufPairs(read, limit, (key) => wanted.has(key) || key.endsWith('.pooling_type'))
+    const pairs = readGgufPairs(
+      read,
+      limit,
+      (key) => wanted.has(key) || key.endsWith('.pooling_type') || isBaseName(key),
+    )
     const template = pairs.get('tokenizer.chat_template')
     const tokenizer = pairs.get('tokenizer.ggml.model')
     const types = pairs.get('tokenizer.ggml.token_type')
@@ -40,8 +48,15 @@ export function readModelHeader(path: string): ModelHeader {
       tokenizer: typeof tokenizer === 'string' ? tokenizer : '',
       tokenTypes: types instanceof Int32Array ? types : new Int32Array(0),
       poolingType: Number(pooling ?? 0),
+      names: [...pairs].flatMap(([key, value]) =>
+        typeof value === 'string' && (/^general\.(base)?name$/.test(key) || isBaseName(key)) ? [value] : [],
+      ),
     }
   } finally {
     closeSync(fd)
   }
+}
+
+function isBaseName(key: string): boolean {
+  return /^general\.base_model\.\d{1,2}\.(name|repo_url)$/.test(key)
 }

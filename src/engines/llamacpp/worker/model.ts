@@ -11,6 +11,8 @@ import {
 import type { ModelHeader } from './model-header.ts'
 import type { Native, NativeModel, NativeSampler, SamplerConfig, Token } from './native.ts'
 import { isControl, pieceBytes } from './pieces.ts'
+import { wrong } from './request.ts'
+import { canShorten } from './shortened-vector.ts'
 import { beginsInside, type ThinkTags, thinkTagsOf } from './thoughts.ts'
 import { type ToolForm, toolFormOf } from './tool-form.ts'
 
@@ -28,6 +30,10 @@ export class Model {
   readonly toolForm: ToolForm
   /** How its header says that an embedding is made of its tokens'; 0 = not at all. */
   readonly poolingType: number
+  /** It was trained for vectors of fewer numbers too. */
+  readonly shortensVectors: boolean
+  /** 0 = the file does not say. */
+  readonly vocabularySize: number
   /** Control tokens that are parts of answers: tags. */
   readonly #tags: ReadonlySet<string>
   readonly #vocabularyType: number
@@ -51,6 +57,8 @@ export class Model {
     this.thinkTags = thinkTagsOf(template)
     this.toolForm = toolFormOf(template)
     this.poolingType = header.poolingType
+    this.shortensVectors = canShorten(header.names)
+    this.vocabularySize = header.tokenTypes.length
     const { open, close } = this.toolForm
     this.#tags = new Set([this.thinkTags?.open ?? '', this.thinkTags?.close ?? '', open, close])
     this.#template = {
@@ -81,6 +89,14 @@ export class Model {
   /** The text as the client wrote it, control tokens included: a raw prompt is the client's own business. */
   tokensOfText(text: string): Uint32Array {
     return this.#tokens([text])
+  }
+
+  /** Tokens as the client counted them out, and nothing around them. Throws Fault `invalid_request`. */
+  tokensGiven(ids: readonly number[], param: string): Uint32Array {
+    const foreign = ids.find((id) => id >= this.vocabularySize)
+    if (foreign !== undefined)
+      throw wrong(param, `${param} holds the token ${foreign}; this model knows 0 to ${this.vocabularySize - 1}.`)
+    return Uint32Array.from(ids)
   }
 
   /** A text as embedding models were trained to read it: text alone, with their ends around it. */
@@ -127,6 +143,17 @@ export class Model {
       this.#grammars.set(grammar, parsed)
     }
     return new this.native.AddonGrammarEvaluationState(this.handle, parsed)
+  }
+
+  /** The state of a grammar once this was said; null where that does not fit. */
+  grammarStateAfter(grammar: string, said: string): object | null {
+    const state = this.grammarState(grammar)
+    const { AddonSampler } = this.native
+    for (const token of said === '' ? [] : this.handle.tokenize(said, false)) {
+      if (!AddonSampler.canBeNextTokenForGrammarEvaluationState(state, token)) return null
+      AddonSampler.acceptGrammarEvaluationStateToken(state, token)
+    }
+    return state
   }
 
   #tokens(pieces: readonly string[], controls = true): Uint32Array {

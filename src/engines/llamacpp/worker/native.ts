@@ -14,6 +14,8 @@ export interface NativeModel {
   tokenize(text: string, parseControlTokens: boolean): Uint32Array
   detokenize(tokens: Uint32Array, showControlTokens: boolean): string
   getTrainContextSize(): number
+  /** Numbers of a vector. */
+  getEmbeddingVectorSize(): number
   /** Bytes of the weights. */
   getTotalSize(): number
   /** −1 when the model has none. */
@@ -104,7 +106,11 @@ export interface Native {
     },
   ) => NativeContext
   AddonModelLora: new (model: NativeModel, path: string) => NativeLora
-  AddonSampler: new (model: NativeModel) => NativeSampler
+  AddonSampler: {
+    new (model: NativeModel): NativeSampler
+    canBeNextTokenForGrammarEvaluationState(state: object, token: Token): boolean
+    acceptGrammarEvaluationStateToken(state: object, token: Token): void
+  }
   /** Throws when the grammar cannot be parsed. */
   AddonGrammar: new (
     grammar: string,

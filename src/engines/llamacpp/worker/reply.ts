@@ -2,6 +2,7 @@
 import type { ServerResponse } from 'node:http'
 import {
   type AnswerHead,
+  type CallPart,
   chunk,
   doneEvent,
   type FinishReason,
@@ -40,7 +41,7 @@ export class Reply {
     }
     this.#text += part.text
     this.#thought += part.thought
-    this.#calls.push(...part.calls)
+    for (const call of part.calls) this.#collect(call)
   }
 
   end({ finish, usage }: { finish: FinishReason; usage: Usage }): void {
@@ -59,10 +60,12 @@ export class Reply {
     const isSilent = thought === '' && calls.length === 0
     if (text !== '' || (isSilent && this.#request.usage === 'every'))
       this.#response.write(chunk(this.#head, { text, usage }))
-    for (const call of calls) {
-      this.#response.write(chunk(this.#head, { call: { index: this.#calls.length, call }, usage }))
-      this.#calls.push(call)
-    }
+    for (const call of calls) this.#response.write(chunk(this.#head, { call, usage }))
+  }
+
+  #collect({ index, begun, arguments: args }: CallPart): void {
+    if (begun !== undefined) this.#calls[index] = { ...begun, arguments: args }
+    else this.#calls[index]!.arguments += args
   }
 
   #begin(usage: Usage): void {

@@ -77,7 +77,7 @@ test('each wrong or unsupported field by its name', () => {
       JSON.stringify(over),
     )
   for (const body of [null, [], 'x', 5]) assert.equal(refusal(() => readChatRequest(body))[0], 'invalid_request')
-  for (const prompt of [undefined, 5, [1, 2], ['a', 'b'], [[1]]])
+  for (const prompt of [undefined, 5, [], [-1], [1.5], ['a', 'b'], ['a', 1], [[1], [2]]])
     assert.equal(refusal(() => readTextRequest({ prompt }))[1], 'prompt')
 })
 

@@ -7,7 +7,7 @@ import { Fault } from '../../../kernel/fault.ts'
 import type { Share } from './adapters.ts'
 import type { ChatMessage } from './chat-template.ts'
 import { readMessages } from './messages.ts'
-import { readToolUse, type ToolUse } from './tools.ts'
+import { readToolUse, schemaCharactersMaximum, type ToolUse } from './tools.ts'
 
 export interface Sampling {
   /** 0 = always the likeliest token. */
@@ -37,7 +37,7 @@ export interface ChatInput {
 }
 
 export interface EngineRequest {
-  input: ChatInput | { kind: 'text'; prompt: string }
+  input: ChatInput | { kind: 'text'; prompt: string | number[] }
   /** Null = as much as the context holds. */
   maxTokens: number | null
   sampling: Sampling
@@ -58,6 +58,7 @@ export const stopCharactersMaximum = 1_000
 /** What /v1/completions gives when max_tokens is absent, as OpenAI's does. */
 export const textTokensDefault = 16
 const adaptersMaximum = 16
+const scaleMaximum = 100
 const biasesMaximum = 1_024
 
 export function readChatRequest(body: unknown): EngineRequest {
@@ -167,6 +168,11 @@ function readFormat(value: unknown): AnswerFormat {
     throw wrong('response_format', 'response_format.type must be text, json_object or json_schema.')
   const named = asObject(format.json_schema, 'response_format')
   if (isAbsent(named.schema)) throw wrong('response_format', 'response_format.json_schema.schema is missing.')
+  if (JSON.stringify(named.schema).length > schemaCharactersMaximum)
+    throw wrong(
+      'response_format',
+      `response_format.json_schema.schema is longer than ${schemaCharactersMaximum} characters.`,
+    )
   return { type: 'schema', schema: named.schema }
 }
 
@@ -177,20 +183,27 @@ function readAdapters(value: unknown): Share[] | null {
     throw wrong('adapters', `adapters must be a list of 1 to ${adaptersMaximum}.`)
   return value.map((entry) => {
     const { name, scale } = asObject(entry, 'adapters')
-    if (typeof name !== 'string' || typeof scale !== 'number')
-      throw wrong('adapters', 'adapters must be a list of {"name": string, "scale": number}.')
+    const isScale = typeof scale === 'number' && Math.abs(scale) <= scaleMaximum
+    if (typeof name !== 'string' || !isScale)
+      throw wrong('adapters', `adapters must be a list of {"name": string, "scale": number up to ${scaleMaximum}}.`)
     return { name, scale }
   })
 }
 
-function readPrompt(value: unknown): string {
+function readPrompt(value: unknown): string | number[] {
+  if (isTokens(value)) return value
   const prompts = Array.isArray(value) ? value : [value]
-  if (prompts.some((prompt) => typeof prompt === 'number' || Array.isArray(prompt)))
-    throw unsupported('prompt', 'This engine takes the prompt as text, not as token ids.')
   if (prompts.length > 1) throw unsupported('prompt', 'This engine takes one prompt per request.')
   const [prompt] = prompts
-  if (typeof prompt !== 'string') throw wrong('prompt', 'prompt must be a string.')
+  if (typeof prompt !== 'string' && !isTokens(prompt)) throw wrong('prompt', 'prompt must be a string or token ids.')
   return prompt
+}
+
+/** Ids of tokens; of which model they are is not known here. */
+export function isTokens(value: unknown): value is number[] {
+  return (
+    Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id) && id >= 0 && id < 2 ** 31)
+  )
 }
 
 /** Absent, null and the harmless values pass; anything else is something that this engine does not have. */
@@ -200,7 +213,7 @@ function refuseUnless(fields: Body, name: string, harmless: (value: unknown) => 
   throw unsupported(name, `The embedded engine does not support ${name} with this value.`)
 }
 
-function number(fields: Body, name: string, minimum: number, maximum: number, whole = false): number | null {
+export function number(fields: Body, name: string, minimum: number, maximum: number, whole = false): number | null {
   const value = fields[name]
   if (isAbsent(value)) return null
   const fits = typeof value === 'number' && value >= minimum && value <= maximum && (!whole || Number.isInteger(value))
@@ -215,14 +228,14 @@ function flag(fields: Body, name: string): boolean {
   return value
 }
 
-function asObject(value: unknown, name?: string): Body {
+export function asObject(value: unknown, name?: string): Body {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Body
   throw name === undefined
     ? new Fault('invalid_request', 'The body must be a JSON object.')
     : wrong(name, `${name} must be an object.`)
 }
 
-function isAbsent(value: unknown): value is null | undefined {
+export function isAbsent(value: unknown): value is null | undefined {
   return value === undefined || value === null
 }
 

@@ -20,8 +20,8 @@ export const keywordsOf: Record<string, readonly string[]> = {
 }
 
 export function typesOf(schema: Schema): string[] {
-  if (Array.isArray(schema.type) && schema.type.length > 0) return schema.type.map(String)
-  if (typeof schema.type === 'string') return [schema.type]
+  const types = Array.isArray(schema.type) ? schema.type : [schema.type]
+  if (types.length > 0 && types.every((type) => typeof type === 'string')) return types
   if (schema.type !== undefined) throw malformed('type must be a string or a list of strings.')
   for (const [type, keywords] of Object.entries(keywordsOf))
     if (keywords.some((keyword) => keyword in schema)) return [type]
@@ -81,12 +81,21 @@ export function isSchema(value: unknown): value is Schema {
 export function resolve(root: unknown, pointer: string): unknown {
   let at: unknown = root
   for (const part of pointer.slice(1).split('/').filter(Boolean)) {
-    const key = decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~')
+    const key = decoded(part).replaceAll('~1', '/').replaceAll('~0', '~')
     const inside = typeof at === 'object' && at !== null && Object.hasOwn(at, key)
     if (!inside) throw malformed(`$ref "${pointer.slice(0, 80)}" points at nothing.`)
     at = (at as Schema)[key]
   }
   return at
+}
+
+/** As it stands where it is not written as in a URL. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
 }
 
 export function refused(what: string): Fault {

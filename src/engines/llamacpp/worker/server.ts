@@ -14,6 +14,7 @@ import { answerAdapterRoute, isAdapterRoute } from './adapter-routes.ts'
 import { answerEmbeddings } from './embedding-route.ts'
 import { type Engine, generate } from './generate.ts'
 import { WorkerMetrics } from './metrics.ts'
+import { nestingMaximum, nestsDeeper } from './nesting.ts'
 import { Reply } from './reply.ts'
 import { type EngineRequest, readChatRequest, readTextRequest } from './request.ts'
 
@@ -104,6 +105,8 @@ export class WorkerServer {
       const engine = this.#readyEngine()
       this.#countUntilClosed(response)
       const body = await readJson(request)
+      if (nestsDeeper(body, nestingMaximum))
+        throw new Fault('invalid_json', `The body nests deeper than ${nestingMaximum} levels.`)
       if (path === '/v1/embeddings') return await this.#embed(engine, body, response)
       await this.#complete(engine, path === '/v1/completions' ? readTextRequest(body) : readChatRequest(body), response)
     } catch (thrown) {

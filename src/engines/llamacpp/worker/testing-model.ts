@@ -6,6 +6,8 @@ export interface TestModel {
   chatTemplate?: string
   /** llama.cpp's number: 1 = mean, 3 = last. */
   poolingType?: number
+  /** Name of the model that it comes from. */
+  base?: string
   /** How an engine that is simulated behaves with it, as JSON. */
   simulated?: string
 }
@@ -15,7 +17,7 @@ const alignment = 32
 const type = { u32: 4, text: 8 } as const
 
 /** Writes it to `path`, which it returns. */
-export function writeTestModel(path: string, { chatTemplate, poolingType, simulated }: TestModel): string {
+export function writeTestModel(path: string, { chatTemplate, poolingType, base, simulated }: TestModel): string {
   const starter = readFileSync(starterPath)
   const pairs: Buffer[] = []
   if (chatTemplate !== undefined) {
@@ -25,6 +27,7 @@ export function writeTestModel(path: string, { chatTemplate, poolingType, simula
     pairs.push(pair('tokenizer.chat_template', type.text, text(chatTemplate)))
   }
   if (poolingType !== undefined) pairs.push(pair('llama.pooling_type', type.u32, u32(poolingType)))
+  if (base !== undefined) pairs.push(pair('general.base_model.0.name', type.text, text(base)))
   if (simulated !== undefined) pairs.push(pair('simulated.behaviour', type.text, text(simulated)))
   // What comes in is a multiple of the alignment, so that the tensors stay where the table says.
   const empty = pair('test.padding', type.text, text(''))

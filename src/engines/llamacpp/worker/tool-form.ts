@@ -6,7 +6,7 @@
 
 import { Fault } from '../../../kernel/fault.ts'
 import type { ChatMessage } from './chat-template.ts'
-import { type GrammarPart, literal, partOfSchema, writeGrammar } from './json-grammar.ts'
+import { type GrammarPart, literal, partOfSchema, rulesMaximum, writeGrammar } from './json-grammar.ts'
 import { characters, gap } from './think-grammar.ts'
 import { type Tool, type ToolUse, toolBody } from './tools.ts'
 
@@ -51,8 +51,12 @@ export function toolFormOf(template: string): ToolForm {
  * `invalid_request` when the schema of a strict tool cannot be kept.
  */
 export function callsGrammar(form: ToolForm, use: ToolUse, first: GrammarPart, started: boolean): string {
-  const parts = use.tools.map((tool, at) => callPart(form, tool, at))
-  const rules = new Map([...first.rules, ...parts.flatMap(({ rules }) => [...rules])])
+  const rules = new Map(first.rules)
+  const parts = use.tools.map((tool, at) => {
+    const part = callPart(form, tool, at, rulesMaximum - rules.size)
+    for (const [name, body] of part.rules) rules.set(name, body)
+    return part
+  })
   rules.set('call', parts.map(({ body }) => body).join(' | '))
   const opening = form.open === '' ? '' : characters(form.open)
   const closing = form.close === '' ? '' : `${gap} ${characters(form.close)}`
@@ -66,16 +70,16 @@ export function callsGrammar(form: ToolForm, use: ToolUse, first: GrammarPart, s
   return writeGrammar(started ? all : `${first.body} ${gap} ${opening} ${all}`, rules)
 }
 
-function callPart({ member }: ToolForm, tool: Tool, at: number): GrammarPart {
-  const { body, rules } = argumentsPart(tool, `t${at}`)
+function callPart({ member }: ToolForm, tool: Tool, at: number, rulesLeft: number): GrammarPart {
+  const { body, rules } = argumentsPart(tool, `t${at}`, rulesLeft)
   const name = literal(JSON.stringify(tool.name))
   return { body: `"{" space "\\"name\\":" space ${name} "," space "\\"${member}\\":" space ${body} space "}"`, rules }
 }
 
 /** A schema that the grammar cannot keep is let go, unless the tool is strict: then any object may follow. */
-function argumentsPart(tool: Tool, prefix: string): GrammarPart {
+function argumentsPart(tool: Tool, prefix: string, rulesLeft: number): GrammarPart {
   try {
-    return partOfSchema(tool.parameters, prefix)
+    return partOfSchema(tool.parameters, prefix, rulesLeft)
   } catch (error) {
     if (!(error instanceof Fault) || !tool.strict) return { body: 'object', rules: new Map() }
     const message = error.message.replace(/response_format[.\w]*/, `the parameters of ${tool.name}`)

@@ -18,7 +18,8 @@ export interface ToolUse {
 }
 
 export const toolsMaximum = 128
-const schemaCharactersMaximum = 256 * 1024
+/** Of one JSON schema. */
+export const schemaCharactersMaximum = 256 * 1024
 
 /** null = the answer is text. Throws Faults `invalid_request` and `engine_unsupported`. */
 export function readToolUse(fields: Record<string, unknown>): ToolUse | null {

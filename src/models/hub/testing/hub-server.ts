@@ -111,7 +111,7 @@ export class HubServer extends LoopbackServer {
     if (sha === null) return refuse(response, 404, 'RevisionNotFound', `Invalid rev id: ${revision}`)
     // Also of gated repositories, to everybody.
     if (what === 'tree') return this.#tree(repo, sha, url, response)
-    const all: Record<string, unknown> = { sha, gated: repo.gated, private: repo.private, disabled: repo.disabled }
+    const all: Record<string, unknown> = { ...repo, sha }
     const wanted = url.searchParams.getAll('expand')
     json(response, {
       _id: '65c0e0a24913fc50b7ba14d2',

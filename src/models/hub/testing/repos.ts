@@ -15,6 +15,7 @@ export interface Repo {
   gated: false | 'auto' | 'manual'
   private: boolean
   disabled: boolean
+  tags: string[]
   /** Branch or tag → commit. */
   refs: Map<string, string>
   /** Commit → path → file. */
@@ -48,12 +49,17 @@ export class Repos {
   readonly accounts = new Map<string, Account>()
 
   /** A repository whose main branch has these files; called again, a new commit on it. Gives the commit. */
-  put(id: string, contents: Contents, more: Partial<Pick<Repo, 'gated' | 'private' | 'disabled'>> = {}): string {
+  put(
+    id: string,
+    contents: Contents,
+    more: Partial<Pick<Repo, 'gated' | 'private' | 'disabled' | 'tags'>> = {},
+  ): string {
     const repo = this.byId.get(id) ?? {
       id,
       gated: false,
       private: false,
       disabled: false,
+      tags: [],
       refs: new Map(),
       commits: new Map(),
     }
