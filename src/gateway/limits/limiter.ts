@@ -244,14 +244,23 @@ export class Limiter {
       const needs = exchange.adapters?.limited ? exchange.adapters.names : undefined
       const turn: Waiting = { keyId, priority: exchange.priority, cost: parts.size.most, needs }
       const waiter: Waiter = { exchange, ...turn, ...parts, end }
-      const bound = this.#deadlines.add(maxMs, () => end(this.#lateFault(exchange, parts)))
+      const bound = this.#deadlines.add(maxMs, () => this.#late(deploymentId, waiter))
       exchange.interrupted = end
       this.#add(deploymentId, places, waiter, bytes)
       this.#moveOne(deploymentId, from)
     })
   }
 
-  /** Nobody left in time. */
+  /** It has waited as long as it may: it comes now, where another worker has left a place since the last look, or never. */
+  #late(deploymentId: string, waiter: Waiter): void {
+    const { exchange, subjects, size } = waiter
+    const now = this.#clock.monotonicMs()
+    const verdict = this.#tryEnter(exchange, subjects, now, size)
+    if (verdict === 'yes') this.#lines.get(deploymentId)!.queue.serve(waiter)
+    waiter.end(verdict === 'yes' ? null : this.#refuse(exchange, verdict, subjects, now, size))
+  }
+
+  /** There is no line for it. */
   #lateFault(exchange: Exchange, { subjects, size }: Pick<Waiter, 'subjects' | 'size'>): Fault {
     const now = this.#clock.monotonicMs()
     const verdict = this.#verdict(subjects, now, size)
