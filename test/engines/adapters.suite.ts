@@ -83,11 +83,13 @@ export const adaptersSuite = (on: Ground) =>
         const on = found?.replicas.filter(({ state }) => state === 'ready').length
         return on === replicas && found!.replicas.length === replicas ? found! : null
       })
-    async function engineOf(deployment: string) {
-      const { data } = await server.native.listReplicas(deployment)
-      const { id } = data.find(({ phase }) => phase === 'ready')!
-      return place.processes('engine').find(({ replicaId }) => replicaId === id)!
-    }
+    /** The newest that is ready. */
+    const engineOf = (deployment: string) =>
+      until(systemClock, `a replica of ${deployment} is ready`, longMs, async () => {
+        const { data } = await server.native.listReplicas(deployment)
+        const [newest] = data.filter(({ phase }) => phase === 'ready').toSorted((a, b) => b.revision - a.revision)
+        return place.processes('engine').find(({ replicaId }) => replicaId === newest?.id) ?? null
+      })
     const refused = async (asking: Promise<unknown>): Promise<{ status: number; code: string; message: string }> =>
       asking.then(
         () => assert.fail('it was done'),

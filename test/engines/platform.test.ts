@@ -103,8 +103,10 @@ const words = (text: string) => [{ role: 'user' as const, content: text }]
 
 /** The one ready replica: its own address and key. */
 async function replicaOf(name: string) {
-  const { data } = await server.native.listReplicas(name)
-  const { id } = data.find(({ phase }) => phase === 'ready')!
+  const id = await until(systemClock, `a replica of ${name} is ready`, patienceMs, async () => {
+    const { data } = await server.native.listReplicas(name)
+    return data.find(({ phase }) => phase === 'ready')?.id ?? null
+  })
   const order = readJsonIfThere<{ address: string; port: number }>(join(place.dataFolder, 'engines', id, 'order.json'))!
   const seal = new Seal(new Secret(readIfThere(join(place.dataFolder, 'secret-key'))!.trim()))
   return { id, url: `http://${order.address}:${order.port}`, key: engineKey(seal, id) }
