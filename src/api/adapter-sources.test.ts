@@ -301,6 +301,24 @@ test('an engine that nobody named follows the model; one that somebody did stays
   assert.equal(engineOf(await patch(named, { ...text, engine: { type: 'auto' } })).type, 'vllm')
 })
 
+test('an engine has to run the architecture; `auto` takes one that does', async () => {
+  hub.repos.put('ann/smol', safetensorsRepo({ architectures: ['SmolVLMForConditionalGeneration'] }))
+  hub.repos.put('ann/mllama', safetensorsRepo({ architectures: ['MllamaForConditionalGeneration'] }))
+  const on = { gpu_type: 'h100' }
+  const made = await world.call('POST', '/deployments', { body: { ...wish('smol'), ...on, model_id: 'hf:ann/smol' } })
+  assert.deepEqual([made.status, made.json.engine.type], [201, 'vllm'], made.text)
+  assert.match(made.json.engine.why, /^vllm, because sglang does not run the architecture SmolVLM/)
+  for (const [model_id, type, other] of [
+    ['hf:ann/smol', 'sglang', 'vllm'],
+    ['hf:ann/mllama', 'vllm', 'sglang'],
+  ]) {
+    const body = { ...wish('foreign'), ...on, model_id, engine: { type } }
+    const refused = await world.call('POST', '/deployments', { body })
+    assert.deepEqual(said(refused), [422, 'model_not_supported'], refused.text)
+    assert.deepEqual(refused.json.error.detail.engines, [other])
+  }
+})
+
 test('an adapter of what the model was made of fits, as the model’s card names it', async () => {
   hub.repos.put('ann/renamed', { 'renamed.gguf': starterBytes }, { tags: ['base_model:quantized:acme/other'] })
   const id = await create('lineage', { model_id: 'hf:ann/renamed' })
