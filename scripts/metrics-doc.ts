@@ -23,7 +23,7 @@ This page is written from \`src/wire/native/metrics.ts\` and \`src/usage/metrics
 
 - Every gateway counts each inference request once, when it is settled, with the status of the ledger: an answer that
   began with 200 may end as 499 (the client left) or 500 (the engine died). Requests under way are in no count but
-  \`in_flight\` and \`held\`.
+  \`in_flight\`, \`held\` and \`queued\`.
 - Every two seconds a gateway writes what is new; nobody waits for it. While the database is away it goes on counting in
   memory, in as much room as there are deployments that are asked, and writes it afterwards. What was counted then counts
   in windows that are longer than the outage, and in the counters of Prometheus.
@@ -38,7 +38,8 @@ This page is written from \`src/wire/native/metrics.ts\` and \`src/usage/metrics
 ## One deployment, right now
 
 \`?window=\` is \`60s\` (default), \`5m\` or \`1h\`. Needs \`deployment:read\`. Counts and rates are null when no gateway is heard
-of; averages and quantiles are null when nothing was measured, never 0.
+of; averages and quantiles are null when nothing was measured, never 0. Fields that end in \`_ms\` are
+\`{"count": 120, "p50": 41.2, "p90": 77.9, "p99": 130.4}\`: milliseconds, over \`count\` requests.
 
 | field | meaning |
 |---|---|
@@ -85,7 +86,7 @@ Useful questions:
 |---|---|
 | \`x-request-id\` | the client's own when it sent a usable one, else ours |
 | \`x-paddock-replica\` | the replica that was asked; absent when none was, and from a stream that began while it was held |
-| \`server-timing\` | in ms: \`auth\` finding the key; \`queue\` held for a replica; \`route\` reading the body's meaning and finding the deployment; \`ttft\` arrival to the first of the engine's answer, absent while there is none. A stream says it when its head is sent, which is before its first token |
+| \`server-timing\` | in ms: \`auth\` finding the key; \`queue\` waiting for its turn under limits and for a replica; \`route\` reading the body's meaning and finding the deployment; \`ttft\` arrival to the first of the engine's answer, absent while there is none. A stream says it when its head is sent, which is before its first token |
 `
 
 export function metricsDocument(fields: readonly Field[], shown: readonly Shown[]): string {

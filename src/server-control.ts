@@ -32,7 +32,7 @@ import { fetchingDrivers, hubFolder, openHub } from './server-hub.ts'
 import { controlMetrics } from './server-metrics.ts'
 import { readOwnModels } from './server-models.ts'
 import { type ControlSetup, computeDrivers } from './server-parts.ts'
-import { makeUploads } from './server-uploads.ts'
+import { makeUploads, openUploads, withUploads } from './server-uploads.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { journalGauges } from './usage/gauges.ts'
 import { keepLedger } from './usage/loop.ts'
@@ -44,12 +44,13 @@ runPart<ControlSetup>(async (setup, tell) => {
   const seal = new Seal(new Secret(setup.secretKey))
   const models = loadCatalogue(modelPolicy(setup), readOwnModels(config['models.catalogue']))
   const hub = openHub(setup, { db, clock, seal, log, models })
+  const places = await openUploads(config, setup, { db, clock, log })
   const parts = {
     db,
     clock,
     seal,
     log,
-    computes: fetchingDrivers(config, computeDrivers(config, setup, log), hub),
+    computes: withUploads(config, fetchingDrivers(config, computeDrivers(config, setup, log), hub), places),
     engines: enginesOf(config.fleet),
     models,
     hardware: loadHardware(config['compute.prices']),
@@ -60,17 +61,12 @@ runPart<ControlSetup>(async (setup, tell) => {
   // The same after every start, so that what a killed control had claimed is taken over at once.
   const owner = `control-${setup.instanceId}`
   const loop = new DeploymentLoop({ ...parts, settings: planSettings(config), stopGraceSeconds }, owner)
-  const context = {
-    ...parts,
-    ...limitsOf(config),
-    pin: hub.pin ?? undefined,
-    wake: () => loop.wake(),
-  }
+  const context = { ...parts, ...limitsOf(config), pin: hub.pin ?? undefined, wake: () => loop.wake() }
   const adapters = new AdapterLoop(parts)
   const catalogue = new Models(context)
   await catalogue.refresh()
   const metrics = controlMetrics(db, log)
-  const uploads = await makeUploads(config, setup, context)
+  const uploads = makeUploads(config, setup, places, context)
   const app = makeApi({
     ...parts,
     access,

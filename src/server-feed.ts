@@ -131,9 +131,12 @@ class Feed {
   }
 
   async #look(): Promise<void> {
-    const { keyring } = this.#parts.tables
+    const { keyring, routes } = this.#parts.tables
     const before = keyring.version
-    if (await this.refresh()) this.#unsaved = true
+    if (await this.refresh()) {
+      this.#unsaved = true
+      this.#demand.keepOnly((deploymentId) => routes.byId(deploymentId) !== null)
+    }
     await this.report()
     await this.#save(keyring.version !== before)
   }

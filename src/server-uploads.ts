@@ -1,9 +1,12 @@
 /** Uploaded models in control: where they are stored, the use cases, and the loop that looks after them. */
 import { join } from 'node:path'
+import type { ComputeDriver } from './compute/contract.ts'
 import type { LocalOptions } from './compute/local/options.ts'
 import { Trials } from './compute/local/trial.ts'
 import type { DeploymentContext } from './deployments/context.ts'
 import { UploadUsers } from './deployments/uploads.ts'
+import type { FetchNews } from './models/hub/fetch.ts'
+import { tell as tellOf } from './models/hub/setup.ts'
 import { UploadedAdapters } from './models/uploads/adapter-source.ts'
 import { Uploads } from './models/uploads/commands.ts'
 import type { UploadContext } from './models/uploads/context.ts'
@@ -25,17 +28,47 @@ export interface UploadParts {
   loop: UploadLoop
 }
 
-/** Also makes uploaded models known to the catalogue, so that they can be deployed. */
-export async function makeUploads(
+export interface UploadPlaces {
+  storage: ModelStorage
+  copies: Copies
+}
+
+interface Home {
+  dataFolder: string
+  instanceId: string
+}
+
+/** Where uploads are: stored, and brought to this machine. */
+export async function openUploads(
   config: Config,
-  home: { dataFolder: string; instanceId: string },
-  context: DeploymentContext & { log: Log },
-): Promise<UploadParts> {
+  home: Home,
+  { db, clock, log }: Pick<DeploymentContext, 'db' | 'clock'> & { log: Log },
+): Promise<UploadPlaces> {
   const folder = join(home.dataFolder, 'models')
-  const { db, seal, clock, log, models } = context
   const storage = await storageOf(config, home, join(folder, 'uploads'))
-  const maximumBytes = config['models.copies_max_bytes']
-  const copies = new Copies({ folder: join(folder, 'copies'), storage, clock, maximumBytes })
+  const limits = { bytesMaximum: config['models.copies_max_bytes'], freeBytesMinimum: config['hub.min_free_bytes'] }
+  const tell = (news: FetchNews) => tellOf(db, news, new Date(clock.now()))
+  return { storage, copies: new Copies({ folder: join(folder, 'copies'), storage, clock, log, limits, tell }) }
+}
+
+/** Where no engine reads weights, none are brought. */
+export function withUploads(
+  config: Config,
+  drivers: ReadonlyMap<string, ComputeDriver>,
+  { copies }: UploadPlaces,
+): ReadonlyMap<string, ComputeDriver> {
+  if (config.fleet === 'simulated') return drivers
+  return new Map([...drivers].map(([name, driver]) => [name, copies.fetching(driver)]))
+}
+
+/** Also makes uploaded models known to the catalogue, so that they can be deployed. */
+export function makeUploads(
+  config: Config,
+  home: Home,
+  { storage, copies }: UploadPlaces,
+  context: DeploymentContext & { log: Log },
+): UploadParts {
+  const { db, seal, clock, log, models } = context
   const parts: UploadContext = {
     ...{ db, seal, clock, log, storage, copies },
     limits: {

@@ -10,14 +10,16 @@ import type { Endpoint } from './endpoint.ts'
 import { endpoint } from './endpoint.ts'
 import { endpoints } from './table.ts'
 import { type Answer, makeWorld, type World, wish } from './testing.ts'
+import { resumableRoutes } from './tus.ts'
 
 /** `hidden`: 200, and nothing of org A in it. `own`: it works, on the caller's own org only. */
-type Outcome = 401 | 403 | 404 | 200 | 201 | 'hidden' | 'own'
+type Outcome = 401 | 403 | 404 | 200 | 201 | 204 | 'hidden' | 'own'
 interface Line {
   stranger: Outcome
   scoped: Outcome
   viewer: Outcome
   body?: (name: string) => unknown
+  headers?: (name: string) => Record<string, string>
 }
 
 const ofOneDeployment = { stranger: 404, scoped: 403, viewer: 200 } as const
@@ -83,24 +85,51 @@ const matrix: Record<string, Line> = {
   listOrgs: { stranger: 'hidden', scoped: 403, viewer: 200 },
 }
 
+const isDescribed = { stranger: 204, scoped: 204, viewer: 204 } as const
+const writesUpload = { stranger: 404, scoped: 403, viewer: 403 } as const
+const pieceHeaders = { 'content-type': 'application/offset+octet-stream', 'upload-offset': '0' }
+const piece = { ...writesUpload, body: () => Buffer.from('GGUF'), headers: () => pieceHeaders }
+
+/** The resumable upload, whose routes are in a table of their own. */
+const resumableMatrix: Record<string, Line> = {
+  describeResumable: isDescribed,
+  describeResumableUpload: isDescribed,
+  createResumable: {
+    ...{ stranger: 'own', scoped: 403, viewer: 403 },
+    headers: (text) => ({ 'upload-length': '100', 'upload-metadata': `name ${btoa(`resumed-${text}`)}` }),
+  },
+  showResumable: writesUpload,
+  appendResumable: piece,
+  deleteResumable: writesUpload,
+  overrideResumable: { ...piece, headers: () => ({ ...pieceHeaders, 'x-http-method-override': 'PATCH' }) },
+}
+
 let world: World
 /** Things of org A that the requests name. */
-let ids: { deployment: string; key: string; model: string }
+let ids: { deployment: string; key: string; model: string; resumable: string }
 
 before(async () => {
   world = await makeWorld()
   const deployment = await world.call('POST', '/deployments', { body: wish('of-a') })
   const key = await world.call('POST', '/api-keys', { body: { name: 'of A' } })
   const model = await world.call('POST', '/models/upload', { body: uploadForm('of-a') })
-  ids = { deployment: deployment.json.id, key: key.json.id, model: model.json.id }
+  const headers = resumableMatrix.createResumable!.headers!('resumed')
+  const begun = await world.call('POST', '/models/uploads', { headers: { ...tus, ...headers } })
+  const resumable = begun.headers.get('location')!.split('/').at(-1)!
+  ids = { deployment: deployment.json.id, key: key.json.id, model: model.json.id, resumable }
 })
 after(() => world.close())
 
-const missing = (routes: readonly Endpoint[]) => routes.map((route) => route.id).filter((id) => !(id in matrix))
+const tus = { 'tus-resumable': '1.0.0' }
+type Route = Pick<Endpoint, 'id' | 'path'> & { method: string }
+const lines = { ...matrix, ...resumableMatrix }
+const routes: readonly Route[] = [...endpoints, ...resumableRoutes]
+
+const missing = (routes: readonly Route[]) => routes.map((route) => route.id).filter((id) => !(id in lines))
 
 test('every route of the table is in the matrix, and nothing else is', () => {
-  assert.deepEqual(missing(endpoints), [])
-  assert.equal(new Set(endpoints.map((route) => route.id)).size, Object.keys(matrix).length)
+  assert.deepEqual(missing(routes), [])
+  assert.equal(new Set(routes.map((route) => route.id)).size, Object.keys(lines).length)
 })
 
 test('a new route that nobody put in the matrix is found', () => {
@@ -114,18 +143,21 @@ test('a new route that nobody put in the matrix is found', () => {
     answer,
     run: async () => ({}),
   })
-  assert.deepEqual(missing([...endpoints, planted]), ['planted'])
+  assert.deepEqual(missing([...routes, planted]), ['planted'])
 })
 
-for (const route of endpoints) {
-  const line = matrix[route.id]
+for (const route of routes) {
+  const line = lines[route.id]
   if (line === undefined) continue
   const title = `${route.method.toUpperCase()} ${route.path}`
   test(`${title} without a key: 401`, async () => {
     const answer = await ask(route, line, null, 'none')
     assert.equal(answer.status, 401)
-    assert.equal(answer.json.error.code, 'missing_key')
-    assert.equal((await ask(route, line, 'sk_made_up', 'made-up')).json.error.code, 'invalid_key')
+    const other = await ask(route, line, 'sk_made_up', 'made-up')
+    assert.equal(other.status, 401)
+    // Answers to HEAD have no body.
+    if (route.method === 'head') return
+    assert.deepEqual([answer.json.error.code, other.json.error.code], ['missing_key', 'invalid_key'])
   })
   test(`${title} with a key of another org: ${line.stranger}`, async () =>
     judge(await ask(route, line, world.keys.ownerB, 'stranger'), line.stranger))
@@ -144,6 +176,7 @@ test('nobody of the above changed anything of org A', async () => {
     deployments.json.data.map((one: { name: string }) => one.name),
     ['of-a'],
   )
+  assert.deepEqual((await world.call('GET', `/models/byom/${ids.resumable}`)).json.received_bytes, 0)
 })
 
 test('X-Paddock-Org moves the operator only, and only to an org that exists', async () => {
@@ -164,12 +197,15 @@ test('metrics are for the operator', async () => {
   assert.match(answer.text, /paddock_api_requests_total\{operation="createDeployment",status="201"\} \d/)
 })
 
-function ask(route: Endpoint, line: Line, key: string | null, who: string): Promise<Answer> {
+function ask(route: Route, line: Line, key: string | null, who: string): Promise<Answer> {
   const of = { 'api-keys': ids.key, orgs: world.orgA, models: ids.model }
-  const id = of[route.path.split('/')[1] as keyof typeof of] ?? ids.deployment
+  const isResumable = route.id in resumableMatrix
+  const id = isResumable ? ids.resumable : (of[route.path.split('/')[1] as keyof typeof of] ?? ids.deployment)
+  const body = line.body?.(`by-${who}`)
   return world.call(route.method.toUpperCase(), route.path.replace('{id}', id).replace('{adapter}', 'none'), {
     key,
-    body: line.body?.(`by-${who}`),
+    ...(body === undefined ? {} : { body }),
+    headers: { ...(isResumable ? tus : {}), ...line.headers?.(`by-${who}`) },
   })
 }
 
@@ -179,5 +215,6 @@ function judge(answer: Answer, expected: Outcome): void {
     return
   }
   assert.ok(answer.status === 200 || answer.status === 201, answer.text)
-  for (const theirs of [ids.deployment, ids.key, world.orgA]) assert.doesNotMatch(answer.text, new RegExp(theirs))
+  for (const theirs of [ids.deployment, ids.key, ids.resumable, world.orgA])
+    assert.doesNotMatch(answer.text, new RegExp(theirs))
 }

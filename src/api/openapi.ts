@@ -3,8 +3,10 @@ import { OpenAPIHono } from '@hono/zod-openapi'
 import { z } from 'zod'
 import { type FaultCode, faultTable } from '../kernel/fault-table.ts'
 import { errorBody } from '../wire/native/error.ts'
+import { resumable } from '../wire/native/uploads.ts'
 import { type InferenceRoute, inferenceError, inferenceRoutes } from '../wire/openai/reference.ts'
 import { basePath, type Endpoint, takesKey } from './endpoint.ts'
+import { type ResumableRoute, resumableRoutes } from './tus.ts'
 
 /** Also a stray query parameter, a right that the key lacks, and an X-Paddock-Org that does not exist. */
 const everyRoute: FaultCode[] = [
@@ -56,6 +58,7 @@ export function openApiDocument(endpoints: readonly Endpoint[], about: { version
     description: 'An API key: `Authorization: Bearer sk_…`',
   })
   for (const route of endpoints) registry.registerPath(nativePath(route))
+  for (const route of resumableRoutes) registry.registerPath(resumablePath(route))
   for (const route of inferenceRoutes) registry.registerPath(inferencePath(route))
   const tags = [...new Set([...endpoints.map((route) => route.tag), 'Inference'])].map((name) => ({ name }))
   return getOpenAPI31Document({
@@ -115,6 +118,35 @@ export function faultsOf(route: Endpoint): FaultCode[] {
     ...(takesKey(route) ? (['idempotency_conflict'] as const) : []),
     ...route.faults,
   ]
+}
+
+/** Headers instead of bodies, but for what fails. */
+function resumablePath({ id, method, path, summary, description, asks, sends, status, tells, faults }: ResumableRoute) {
+  const bytes = { 'application/offset+octet-stream': { schema: z.string().meta({ format: 'binary' }) } }
+  const isQuestion = method === 'options'
+  const headers = asks.extend({
+    ...(isQuestion ? {} : { 'tus-resumable': resumable.version }),
+    ...(id === 'createResumable' ? { 'idempotency-key': idempotencyKey } : {}),
+    'x-paddock-org': actAs,
+  })
+  const said = (what: string) => ({ description: what, content: json(errorBody) })
+  return {
+    method,
+    path: basePath + path,
+    operationId: id,
+    tags: ['Models'],
+    summary,
+    ...(description === '' ? {} : { description }),
+    request: { params: pathParameters(path), headers, ...(sends ? { body: { content: bytes } } : {}) },
+    responses: {
+      [status]: { description: 'Done.', headers: tells.extend({ 'tus-resumable': resumable.version }) },
+      ...errors([...everyRoute, ...faults], errorBody),
+      ...(isQuestion ? {} : { 412: said('`invalid_request`: another version of tus was asked for.') }),
+      ...(sends
+        ? { 460: said('`invalid_request`: the piece is not as its checksum says; nothing of it was kept.') }
+        : {}),
+    },
+  }
 }
 
 function inferencePath({ id, method, path, summary, request, answer }: InferenceRoute) {

@@ -19,7 +19,8 @@ const folder = process.env.FOLDER!
 const db = openDatabase({ connection: JSON.parse(process.env.CONNECTION!) })
 const seal = new Seal(new Secret('the secret of a test'))
 const storage = new DiskStorage(`${folder}/uploads`)
-const copies = new Copies({ folder: `${folder}/copies`, storage, clock, maximumBytes: 10 ** 9 })
+const room = { bytesMaximum: 0, freeBytesMinimum: 0 }
+const copies = new Copies({ folder: `${folder}/copies`, storage, clock, log, limits: room, tell: async () => {} })
 const context: UploadContext = {
   ...{ db, seal, clock, log, storage, copies, receiving: new Receiving(), holder: 'control-killed' },
   limits: { fileBytes: 10 ** 9, orgBytes: 10 ** 10, keptMs: 3_600_000 },

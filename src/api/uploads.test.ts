@@ -192,8 +192,48 @@ test('it is deployed by its name, cannot be deleted while it is needed, and a de
   assert.deepEqual((await upload('GET', '/byom/two')).json.roll, { state: 'done', why: null })
   assert.equal((await world.call('GET', `/deployments/${made.json.id}`)).json.model_id, 'byom:two')
   assert.equal((await upload('DELETE', '/byom/one')).status, 200)
+  assert.equal((await world.call('POST', `/deployments/${made.json.id}/stop`)).status, 200)
+  assert.equal((await upload('DELETE', '/byom/two')).status, 409, 'it may be started again')
   assert.equal((await world.call('DELETE', `/deployments/${made.json.id}`)).status, 200)
   assert.equal((await upload('DELETE', '/byom/two')).status, 200)
+})
+
+test('going back to a model that was deleted, or is another file now, is refused before anything is changed', async () => {
+  await ready('old', starterFile())
+  await ready('new', starterFile())
+  const made = await world.call('POST', '/deployments', { body: { ...wish('goes-back'), model_id: 'byom:old' } })
+  assert.equal(made.status, 201, made.text)
+  const at = `/deployments/${made.json.id}`
+  const change = (model: string) => world.call('PATCH', at, { body: { model_id: model, allow_downtime: true } })
+  assert.equal((await change('byom:new')).status, 200)
+  // As when its replicas have answered, and those of the new one not yet.
+  const prove = (number: number) =>
+    world.db.query('update revisions set proven = true where deployment_id = $1 and number = $2', [
+      made.json.id,
+      number,
+    ])
+  await prove(1)
+  const kept = await upload('DELETE', '/byom/old')
+  assert.equal(kept.status, 409, kept.text)
+  await prove(2)
+  assert.equal((await upload('DELETE', '/byom/old')).status, 200)
+  const before = (await world.call('GET', `${at}/revisions`)).text
+  const refused = async (says: RegExp) => {
+    for (const body of [{ revision: 1, allow_downtime: true }, { allow_downtime: true }]) {
+      const answer = await world.call('POST', `${at}/rollback`, { body })
+      assert.deepEqual([answer.status, answer.json.error.code], [409, 'conflict'], answer.text)
+      assert.match(answer.json.error.message, says)
+    }
+    assert.equal((await world.call('GET', `${at}/revisions`)).text, before)
+  }
+  await refused(/byom:old was deleted/)
+  assert.equal((await change('byom:old')).status, 422)
+  await ready('old', tinyGguf())
+  await refused(/byom:old is another file now/)
+  assert.equal((await change('byom:old')).status, 200)
+  assert.equal((await world.call('POST', `${at}/rollback`, { body: { allow_downtime: true } })).status, 200)
+  assert.equal((await world.call('GET', at)).json.model_id, 'byom:new')
+  assert.equal((await world.call('DELETE', at)).status, 200)
 })
 
 test('what is not ready, an adapter, or not there cannot be deployed', async () => {

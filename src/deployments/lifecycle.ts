@@ -25,6 +25,7 @@ import { floorOf, policyOf } from './scaling.ts'
 import { type DeploymentSpec, type DeploymentWish, makeSpec } from './spec.ts'
 import { bringBack, stopDeployment } from './stop-start.ts'
 import * as store from './store.ts'
+import { checkUploadKept } from './upload-kept.ts'
 
 /** A part of the spec; absent = as before. `undefined` = the default again. */
 export type SpecChange = Partial<
@@ -177,6 +178,7 @@ export class Lifecycle {
           ? new Fault('conflict', 'There is no earlier revision.')
           : new Fault('invalid_request', `revision: there is no revision ${number} among the latest.`)
       if (target.number === row.revision) return
+      await checkUploadKept(tx, this.#context, row.org_id, target)
       checkCeiling(target.spec, floorOf(policyOf(row)), this.#context.hardware)
       await this.#checkGrowth(tx, row, target.spec)
       // Adapters are not rolled back: those of now have to fit, and to have room.
@@ -315,6 +317,7 @@ const notOfTheWish: ReadonlySet<keyof DeploymentSpec> = new Set([
   'engineChosen',
   'quantization',
   'replicas',
+  'uploadId',
 ])
 
 function changedFields(before: DeploymentSpec, after: DeploymentSpec): string[] {

@@ -71,6 +71,8 @@ export interface DeploymentSpec {
   modelId: string
   /** Of a model of the Hub: its commit and files, for as long as this revision is used. */
   source?: HubSource
+  /** Of a model that was uploaded: its name may be another file's one day. */
+  uploadId?: string
   /** In order of preference. */
   hardware: Wanted[]
   /** Absent = no ceiling. */
@@ -133,6 +135,7 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
   const spec = {
     modelId,
     ...(source === undefined ? {} : { source }),
+    ...(model.uploadId === undefined ? {} : { uploadId: model.uploadId }),
     ...priced,
     engine: told === null ? engine : { ...engine, maxModelLen: told },
     engineWhy: [why, ...filesWhy(source), ...contextWhy(told, model.named)].join(' '),

@@ -42,12 +42,20 @@ export class UploadUsers implements ModelUsers {
   }
 }
 
-/** Deployments that wish it, as their model or an adapter, or still have a replica of it. */
+/**
+ * Deployments that wish it, as their model or an adapter, still have a replica of it, or go back to it by themselves when
+ * the revision that takes over does not start. Other revisions of the past do not count: see upload-kept.ts.
+ */
 async function usersOf(tx: Tx, orgId: string, modelId: string): Promise<{ name: string }[]> {
   if (!isUploadName(modelId)) return []
   return tx.query<{ name: string }>(
     `select name from deployments as d where org_id = $1 and (
        (desired <> 'deleted' and spec ->> 'modelId' = $2)
+       or (desired <> 'deleted' and exists (
+                  select from revisions v where v.deployment_id = d.id and v.spec ->> 'modelId' = $2
+                    and v.proven and not v.failed
+                    and not exists (select from revisions n where n.deployment_id = d.id and n.number > v.number
+                                    and n.proven and not n.failed)))
        or exists (select from replicas r join revisions v on v.id = r.revision_id
                   where r.deployment_id = d.id and r.phase <> 'gone' and v.spec ->> 'modelId' = $2)
        or exists (select from adapters a where a.org_id = $1 and a.deployment_id = d.id and a.source = $2 and (

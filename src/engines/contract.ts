@@ -41,9 +41,13 @@ export interface ModelFiles {
 }
 
 export interface RemoteFiles {
+  /** Who has them: the bucket of uploads; absent = the Hub. */
+  from?: 'bucket'
   /** On whose behalf, and with whose token. */
   orgId: string
   repo: string
+  /** What people call it; absent = as the repository. */
+  title?: string
   /** Commit. */
   sha: string
   files: RemoteFile[]

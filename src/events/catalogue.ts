@@ -146,9 +146,12 @@ export const eventCatalogue = {
     name: text.nullable(),
     by,
   }),
-  'model.download_started': event('Files of its model are being brought from the Hub.', download),
+  'model.download_started': event(
+    'Files of its model are being brought from the Hub, or from the bucket of uploads.',
+    download,
+  ),
   'model.download_progress': event('Another tenth of the files of its model is here.', download),
-  'model.downloaded': event('The files of its model are here, and are what the Hub says they are.', {
+  'model.downloaded': event('The files of its model are here, and are what they should be.', {
     ...download,
     took_ms: count,
   }),

@@ -114,6 +114,7 @@ const refused: Record<string, [text: string, status: number]> = {
   'a whole address with another host': [whole.replace(' /v1', ' http://y/v1'), 400],
   'a whole address with a user': [whole.replace(' /v1', ' http://a@x/v1'), 400],
   'a whole address of another kind': [whole.replace(' /v1', ' ftp://x/v1'), 400],
+  'the server as a whole': ['OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n', 400],
   'a target that is no path': [whole.replace(' /v1', ' v1'), 400],
   'a control character in the path': [whole.replace('/v1', '/v1\x01'), 400],
   'a fold after the request line': [whole.replace('HTTP/1.1\r\n', 'HTTP/1.1\r\n x: y\r\n'), 400],

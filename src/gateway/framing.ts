@@ -46,9 +46,8 @@ function repeated(raw: readonly string[]): string | null {
   return keys > 1 ? 'Authorization' : null
 }
 
-/** A target that is no path: a whole address must name the same host as the field. */
+/** A target that is no path: a whole address must name the same host as the field. Of `*` there is nothing to say. */
 function ofTarget(url: string, host: string): Objection | null {
-  if (url === '*') return null
   const match = /^https?:\/\/([^/?#]*)/i.exec(url)
   if (match === null) return no(400, 'The target of the request is neither a path nor an http address.')
   const named = match[1]!.toLowerCase()

@@ -19,7 +19,9 @@ const uploadPart = /^\/api\/v1\/public\/models\/uploads\/[\w-]+(?:\?|$)/
 /** Control has a limit of its own for these, and looks at who asks before it reads. */
 export function isUpload({ method, url }: IncomingMessage): boolean {
   if (url === undefined) return false
-  return (method === 'POST' && uploadForm.test(url)) || (method === 'PATCH' && uploadPart.test(url))
+  // A piece may also be posted: tus has a header for clients that cannot PATCH.
+  if (method === 'POST') return uploadForm.test(url) || uploadPart.test(url)
+  return method === 'PATCH' && uploadPart.test(url)
 }
 
 export class UploadPassage {

@@ -33,6 +33,8 @@ export interface ResolvedModel {
   emulated: boolean
   /** Of the model that is named, whatever answers in its place. */
   named: NamedModel
+  /** Of an uploaded model. */
+  uploadId?: string
 }
 
 /** What decides engine and memory. */

@@ -8,6 +8,6 @@ export interface OwnModels {
   prefix: string
   /** Throws Faults that say why it cannot be deployed. */
   find(db: Querier, orgId: string, modelId: string): Promise<ResolvedModel>
-  /** Its files on this machine. Throws ComputeError `not_ready` while they are on their way. */
+  /** Its files on this machine, or with what has to be brought. Throws Faults. */
   bring(db: Querier, orgId: string, modelId: string): Promise<ModelFiles>
 }

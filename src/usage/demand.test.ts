@@ -34,3 +34,12 @@ test('p90 is the nearest rank', () => {
   assert.equal(p90([7]), 7)
   assert.equal(p90(Array.from({ length: 10 }, (_, i) => i + 1)), 9)
 })
+
+test('a deployment that is deleted is forgotten, what waits for others is not', () => {
+  const counts = new DemandCounts()
+  counts.ended('dep_gone', null, 40, 1_000)
+  counts.touch('dep_a', 1_000)
+  counts.keepOnly((id) => id === 'dep_a')
+  assert.deepEqual(Object.keys(counts.read({ dep_a: 1 }, 2_000)), ['dep_a'])
+  assert.equal(counts.read({ dep_a: 1 }, 2_000).dep_a!.heldSince, 1_000)
+})

@@ -66,6 +66,11 @@ export class DemandCounts {
     )
   }
 
+  /** Deployments that are not any more are forgotten. */
+  keepOnly(isThere: (deploymentId: string) => boolean): void {
+    for (const deploymentId of this.#counts.keys()) if (!isThere(deploymentId)) this.#counts.delete(deploymentId)
+  }
+
   #of(deploymentId: string): Counts {
     let counts = this.#counts.get(deploymentId)
     if (!counts)

@@ -41,7 +41,7 @@ export interface SettledRequest {
   /** null when no engine was asked or it did not answer. */
   usage: Usage | null
   /**
-   * Milliseconds. `queue`: held for a replica; `ttft`: arrival to first content, null when there was none; `streaming`:
+   * Milliseconds. `queue`: waiting for its turn and for a replica; `ttft`: arrival to first content, null when there was none; `streaming`:
    * from there to the last of the engine's chunks, `longestPause`: the longest that none came meanwhile, both 0 of
    * answers in one piece. A client that reads slowly slows its engine, and shows in both.
    */

@@ -1,8 +1,7 @@
 /** Is this an adapter for that deployment? Found wherever it comes from, and checked before anything is written. */
 import { existsSync } from 'node:fs'
-import { ComputeError } from '../../compute/contract.ts'
 import type { AdapterFormat, EngineAdapters } from '../../engines/contract.adapters.ts'
-import type { EngineType, ModelFiles } from '../../engines/contract.ts'
+import type { EngineType } from '../../engines/contract.ts'
 import { Fault } from '../../kernel/fault.ts'
 import { baseModel, baseOfShape } from '../../models/adapters/base.ts'
 import type { AdapterFile } from '../../models/adapters/file.ts'
@@ -98,7 +97,7 @@ export async function checkAdapter(
   throw new Fault('adapter_mismatch', 'LoRA adapter does not match base model', { detail })
 }
 
-/** By its own files where they are here; of a model of the Hub that is still to come, by what was read of it. */
+/** By its own files where they are here; of a model that is still to come, by what was read of it. */
 async function baseOf(
   db: Querier,
   { modelId, source }: DeploymentSpec,
@@ -106,9 +105,10 @@ async function baseOf(
   models: SpecContext['models'],
 ): Promise<BaseModel> {
   const names = namesOf(modelId, models, source)
-  const files = await models.bring(db, orgId, modelId, source).catch(notYetHere)
-  if (source !== undefined && !existsSync(files.path)) return baseOfShape(source.shape, names)
-  return baseModel(files, names)
+  const files = await models.bring(db, orgId, modelId, source)
+  if (existsSync(files.path)) return baseModel(files, names)
+  const shape = source?.shape ?? (await models.findOwn(db, orgId, modelId))?.named.shape ?? null
+  return baseOfShape(shape, names)
 }
 
 /** Of the last part of a path or repository, as far as its characters will do. */
@@ -131,12 +131,6 @@ export function nameFrom(source: string): string {
 export function checkName(name: string): void {
   if (adapterName.test(name)) return
   throw invalid('name', 'name: 1 to 63 letters, digits, "-" and "_", and the first is no "-" or "_".')
-}
-
-/** Its shapes are not known before it is here; the engine will refuse what does not fit. */
-function notYetHere(error: unknown): Pick<ModelFiles, 'format' | 'path'> {
-  if (error instanceof ComputeError && error.meaning === 'not_ready') return { format: 'gguf', path: '' }
-  throw error
 }
 
 function namesOf(modelId: string, models: SpecContext['models'], source: DeploymentSpec['source']): string[] {

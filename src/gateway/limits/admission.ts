@@ -23,8 +23,8 @@ export class Admission {
 
   /** Both or none: null when another worker took the last place. Only after both have said yes. */
   static take(first: Subject, second: Subject | null, now: number, size: Estimate): Admission | null {
-    if (!first.enter()) return null
-    if (second !== null && !second.enter()) {
+    if (!first.enter(now)) return null
+    if (second !== null && !second.enter(now)) {
       first.leave()
       return null
     }

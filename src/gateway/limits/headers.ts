@@ -3,15 +3,16 @@ import type { Subject } from './subject.ts'
 
 /**
  * Of requests and of tokens, each of whichever of the two has least left; null = neither counts. `reset` is the time
- * until some of what counts now has passed.
+ * until some of what counts now has passed. `noneLeft`: the request was refused for being one too many, here or at the
+ * other gateways.
  */
-export function rateHeaders(a: Subject | null, b: Subject | null, now: number): string[] | null {
+export function rateHeaders(a: Subject | null, b: Subject | null, now: number, noneLeft = false): string[] | null {
   const requests = tightest(a, b, 'rpm')
   const tokens = tightest(a, b, 'tpm')
   if (requests === null && tokens === null) return null
   const headers: string[] = []
-  if (requests !== null) add(headers, 'requests', requests, now)
-  if (tokens !== null) add(headers, 'tokens', tokens, now)
+  if (requests !== null) add(headers, 'requests', requests, noneLeft ? 0 : left(requests, 'rpm'), now)
+  if (tokens !== null) add(headers, 'tokens', tokens, left(tokens, 'tpm'), now)
   return headers
 }
 
@@ -31,11 +32,11 @@ const names = {
   tokens: ['x-ratelimit-limit-tokens', 'x-ratelimit-remaining-tokens', 'x-ratelimit-reset-tokens'],
 } as const
 
-function add(headers: string[], what: 'requests' | 'tokens', subject: Subject, now: number): void {
+function add(headers: string[], what: 'requests' | 'tokens', subject: Subject, rest: number, now: number): void {
   const [limit, remaining, reset] = names[what]
   const name = what === 'requests' ? 'rpm' : 'tpm'
   const { limits, window } = subject
-  headers.push(limit, `${limits[name]}`, remaining, `${left(subject, name)}`, reset, duration(window.msToNext(now)))
+  headers.push(limit, `${limits[name]}`, remaining, `${rest}`, reset, duration(window.msToNext(now)))
 }
 
 /** As OpenAI writes it: 850ms, 12.5s, 1m0s. */

@@ -6,71 +6,18 @@ import type { Limits } from '../../access/limits.ts'
 import type { Fault } from '../../kernel/fault.ts'
 import { makeCounterBoard } from '../counter-board.ts'
 import { type Counters, LaneCounters, soloCounters } from '../counters.ts'
-import { ClientGone, type Exchange } from '../exchange.ts'
+import { ClientGone } from '../exchange.ts'
 import type { Admission } from './admission.ts'
 import type { Estimate } from './estimate.ts'
 import { Limiter } from './limiter.ts'
-import { exchangeOf, HandTime, limitedKey, limitedRoute } from './testing.ts'
+import { ask, codeOf, finish, HandTime, queueLimits as limits, none, type Request, settled } from './testing.ts'
 import { windowMs } from './window.ts'
-
-const limits = { maxMs: 5_000, maxRequests: 20, maxBytes: 10_000 }
-const none: Limits = { rpm: null, tpm: null, concurrency: null }
-const size: Estimate = { prompt: 10, most: 50 }
 
 function setUp(counters: Counters = soloCounters()) {
   const time = new HandTime()
   const limiter = new Limiter({ counters, clock: time.clock, deadlines: time.deadlines, limits })
   return { time, limiter, counters }
 }
-
-interface Request {
-  exchange: Exchange
-  keyId: string
-  state: 'waits' | 'in' | 'over'
-  why: unknown
-}
-
-interface Asked {
-  deployment?: Limits
-  key?: Limits
-  size?: Estimate
-  priority?: number
-  id?: string
-  /** Hears of it in the moment that it is let in. */
-  enter?(admission: Admission): void
-  request?: Request
-}
-
-function ask(limiter: Limiter, keyId: string, of: Asked): Request {
-  const route = limitedRoute(of.deployment, of.id)
-  const exchange = exchangeOf(route, { priority: of.priority ?? 0 })
-  let admission: Admission | null = null
-  if (of.enter)
-    Object.defineProperty(exchange, 'admission', {
-      get: () => admission,
-      set: (given: Admission) => of.enter!((admission = given)),
-    })
-  const request = Object.assign(of.request ?? { keyId, state: 'waits' as const, why: null }, { exchange }) as Request
-  try {
-    const entering = limiter.enter(exchange, route, limitedKey(keyId, of.key ?? null), of.size ?? size)
-    if (entering === null) request.state = 'in'
-    else
-      entering.then(
-        () => (request.state = 'in'),
-        (why) => Object.assign(request, { state: 'over', why }),
-      )
-  } catch (why) {
-    if (why instanceof assert.AssertionError) throw why
-    Object.assign(request, { state: 'over', why })
-  }
-  return request
-}
-const finish = (limiter: Limiter, { exchange }: Request, tokens = 0) => {
-  const usage = tokens === 0 ? null : { promptTokens: tokens, completionTokens: 0 }
-  limiter.leave(exchange.deployment!.deploymentId, exchange.admission!, usage)
-}
-const settled = () => new Promise((resolve) => setImmediate(resolve))
-const codeOf = ({ why }: Request) => (why as Fault).code
 
 test('at once: the next waits, and comes when one has left', async () => {
   const { limiter, time } = setUp()

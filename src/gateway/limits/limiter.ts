@@ -3,7 +3,7 @@
  * waits a moment in line, in fair order; beyond a rate it is refused, with the time after which it may come.
  *
  * What has no limit never comes here. Other workers of the host count in the same places and tell nobody when they
- * leave one: a line looks again every tick.
+ * leave one: a line looks again every tick, and workers take turns (subject.ts).
  */
 import { type Limits, noLimits } from '../../access/limits.ts'
 import type { Principal } from '../../access/permissions.ts'
@@ -41,7 +41,8 @@ export interface Shares {
   ask(): void
 }
 
-const lookAgainMs = 50
+/** Below a tick of the deadlines, so that it is every tick. */
+const lookAgainMs = 25
 /** So many deployments and keys are remembered before those that nobody uses are forgotten. */
 const subjectsKept = 1_024
 
@@ -200,9 +201,10 @@ export class Limiter {
     { deployment, key, size }: Pick<Waiter, 'deployment' | 'key' | 'size'>,
     now: number,
   ): Fault {
-    exchange.rateHeaders = rateHeaders(deployment, key, now)
     const refuses = deployment !== null && deployment.verdict(now, size) === verdict ? deployment : key!
-    return refusal(verdict, refuses, refuses === deployment ? 'deployment' : 'key', now, size)
+    const lacks = verdict === 'lease' ? refuses.lacks(now) : verdict
+    exchange.rateHeaders = rateHeaders(deployment, key, now, lacks === 'requests')
+    return refusal(lacks, refuses, refuses === deployment ? 'deployment' : 'key', now, size)
   }
 
   #queue(
@@ -258,8 +260,8 @@ export class Limiter {
     }
     line.queue.add(waiter)
     places.add(bytes)
-    if (waiter.deployment !== null) waiter.deployment.waiting += 1
-    if (waiter.key !== null) waiter.key.waiting += 1
+    waiter.deployment?.waits(1)
+    waiter.key?.waits(1)
   }
 
   #beat(deploymentId: string): Deadline {
@@ -275,8 +277,8 @@ export class Limiter {
     const line = this.#lines.get(deploymentId)!
     line.queue.drop(waiter)
     line.places.remove(bytes)
-    if (waiter.deployment !== null) waiter.deployment.waiting -= 1
-    if (waiter.key !== null) waiter.key.waiting -= 1
+    waiter.deployment?.waits(-1)
+    waiter.key?.waits(-1)
     if (line.queue.size > 0) return
     this.#deadlines.cancel(line.pulse)
     line.places.close()

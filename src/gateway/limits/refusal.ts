@@ -4,8 +4,10 @@ import { never } from '../../kernel/never.ts'
 import type { Estimate } from './estimate.ts'
 import type { Subject, Verdict } from './subject.ts'
 
-/** Until somebody leaves, and until others have given a share back: nobody knows, but soon. */
+/** Until somebody leaves: nobody knows, but soon. */
 const soonSeconds = 1
+/** Until others of the gateways can give a share back, when all of it is theirs. */
+const othersSeconds = 5
 
 export function refusal(
   verdict: Verdict,
@@ -49,5 +51,5 @@ export function refusal(
 
 function wait(subject: Subject, now: number, size: Estimate): { retryAfterSeconds: number } {
   const ms = subject.msUntil(now, size)
-  return { retryAfterSeconds: Number.isFinite(ms) ? Math.max(1, Math.ceil(ms / 1000)) : soonSeconds }
+  return { retryAfterSeconds: Number.isFinite(ms) ? Math.max(1, Math.ceil(ms / 1000)) : othersSeconds }
 }

@@ -35,6 +35,20 @@ export const wholeShare: Readonly<Share> = {
   denied: false,
 }
 
+/**
+ * What others are to give back comes within about a second, or not before they have used it: nobody waits longer for it.
+ * Whoever asks after as long a pause waits anew.
+ */
+const shortMaximumMs = 1_500
+
+/**
+ * While requests wait at other workers of the host as well, this one takes what places become free for so long, and then
+ * leaves them alone for longer than a tick, in which the lines of the others look: else whoever sits where a place becomes
+ * free would have it again and again.
+ */
+const turnMs = 250
+const restMs = 75
+
 export class Subject {
   readonly name: string
   limits: Limits
@@ -49,10 +63,18 @@ export class Subject {
   /** Of this gateway: in all, and those whose reckoned tokens may not be all. */
   inFlight = 0
   open = 0
-  /** Requests that wait for it. */
+  /** Requests that wait for it here. */
   waiting = 0
+  /** Since when the share is too small for whoever asks, and when it last was; monotonic ms. */
+  #shortFrom = Number.NEGATIVE_INFINITY
+  #shortAt = Number.NEGATIVE_INFINITY
   readonly #counters: Counters
   readonly #slot: number
+  /** Where the workers count those that wait; made when it is needed. */
+  #waitingSlot: number | null = null
+  /** When this worker's turn began, null = nobody else waited; until when it rests. Monotonic ms. */
+  #turnFrom: number | null = null
+  #restUntil = Number.NEGATIVE_INFINITY
 
   constructor(name: string, limits: Limits, counters: Counters, share: Share) {
     this.name = name
@@ -68,17 +90,44 @@ export class Subject {
 
   close(): void {
     this.#counters.release(this.#slot)
+    if (this.#waitingSlot !== null) this.#counters.release(this.#waitingSlot)
+  }
+
+  /** A request begins to wait for it, or ends to. */
+  waits(by: 1 | -1): void {
+    this.waiting += by
+    this.#counters.add(this.#waitingPlace(), by)
+  }
+
+  #waitingPlace(): number {
+    this.#waitingSlot ??= this.#counters.slot(`waiting ${this.name}`)
+    return this.#waitingSlot
+  }
+
+  get #othersWait(): boolean {
+    const place = this.#waitingPlace()
+    return this.#counters.total(place) > this.#counters.own(place)
   }
 
   verdict(now: number, size: Estimate): Verdict {
     const { rpm, tpm } = this.limits
-    if (rpm === null && tpm === null) return this.#isFull() ? 'at_once' : 'yes'
+    if (rpm === null && tpm === null) return this.#isFull(now) ? 'at_once' : 'yes'
     if (tpm !== null && size.prompt > tpm) return 'too_large'
     this.window.slide(now)
     if (rpm !== null && this.window.requests >= rpm) return 'requests'
     if (tpm !== null && !this.#fits(size, tpm)) return 'tokens'
-    if (this.#isFull()) return 'at_once'
+    if (this.#isFull(now)) return 'at_once'
     return this.share === wholeShare ? 'yes' : this.#verdictOfShare(now, size)
+  }
+
+  /** Of which rate the share is too small; only after the verdict `lease`. */
+  lacks(now: number): 'requests' | 'tokens' {
+    return this.#hasFewRequests(now) ? 'requests' : 'tokens'
+  }
+
+  #hasFewRequests(now: number): boolean {
+    const { share, limits, window } = this
+    return limits.rpm !== null && (now >= share.until || window.requests >= share.requests)
   }
 
   /** What the limit would let in: does the share? */
@@ -86,24 +135,42 @@ export class Subject {
     const { share, limits } = this
     const { requests, tokens } = this.window
     const holds = now < share.until
-    const fewRequests = limits.rpm !== null && (!holds || requests >= share.requests)
+    const fewRequests = this.#hasFewRequests(now)
     const fewTokens = limits.tpm !== null && (!holds || !this.#fits(size, share.tokens))
     // Asked for before the last of it is used, so that nobody has to wait.
     if (isShort(limits.rpm, share.requests, requests + 1) || isShort(limits.tpm, share.tokens, tokens + size.most))
       this.wanting = true
-    if (!fewRequests && !fewTokens) return 'yes'
+    if (!fewRequests && !fewTokens) {
+      this.#shortAt = Number.NEGATIVE_INFINITY
+      return 'yes'
+    }
     this.wanting = true
     this.needs.requests = Math.max(this.needs.requests, requests + 1 + this.waiting)
     this.needs.tokens = Math.max(this.needs.tokens, tokens + size.most)
     // One on credit, so that the first does not wait for the database.
     if (share.fresh && requests === 0 && tokens === 0 && this.inFlight === 0) return 'yes'
-    if (share.denied) return fewRequests ? 'requests' : 'tokens'
+    if (share.denied || this.#isShortTooLong(now)) return fewRequests ? 'requests' : 'tokens'
     return 'lease'
   }
 
-  #isFull(): boolean {
+  #isShortTooLong(now: number): boolean {
+    if (now - this.#shortAt >= shortMaximumMs) this.#shortFrom = now
+    this.#shortAt = now
+    return now - this.#shortFrom >= shortMaximumMs
+  }
+
+  #isFull(now: number): boolean {
     const { concurrency } = this.limits
-    return concurrency !== null && this.#counters.total(this.#slot) >= concurrency
+    return concurrency !== null && (this.#counters.total(this.#slot) >= concurrency || this.#rests(now))
+  }
+
+  #rests(now: number): boolean {
+    if (now < this.#restUntil) return true
+    if (this.#turnFrom === null || now - this.#turnFrom < turnMs) return false
+    this.#turnFrom = null
+    if (!this.#othersWait) return false
+    this.#restUntil = now + restMs
+    return true
   }
 
   /** All of what it may take, or, for one at a time, its prompt: at most one request turns out larger than there is. */
@@ -112,8 +179,9 @@ export class Subject {
   }
 
   /** Only after the verdict `yes`, in the same turn. False when another worker of the host was faster. */
-  enter(): boolean {
+  enter(now: number): boolean {
     const { concurrency } = this.limits
+    if (concurrency !== null && this.#turnFrom === null && this.#othersWait) this.#turnFrom = now
     this.#counters.add(this.#slot, 1)
     if (concurrency !== null && this.#counters.total(this.#slot) > concurrency) {
       this.#counters.add(this.#slot, -1)

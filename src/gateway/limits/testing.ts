@@ -1,11 +1,20 @@
 /** For tests: time that moves by hand, and requests that are nothing but what limits read of them. */
+import assert from 'node:assert/strict'
 import type { Limits } from '../../access/limits.ts'
 import type { Principal } from '../../access/permissions.ts'
 import type { Route } from '../../deployments/routes.ts'
+import type { Fault } from '../../kernel/fault.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Deadline, Deadlines } from '../../runtime/deadlines.ts'
 import type { Exchange } from '../exchange.ts'
 import { routeOf } from '../testing.ts'
+import type { Admission } from './admission.ts'
+import type { Estimate } from './estimate.ts'
+import type { Limiter } from './limiter.ts'
+
+export const queueLimits = { maxMs: 5_000, maxRequests: 20, maxBytes: 10_000 }
+export const none: Limits = { rpm: null, tpm: null, concurrency: null }
+export const size: Estimate = { prompt: 10, most: 50 }
 
 /** A clock and its deadlines, which pass in order when time does. */
 export class HandTime {
@@ -63,3 +72,52 @@ export const exchangeOf = (deployment: Route, over: Partial<Exchange> = {}): Exc
     rateHeaders: null,
     ...over,
   }) as Exchange
+
+export interface Request {
+  exchange: Exchange
+  keyId: string
+  state: 'waits' | 'in' | 'over'
+  why: unknown
+}
+
+export interface Asked {
+  deployment?: Limits
+  key?: Limits
+  size?: Estimate
+  priority?: number
+  id?: string
+  /** Hears of it in the moment that it is let in. */
+  enter?(admission: Admission): void
+  request?: Request
+}
+
+export function ask(limiter: Limiter, keyId: string, of: Asked): Request {
+  const route = limitedRoute(of.deployment, of.id)
+  const exchange = exchangeOf(route, { priority: of.priority ?? 0 })
+  let admission: Admission | null = null
+  if (of.enter)
+    Object.defineProperty(exchange, 'admission', {
+      get: () => admission,
+      set: (given: Admission) => of.enter!((admission = given)),
+    })
+  const request = Object.assign(of.request ?? { keyId, state: 'waits' as const, why: null }, { exchange }) as Request
+  try {
+    const entering = limiter.enter(exchange, route, limitedKey(keyId, of.key ?? null), of.size ?? size)
+    if (entering === null) request.state = 'in'
+    else
+      entering.then(
+        () => (request.state = 'in'),
+        (why) => Object.assign(request, { state: 'over', why }),
+      )
+  } catch (why) {
+    if (why instanceof assert.AssertionError) throw why
+    Object.assign(request, { state: 'over', why })
+  }
+  return request
+}
+export const finish = (limiter: Limiter, { exchange }: Request, tokens = 0) => {
+  const usage = tokens === 0 ? null : { promptTokens: tokens, completionTokens: 0 }
+  limiter.leave(exchange.deployment!.deploymentId, exchange.admission!, usage)
+}
+export const settled = () => new Promise((resolve) => setImmediate(resolve))
+export const codeOf = ({ why }: Request) => (why as Fault).code

@@ -17,6 +17,7 @@ import { HubAdapters } from './adapter-files.ts'
 import { HubCache } from './cache.ts'
 import { HubClient } from './client.ts'
 import { Fetches } from './fetch.ts'
+import { hubSource } from './file-source.ts'
 import { HubHttp } from './http.ts'
 import { HubServer } from './testing/hub-server.ts'
 
@@ -38,9 +39,9 @@ before(async () => {
   const client = new HubClient(http)
   const cache = new HubCache(folder)
   const fetches = new Fetches({
-    ...{ cache, client, clock: systemClock, log: silentLog, filesAtOnce: 2 },
+    ...{ cache, clock: systemClock, log: silentLog, filesAtOnce: 2 },
     limits: { bytesMaximum: 0, freeBytesMinimum: 0 },
-    tokenOf: async () => new Secret('hf_granted'),
+    source: hubSource(client, async () => new Secret('hf_granted')),
     liveReplicas: async () => () => true,
     tell: async () => {},
   })

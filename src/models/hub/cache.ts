@@ -162,6 +162,23 @@ export class HubCache {
     })
   }
 
+  /** Everything of one repository, at once. Files that others have too stay theirs. */
+  drop(repo: string): Promise<void> {
+    return this.#alone(async () => {
+      const of = (await names(join(this.folder, 'snapshots'))).filter((key) => key.startsWith(`${repo}@`))
+      const inodes = new Set<number>()
+      for (const key of of) {
+        const folder = join(this.folder, 'snapshots', key)
+        for (const name of await names(folder)) inodes.add((await stat(join(folder, name))).ino)
+        await this.#remove(key)
+      }
+      for (const digest of inodes.size === 0 ? [] : await names(join(this.folder, 'blobs'))) {
+        const found = await stat(this.blob(digest)).catch(() => null)
+        if (found?.nlink === 1 && inodes.has(found.ino)) await rm(this.blob(digest), { force: true })
+      }
+    })
+  }
+
   /** What nothing needs and nobody is bringing. */
   tidy(wanted: ReadonlySet<string>, now: number): Promise<void> {
     return this.#alone(async () => {

@@ -13,6 +13,7 @@ import { HubCache, snapshotPath } from './cache.ts'
 import { HubClient } from './client.ts'
 import { FetchingCompute } from './compute.ts'
 import { Fetches } from './fetch.ts'
+import { hubSource } from './file-source.ts'
 import { HubHttp } from './http.ts'
 import { HubServer } from './testing/hub-server.ts'
 import { sha256 } from './testing/repos.ts'
@@ -64,12 +65,11 @@ function compute(): FetchingCompute {
   const cache = new HubCache(folder)
   const fetches: Fetches = new Fetches({
     cache,
-    client: new HubClient(http),
+    source: hubSource(new HubClient(http), async () => null),
     clock: quick,
     log: silentLog,
     limits: { bytesMaximum: 0, freeBytesMinimum: 0 },
     filesAtOnce: 1,
-    tokenOf: async () => null,
     liveReplicas: async () => () => true,
     tell: async () => {},
   })

@@ -13,6 +13,7 @@ import {
   type Observation,
   type ReplicaOrder,
 } from '../../compute/contract.ts'
+import type { RemoteFiles } from '../../engines/contract.ts'
 import { isId, type ReplicaId } from '../../kernel/ids.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import { createFileOnce } from '../../runtime/files.ts'
@@ -26,6 +27,8 @@ export interface FetchingOptions {
   clock: Clock
   /** Where it is written down which replicas wait for files. */
   folder: string
+  /** Whose files it brings; what others have is their business. */
+  from?: RemoteFiles['from']
 }
 
 interface Waiting {
@@ -61,7 +64,7 @@ export class FetchingCompute implements ComputeDriver {
   async create(order: ReplicaOrder): Promise<void> {
     const { inner, clock, cache } = this.#options
     const { remote } = order.model
-    if (remote === undefined) return inner.create(order)
+    if (remote === undefined || remote.from !== this.#options.from) return inner.create(order)
     if (this.#waiting.get(order.id)?.exit === null) return
     createFileOnce(this.#note(order.id), '')
     this.#wanted.add(order.id)

@@ -6,22 +6,16 @@
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { Fault } from '../../kernel/fault.ts'
-import type { Secret } from '../../kernel/secret.ts'
+import type { Fault } from '../../kernel/fault.ts'
 import type { Clock } from '../../runtime/clock.ts'
-import { faultOf, header, passesByItself, unreachable } from './answer.ts'
 import type { HubCache } from './cache.ts'
-import { type HubClient, resolvePath } from './client.ts'
 import { bytesText, type RemoteFile } from './file.ts'
-import type { HubResponse } from './http.ts'
+import type { FileSource } from './file-source.ts'
 
 export interface BringWork {
   cache: HubCache
-  client: HubClient
+  source: FileSource
   clock: Clock
-  repo: string
-  sha: string
-  token: Secret | null
   file: RemoteFile
   signal: AbortSignal
   /** How much of it is here, in bytes. */
@@ -59,7 +53,7 @@ export async function bringFile(work: BringWork): Promise<void> {
 
 /** With the lock held. */
 async function bring(work: BringWork): Promise<void> {
-  const { cache, clock, client, file, signal } = work
+  const { cache, clock, source, file, signal } = work
   let fruitless = 0
   let wrong = 0
   let most = (await cache.here(file.digest)).bytes
@@ -71,17 +65,13 @@ async function bring(work: BringWork): Promise<void> {
       if (begun.hash.digest('hex') === file.digest.slice(file.digest.indexOf('-') + 1)) break
       wrong += 1
       await partial.truncate(0)
-      if (wrong === wrongMaximum)
-        throw new Fault(
-          'hub_files_missing',
-          `${work.repo}: ${file.path} is not what the Hub says it is: its digest differs.`,
-        )
+      if (wrong === wrongMaximum) throw source.wrong(file)
     } catch (error) {
       signal.throwIfAborted()
-      const known = client.http.failed(error) as Fault
       if (isFull(error)) throw noSpace(work, error)
-      if (!(error instanceof Fault) && !isOfConnection(error)) throw error
-      if (!passesByItself(known)) throw known
+      const known = source.failed(error)
+      if (known === null) throw error
+      if (!source.passes(known)) throw known
       const { size } = await partial.stat()
       fruitless = size > most ? 0 : fruitless + 1
       most = Math.max(most, size)
@@ -126,48 +116,27 @@ function hashFor({ digest, sizeBytes }: RemoteFile): Hash {
 }
 
 async function receive(work: BringWork, partial: FileHandle, begun: Begun): Promise<void> {
-  const { client, file, repo, sha, token, signal } = work
+  const { source, file, signal } = work
   let { size } = begun
   if (size === file.sizeBytes) return
-  const path = resolvePath({ repo, revision: sha }, file.path)
-  const response = await client.http.send({ path, token, from: size, signal })
+  const { from, body } = await source.open(file, size, signal)
   try {
-    if (await restarts(work, response, size)) {
+    if (from < size) {
       await partial.truncate(0)
       begun.hash = hashFor(file)
       size = 0
     }
-    for await (const piece of response.body as AsyncIterable<Buffer>) {
+    for await (const piece of body as AsyncIterable<Buffer>) {
       size += piece.length
-      if (size > file.sizeBytes) throw unreachable(`${file.path} is longer than it should be`, client.http.endpoint)
+      if (size > file.sizeBytes) throw source.broke(`${file.path} is longer than it should be`)
       await partial.appendFile(piece)
       begun.hash.update(piece)
       work.progress(size)
     }
   } finally {
-    response.body.destroy()
+    body.destroy()
   }
-  if (size < file.sizeBytes) throw unreachable(`${file.path} broke off after ${size} bytes`, client.http.endpoint)
-}
-
-/** True when it begins at the beginning although more was asked for. Throws a Fault when it is no file. */
-async function restarts(
-  { client, file, repo, sha, token }: BringWork,
-  response: HubResponse,
-  size: number,
-): Promise<boolean> {
-  const { status, foreign } = response
-  const { endpoint } = client.http
-  if (status === 200) return size > 0
-  if (status === 206) {
-    const [, from, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(header(response, 'content-range') ?? '') ?? []
-    if (Number(from) === size && (total === '*' || Number(total) === file.sizeBytes)) return false
-    throw unreachable(`${file.path} came in another part than was asked for`, endpoint)
-  }
-  await response.body.dump().catch(() => {})
-  // Whoever keeps the files says that a link is over in any of these ways; the Hub gives another.
-  if (foreign && status !== 429) throw unreachable(`a link to ${file.path} was answered with ${status}`, endpoint)
-  throw faultOf(response, { repo, revision: sha, path: file.path, hasToken: token !== null, endpoint })
+  if (size < file.sizeBytes) throw source.broke(`${file.path} broke off after ${size} bytes`)
 }
 
 function isFull(error: unknown): boolean {
@@ -175,16 +144,7 @@ function isFull(error: unknown): boolean {
   return code === 'ENOSPC' || code === 'EDQUOT'
 }
 
-/** Not of this machine's disk. */
-function isOfConnection(error: unknown): boolean {
-  const { code = '' } = error as NodeJS.ErrnoException
-  return code.startsWith('UND_') || /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|EAI_|ENOTFOUND|ERR_TLS|ERR_SSL|CERT)/.test(code)
-}
-
-function noSpace({ file }: BringWork, cause: unknown): Fault {
-  return new Fault(
-    'hub_too_large',
-    `There is no space left on the disk for ${file.path} (${bytesText(file.sizeBytes)}).`,
-    { cause },
-  )
+function noSpace({ source, file }: BringWork, cause: unknown): Fault {
+  const size = bytesText(file.sizeBytes)
+  return source.noRoom(`There is no space left on the disk for ${file.path} (${size}).`, cause)
 }

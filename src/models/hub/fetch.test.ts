@@ -13,6 +13,7 @@ import { silentLog } from '../../runtime/log.ts'
 import { HubCache, snapshotKey, snapshotPath } from './cache.ts'
 import { HubClient } from './client.ts'
 import { Fetches, type FetchNews, type FetchOptions } from './fetch.ts'
+import { hubSource } from './file-source.ts'
 import { HubHttp } from './http.ts'
 import { HubServer } from './testing/hub-server.ts'
 import { gitSha1, sha256 } from './testing/repos.ts'
@@ -53,12 +54,11 @@ const quick: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(
 function fetches(changes: Partial<FetchOptions> = {}): Fetches {
   return new Fetches({
     cache,
-    client: new HubClient(http),
+    source: hubSource(new HubClient(http), async () => null),
     clock: quick,
     log: silentLog,
     limits: { bytesMaximum: 0, freeBytesMinimum: 0 },
     filesAtOnce: 2,
-    tokenOf: async () => null,
     liveReplicas: async () => () => true,
     tell: async (one) => void news.push(one),
     ...changes,

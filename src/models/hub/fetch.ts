@@ -3,24 +3,21 @@
  * nobody wants any more stops, and what it brought stays for the next.
  */
 import type { RemoteFile, RemoteFiles } from '../../engines/contract.ts'
-import { Fault } from '../../kernel/fault.ts'
-import type { Secret } from '../../kernel/secret.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
 import { type CacheLimits, type HubCache, snapshotKey } from './cache.ts'
-import type { HubClient } from './client.ts'
 import { bringFile } from './download.ts'
 import { bytesText, sumBytes } from './file.ts'
+import type { FileSource, SourceOf } from './file-source.ts'
 
 export interface FetchOptions {
   cache: HubCache
-  client: HubClient
+  source: SourceOf
   clock: Clock
   log: Log
   limits: CacheLimits
   /** Files of one model that are brought at once. */
   filesAtOnce: number
-  tokenOf(orgId: string): Promise<Secret | null>
   /** Which replicas live, as the provider here says. */
   liveReplicas(): Promise<(replicaId: string) => boolean>
   tell(told: FetchNews): Promise<void>
@@ -117,7 +114,7 @@ export class Fetches {
       bytes,
       doneBytes,
       detail: () =>
-        `${bytesText(doneBytes())} of ${bytesText(total)} of ${content.repo} are here (${doneBytes()} bytes).`,
+        `${bytesText(doneBytes())} of ${bytesText(total)} of ${content.title ?? content.repo} are here (${doneBytes()} bytes).`,
       done: Promise.resolve(),
     }
     this.#running.set(key, job)
@@ -135,11 +132,12 @@ export class Fetches {
     const began = clock.monotonicMs()
     const stop = new AbortController()
     try {
+      const source = await this.#options.source(job.content)
       await this.#look(job)
-      await this.#makeRoom(job, total)
+      await this.#makeRoom(job, source, total)
       await this.#tell(job, 'started', total, began)
       void this.#tellProgress(job, total, began, stop.signal)
-      await this.#bringAll(job)
+      await this.#bringAll(job, source)
       stop.abort()
       await this.#tell(job, 'done', total, began)
     } catch (error) {
@@ -154,7 +152,7 @@ export class Fetches {
     for (const { path, digest } of content.files) bytes.set(path, (await this.#options.cache.here(digest)).bytes)
   }
 
-  async #makeRoom(job: Running, total: number): Promise<void> {
+  async #makeRoom(job: Running, source: FileSource, total: number): Promise<void> {
     const { cache, limits, clock, log, liveReplicas } = this.#options
     // What the others that are under way will still take.
     const others = [...this.#running.values()].filter((other) => other !== job && other.bytes.size > 0)
@@ -164,18 +162,18 @@ export class Fetches {
     const { removed, short } = await cache.makeRoom(needed, limits, isLive, this.#wanted(), clock.now())
     if (removed.length > 0) log.info({ removed }, 'models that nobody uses were cleared away')
     if (short !== null)
-      throw new Fault('hub_too_large', `There is no room for ${job.content.repo}: ${short}; the rest is in use.`)
+      throw source.noRoom(
+        `There is no room for ${job.content.title ?? job.content.repo}: ${short}; the rest is in use.`,
+      )
   }
 
-  async #bringAll(job: Running): Promise<void> {
+  async #bringAll(job: Running, source: FileSource): Promise<void> {
     const { content, stop, bytes } = job
-    const { orgId, repo, sha } = content
-    const { cache, client, clock, tokenOf, filesAtOnce } = this.#options
-    const token = await tokenOf(orgId)
+    const { cache, clock, filesAtOnce } = this.#options
     const queue = [...content.files].sort((a, b) => a.sizeBytes - b.sizeBytes)
     const one = (file: RemoteFile) => {
       const progress = (count: number) => bytes.set(file.path, count)
-      return bringFile({ cache, client, clock, repo, sha, token, file, signal: stop.signal, progress })
+      return bringFile({ cache, source, clock, file, signal: stop.signal, progress })
     }
     const work = async () => {
       for (let file = queue.shift(); file !== undefined; file = queue.shift())
@@ -209,7 +207,7 @@ export class Fetches {
   /** Once per deployment that waits. A database that is away keeps no file from coming. */
   async #tell(job: Running, what: FetchNews['what'], total: number, began: number, why = ''): Promise<void> {
     const { tell, clock, log } = this.#options
-    const { repo, sha } = job.content
+    const { repo: known, title: repo = known, sha } = job.content
     const tookMs = Math.round(clock.monotonicMs() - began)
     const deployments = new Map([...job.waiting.values()].map((one) => [one.deploymentId, one]))
     for (const { deploymentId, orgId } of deployments.values()) {

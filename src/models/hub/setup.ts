@@ -14,6 +14,7 @@ import { type CacheLimits, HubCache } from './cache.ts'
 import { HubClient } from './client.ts'
 import { FetchingCompute } from './compute.ts'
 import { Fetches, type FetchNews } from './fetch.ts'
+import { hubSource } from './file-source.ts'
 import { HubHttp } from './http.ts'
 import { bounded, type HubSource, pinHubModel } from './pin.ts'
 import { HubTokens } from './tokens.ts'
@@ -117,19 +118,19 @@ function makeFetches(
   const cache = new HubCache(folder)
   const fetches = new Fetches({
     cache,
-    client,
+    source: hubSource(client, (orgId) => tokens.of(orgId)),
     clock,
     log,
     limits,
     filesAtOnce,
-    tokenOf: (orgId) => tokens.of(orgId),
     liveReplicas,
     tell: (news) => tell(db, news, new Date(clock.now())),
   })
   return { fetches, cache }
 }
 
-function tell(db: Database, news: FetchNews, at: Date): Promise<void> {
+/** As events of the deployments that wait. */
+export function tell(db: Database, news: FetchNews, at: Date): Promise<void> {
   const { what, orgId, deploymentId, repo, sha, bytes, totalBytes, why, tookMs } = news
   const event = { orgId, deploymentId, at }
   const of = { repo, sha, bytes, total_bytes: totalBytes }

@@ -6,7 +6,7 @@ import { readAdapter } from '../adapters/read.ts'
 import type { AdapterOrigin, AdapterSource, BringOrder, Brought, PinnedAdapter } from '../adapters/sources.ts'
 import type { Copies } from './copies.ts'
 import { uploadPrefix } from './names.ts'
-import { stageObstacleOf } from './source.ts'
+import { stageObstacleOf, wholeOf } from './source.ts'
 import { type UploadRow, uploadNamed } from './store.ts'
 
 export class UploadedAdapters implements AdapterSource {
@@ -21,7 +21,7 @@ export class UploadedAdapters implements AdapterSource {
   async pin(db: Querier, orgId: string, source: string, _format: AdapterFormat): Promise<PinnedAdapter> {
     const row = await readyOf(db, orgId, source)
     const origin = originOf(row)
-    return { file: readAdapter(await this.#copies.fetch(wantedOf(origin))), origin }
+    return { file: await this.#copies.reading(wholeOf(row), readAdapter), origin }
   }
 
   /** From here on it cannot be deleted: whoever deletes looks first who uses it, one after the other. */
@@ -31,10 +31,14 @@ export class UploadedAdapters implements AdapterSource {
       throw new Fault('conflict', `${source} was changed by somebody else at the same time.`)
   }
 
-  async bring(origin: AdapterOrigin, _order: BringOrder): Promise<Brought> {
+  async bring(origin: AdapterOrigin, order: BringOrder): Promise<Brought> {
     if (origin.kind !== 'upload') throw new Error(`${origin.kind} is no upload`)
-    const found = await this.#copies.ask(wantedOf(origin))
-    return 'path' in found ? found : { detail: `${found.bytes} of ${origin.sizeBytes} bytes are here.` }
+    const { id, sizeBytes: bytes, sha256 } = origin
+    return this.#copies.ask({ id, name: null, bytes, sha256 }, order)
+  }
+
+  leave(replicaId: string): void {
+    this.#copies.leave(replicaId)
   }
 }
 
@@ -42,10 +46,6 @@ type UploadOrigin = Extract<AdapterOrigin, { kind: 'upload' }>
 
 function originOf({ id, size_bytes, sha256 }: UploadRow): UploadOrigin {
   return { kind: 'upload', id, sizeBytes: Number(size_bytes), sha256: sha256! }
-}
-
-function wantedOf({ id, sizeBytes, sha256 }: UploadOrigin) {
-  return { id, bytes: sizeBytes, sha256 }
 }
 
 async function readyOf(db: Querier, orgId: string, source: string): Promise<UploadRow> {

@@ -1,136 +1,151 @@
 /**
  * Uploaded models on this machine's disk, where engines can read them: the stored file itself, else a copy that is
- * fetched once, however many ask, and checked against the hash. What is fetched halfway is named so and goes at a start.
+ * brought as files of the Hub are: once however many ask, checked by its hash, gone on with after a crash, and kept while
+ * a replica that lives was made from it.
  */
-import { createHash } from 'node:crypto'
-import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { ComputeDriver } from '../../compute/contract.ts'
+import type { ModelFiles, RemoteFiles } from '../../engines/contract.ts'
 import type { Clock } from '../../runtime/clock.ts'
+import type { Log } from '../../runtime/log.ts'
+import type { BringOrder, Brought } from '../adapters/sources.ts'
+import { type CacheLimits, HubCache, snapshotPath } from '../hub/cache.ts'
+import { FetchingCompute } from '../hub/compute.ts'
+import { Fetches, type FetchNews } from '../hub/fetch.ts'
+import { ReplicaFiles } from '../hub/replica-files.ts'
+import { bucketSource, fileOf } from './bucket-source.ts'
 import { checkedId, type ModelStorage } from './storage.ts'
 
-/** Readable for engines, which run as others and get a link; the folder itself is closed to them. */
-const fileMode = 0o644
-
-export interface Wanted {
+/** An upload that is whole. */
+export interface Whole {
   id: string
+  /** null = nobody needs to be told. */
+  name: string | null
   bytes: number
-  sha256: string | null
+  sha256: string
+}
+
+export interface CopiesOptions {
+  folder: string
+  storage: ModelStorage
+  clock: Clock
+  log: Log
+  limits: CacheLimits
+  /** Of what is brought for a deployment. */
+  tell(news: FetchNews): Promise<void>
 }
 
 export class Copies {
-  readonly #folder: string
-  readonly #storage: ModelStorage
-  readonly #clock: Clock
-  readonly #maximumBytes: number
-  /** Under way, with how many bytes have come. */
-  readonly #fetches = new Map<string, { bytes: number; done: Promise<string> }>()
+  readonly #options: CopiesOptions
+  readonly #cache: HubCache
+  readonly #fetches: Fetches
+  readonly #forReplicas: ReplicaFiles
+  readonly #computes: FetchingCompute[] = []
+  /** Read here now → by how many. */
+  readonly #held = new Map<string, number>()
 
-  constructor(parts: { folder: string; storage: ModelStorage; clock: Clock; maximumBytes: number }) {
-    this.#folder = parts.folder
-    this.#storage = parts.storage
-    this.#clock = parts.clock
-    this.#maximumBytes = parts.maximumBytes
+  constructor(options: CopiesOptions) {
+    const { folder, storage, clock, log, limits, tell } = options
+    this.#options = options
+    this.#cache = new HubCache(folder)
+    this.#fetches = new Fetches({
+      ...{ cache: this.#cache, clock, log, limits, filesAtOnce: 1 },
+      source: bucketSource(storage),
+      liveReplicas: () => this.#live(),
+      // What is read here is no deployment's.
+      tell: async (news) => (news.deploymentId === '' ? undefined : tell(news)),
+    })
+    this.#forReplicas = new ReplicaFiles({ cache: this.#cache, fetches: this.#fetches, now: () => clock.now() })
   }
 
-  /** Where it is or will be. */
-  pathOf(id: string): string {
-    return this.#storage.path(id) ?? join(this.#folder, `${checkedId(id)}.gguf`)
+  /** The provider, with copies brought before its engines start. */
+  fetching(inner: ComputeDriver): ComputeDriver {
+    const { storage, clock, folder } = this.#options
+    if (storage.kind === 'disk') return inner
+    const [cache, fetches] = [this.#cache, this.#fetches]
+    const compute = new FetchingCompute({
+      inner,
+      cache,
+      fetches,
+      clock,
+      folder: join(folder, 'waiting'),
+      from: 'bucket',
+    })
+    this.#computes.push(compute)
+    return compute
+  }
+
+  /** Where it is or will be, and what has to be brought there. */
+  files(whole: Whole, orgId: string): Pick<ModelFiles, 'path' | 'remote'> {
+    const stored = this.#options.storage.path(whole.id)
+    if (stored !== null) return { path: stored }
+    const remote = remoteOf(whole, orgId)
+    return { path: this.#pathOf(remote), remote }
+  }
+
+  /** For a replica that asks again and again: its path when it is here, else how far it is. */
+  async ask(whole: Whole, order: BringOrder): Promise<Brought> {
+    const { path, remote } = this.files(whole, order.orgId)
+    return remote === undefined ? { path } : this.#forReplicas.bring(remote, path, order)
+  }
+
+  leave(replicaId: string): void {
+    this.#forReplicas.leave(replicaId)
+  }
+
+  /** Brings it here for as long as `work` reads it. Throws Faults when it cannot be had. */
+  async reading<T>(whole: Whole, work: (path: string) => T | Promise<T>): Promise<T> {
+    const { path, remote } = this.files(whole, '')
+    if (remote === undefined) return work(path)
+    const { id } = whole
+    this.#held.set(id, (this.#held.get(id) ?? 0) + 1)
+    try {
+      await this.#cache.prepare()
+      await this.#cache.use(remote, id, this.#options.clock.now())
+      await this.#fetches.want(remote, id, '').done
+      return await work(path)
+    } finally {
+      const left = this.#held.get(id)! - 1
+      if (left > 0) this.#held.set(id, left)
+      else this.#held.delete(id)
+    }
+  }
+
+  /** Nobody may have it any more. */
+  async remove(id: string): Promise<void> {
+    if (this.#options.storage.kind !== 'disk') await this.#cache.drop(checkedId(id))
   }
 
   /** For a piece that is not believed yet; gone at the next start. */
   asidePath(id: string): string {
-    return join(this.#folder, `${checkedId(id)}.aside.part`)
+    return join(this.#options.folder, `${checkedId(id)}.aside.part`)
   }
 
-  /** Its path when it is here; else it is being fetched: how many bytes have come. */
-  async ask(wanted: Wanted): Promise<{ path: string } | { bytes: number }> {
-    const under = this.#fetches.get(wanted.id)
-    if (under === undefined && (await this.#isHere(wanted))) return { path: this.pathOf(wanted.id) }
-    void this.fetch(wanted).catch(() => {})
-    return { bytes: this.#fetches.get(wanted.id)?.bytes ?? 0 }
-  }
-
-  /** Brings it here and gives its path. Throws what the storage throws, and an Error when it is not what was stored. */
-  async fetch(wanted: Wanted): Promise<string> {
-    const path = this.pathOf(wanted.id)
-    if (this.#storage.path(wanted.id) !== null) return path
-    let fetch = this.#fetches.get(wanted.id)
-    if (fetch === undefined) {
-      fetch = { bytes: 0, done: Promise.resolve('') }
-      const own = fetch
-      own.done = this.#bring(wanted, path, own).finally(() => this.#fetches.delete(wanted.id))
-      this.#fetches.set(wanted.id, own)
-    }
-    return fetch.done
-  }
-
-  async remove(id: string): Promise<void> {
-    await this.#fetches.get(id)?.done.catch(() => {})
-    await rm(join(this.#folder, `${checkedId(id)}.gguf`), { force: true })
-  }
-
-  /** What a killed process left halfway. */
+  /** What a killed process left halfway, and copies as they were kept once. */
   async clear(): Promise<void> {
-    for (const name of await readdir(this.#folder).catch(() => []))
-      if (name.endsWith('.part')) await rm(join(this.#folder, name), { force: true })
+    const { folder } = this.#options
+    for (const name of await readdir(folder).catch(() => []))
+      if (/^mdl_[a-z0-9]+\.(?:aside\.part|part|gguf)$/.test(name)) await rm(join(folder, name), { force: true })
   }
 
-  async #isHere({ id, bytes }: Wanted): Promise<boolean> {
-    const size = await stat(this.pathOf(id)).then(
-      (found) => found.size,
-      () => null,
-    )
-    if (size !== bytes) return false
-    // The oldest use goes first when there is no room.
-    const now = new Date(this.#clock.now())
-    if (this.#storage.path(id) === null) await utimes(this.pathOf(id), now, now).catch(() => {})
-    return true
+  close(): void {
+    this.#fetches.close()
   }
 
-  async #bring(wanted: Wanted, path: string, progress: { bytes: number }): Promise<string> {
-    if (await this.#isHere(wanted)) return path
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 })
-    await this.#makeRoom(wanted.bytes)
-    const partial = join(this.#folder, `${checkedId(wanted.id)}.part`)
-    const hash = createHash('sha256')
-    const file = await open(partial, 'w', fileMode)
-    try {
-      for await (const piece of this.#storage.read(wanted.id)) {
-        hash.update(piece)
-        await file.write(piece)
-        progress.bytes += piece.length
-      }
-      await file.datasync()
-    } finally {
-      await file.close()
-    }
-    const sha256 = hash.digest('hex')
-    if (progress.bytes !== wanted.bytes || (wanted.sha256 !== null && sha256 !== wanted.sha256)) {
-      await rm(partial, { force: true })
-      throw new Error(`what is stored of ${wanted.id} is not what was uploaded`)
-    }
-    await rename(partial, path)
-    return path
+  #pathOf(remote: RemoteFiles): string {
+    return join(snapshotPath(this.#options.folder, remote), remote.files[0]!.path)
   }
 
-  /** The copies that were used longest ago go. Engines that run from one keep it: they hold links or open files. */
-  async #makeRoom(bytes: number): Promise<void> {
-    const names = (await readdir(this.#folder)).filter((name) => name.endsWith('.gguf'))
-    const copies = await Promise.all(
-      names.map(async (name) => ({
-        name,
-        ...(await stat(join(this.#folder, name)).then(
-          ({ size, mtimeMs }) => ({ size, mtimeMs }),
-          () => ({ size: 0, mtimeMs: 0 }),
-        )),
-      })),
-    )
-    copies.sort((a, b) => a.mtimeMs - b.mtimeMs)
-    let taken = copies.reduce((sum, { size }) => sum + size, bytes)
-    for (const { name, size } of copies) {
-      if (taken <= this.#maximumBytes) return
-      await rm(join(this.#folder, name), { force: true })
-      taken -= size
-    }
+  async #live(): Promise<(id: string) => boolean> {
+    const replicas = new Set<string>((await Promise.all(this.#computes.map((compute) => compute.list()))).flat())
+    return (id) => replicas.has(id) || this.#held.has(id)
   }
+}
+
+/** Its id is its repository: another upload of the same bytes is another model, whose file is the same. */
+function remoteOf(whole: Whole, orgId: string): RemoteFiles {
+  const { id, name, sha256 } = whole
+  const title = name === null ? {} : { title: `byom:${name}` }
+  return { from: 'bucket', orgId, repo: checkedId(id), ...title, sha: sha256, files: [fileOf(whole)] }
 }

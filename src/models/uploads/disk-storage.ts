@@ -32,8 +32,8 @@ export class DiskStorage implements ModelStorage {
     await syncFolder(this.#folder)
   }
 
-  read(id: string): AsyncIterable<Buffer> {
-    return createReadStream(this.path(id), { highWaterMark: readBytes })
+  read(id: string, from = 0): AsyncIterable<Buffer> {
+    return createReadStream(this.path(id), { start: from, highWaterMark: readBytes })
   }
 
   async remove(id: string): Promise<void> {

@@ -40,6 +40,8 @@ export class UploadLoop {
   /** Runs until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, log, copies } = this.#context
+    // What is being brought here may wait for a bucket that is away.
+    signal.addEventListener('abort', () => copies.close(), { once: true })
     await copies.clear().catch(() => {})
     while (!signal.aborted) {
       this.#woken = false
@@ -70,7 +72,10 @@ export class UploadLoop {
       if (this.#advancing.has(row.id)) continue
       if (row.status === 'validating' && this.#advancing.size >= advancingMaximum) continue
       const work = this.#advance(row, signal)
-        .catch((error: Error) => this.#context.log.error({ upload: row.id, error: error.stack }, 'an upload stumbled'))
+        .catch((error: Error) => {
+          if (signal.aborted) return
+          this.#context.log.error({ upload: row.id, error: error.stack }, 'an upload stumbled')
+        })
         .finally(() => {
           this.#advancing.delete(row.id)
           if (this.#advancing.size < advancingMaximum) this.#wakeSoon()

@@ -17,12 +17,16 @@ import {
   S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
+import { Fault } from '../../kernel/fault.ts'
 import { checkedId, type ModelStorage, type StorageWriter } from './storage.ts'
 
 /** S3 takes 10,000 parts of at least 5 MiB: enough for 160 GB. One is kept in memory per upload. */
 const partBytes = 16 * 1024 * 1024
 /** Read at once when a file is fetched; a connection that breaks costs one of them. */
 const readBytes = 32 * 1024 * 1024
+
+const connectMs = 10_000
+const idleMs = 60_000
 
 export interface S3Options {
   bucket: string
@@ -56,6 +60,8 @@ export class S3Storage implements ModelStorage {
     this.#client = new S3Client({
       region,
       forcePathStyle: pathStyle,
+      // A bucket that stands still is one that is away; whoever waits tries again.
+      requestHandler: { connectionTimeout: connectMs, socketTimeout: idleMs },
       // Others than Amazon's do not know the newer sums.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
@@ -95,9 +101,10 @@ export class S3Storage implements ModelStorage {
     await this.#dropRest(id)
   }
 
-  async *read(id: string): AsyncIterable<Buffer> {
-    const size = (await this.#size(id)) ?? 0
-    for (let from = 0; from < size; from += readBytes) {
+  async *read(id: string, start = 0): AsyncIterable<Buffer> {
+    const size = await this.#size(id)
+    if (size === null) throw new Fault('model_file_unreadable', `${id} is not in the bucket any more.`)
+    for (let from = start; from < size; from += readBytes) {
       const range = `bytes=${from}-${Math.min(size, from + readBytes) - 1}`
       const { Body } = await this.#client.send(new GetObjectCommand({ ...this.#at(id), Range: range }))
       if (Body === undefined) throw new Error(`the bucket gave nothing of ${id}`)

@@ -1,12 +1,11 @@
 /** Uploaded models as something to deploy. */
-import { ComputeError } from '../../compute/contract.ts'
 import type { ModelFiles } from '../../engines/contract.ts'
 import { Fault } from '../../kernel/fault.ts'
 import { never } from '../../kernel/never.ts'
 import type { Querier } from '../../store/database.ts'
 import type { ResolvedModel } from '../catalogue.ts'
 import type { OwnModels } from '../own.ts'
-import type { Copies } from './copies.ts'
+import type { Copies, Whole } from './copies.ts'
 import { uploadPrefix } from './names.ts'
 import { type UploadRow, uploadNamed } from './store.ts'
 
@@ -22,16 +21,12 @@ export class UploadSource implements OwnModels {
   async find(db: Querier, orgId: string, modelId: string): Promise<ResolvedModel> {
     const row = await this.#ready(db, orgId, modelId)
     const named = { format: 'gguf' as const, seesPictures: false, shape: row.facts?.shape ?? null }
-    return { files: this.#files(row, modelId), emulated: this.#simulated, named }
+    return { files: this.#files(row, modelId), emulated: this.#simulated, named, uploadId: row.id }
   }
 
   async bring(db: Querier, orgId: string, modelId: string): Promise<ModelFiles> {
     const row = await this.#ready(db, orgId, modelId)
-    if (this.#simulated) return this.#files(row, modelId)
-    const bytes = Number(row.size_bytes)
-    const found = await this.#copies.ask({ id: row.id, bytes, sha256: row.sha256 })
-    if ('path' in found) return { ...this.#files(row, modelId), path: found.path }
-    throw new ComputeError('not_ready', `${modelId} is being fetched: ${found.bytes} of ${bytes} bytes are here.`)
+    return this.#files(row, modelId)
   }
 
   async #ready(db: Querier, orgId: string, modelId: string): Promise<UploadRow> {
@@ -44,10 +39,23 @@ export class UploadSource implements OwnModels {
     })
   }
 
-  #files({ id, size_bytes, facts }: UploadRow, modelId: string): ModelFiles {
-    const path = this.#copies.pathOf(id)
-    return { modelId, format: 'gguf', path, sizeBytes: Number(size_bytes), contextSize: facts?.contextSize ?? 0 }
+  #files(row: UploadRow, modelId: string): ModelFiles {
+    const { path, remote } = this.#copies.files(wholeOf(row), row.org_id)
+    // Where nobody reads it, nothing is brought.
+    const brought = remote === undefined || this.#simulated ? {} : { remote }
+    const contextSize = row.facts?.contextSize ?? 0
+    return { modelId, format: 'gguf', path, sizeBytes: Number(row.size_bytes), contextSize, ...brought }
   }
+}
+
+/** Of one whose hash is known. */
+export function wholeOf({
+  id,
+  name,
+  size_bytes,
+  sha256,
+}: Pick<UploadRow, 'id' | 'name' | 'size_bytes' | 'sha256'>): Whole {
+  return { id, name, bytes: Number(size_bytes), sha256: sha256! }
 }
 
 /** Why it cannot be deployed, a sentence without its full stop; null = it can. */

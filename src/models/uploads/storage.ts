@@ -10,8 +10,8 @@ export interface ModelStorage {
   append(id: string): Promise<StorageWriter>
   /** What is kept becomes the whole file; again changes nothing. */
   finish(id: string): Promise<void>
-  /** A finished file from its first byte on. */
-  read(id: string): AsyncIterable<Buffer>
+  /** A finished file from this byte on; default its first. */
+  read(id: string, from?: number): AsyncIterable<Buffer>
   /** Removes all of it, finished or not; nothing there is fine. */
   remove(id: string): Promise<void>
   /** Ids of which there is anything, finished or not. */

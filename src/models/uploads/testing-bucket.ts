@@ -19,6 +19,12 @@ export class TestBucket {
   readonly pending = new Map<string, Pending>()
   /** What was asked for that is no S3 of ours, or not signed. */
   readonly refused: string[] = []
+  /** From where objects were read. */
+  readonly reads: number[] = []
+  /** What becomes of a read: waited for, or cut off after so many bytes. */
+  onRead: (from: number) => Promise<number | undefined> = async () => undefined
+  /** Answers nobody: connections are cut. */
+  isAway = false
   readonly #server: Server
   #count = 0
 
@@ -37,6 +43,7 @@ export class TestBucket {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<unknown> {
+    if (this.isAway) return request.socket.destroy()
     const pieces: Buffer[] = []
     for await (const piece of request) pieces.push(piece as Buffer)
     const body = Buffer.concat(pieces)
@@ -87,11 +94,18 @@ export class TestBucket {
     if (object === undefined) return answer(404, '<Error><Code>NoSuchKey</Code></Error>')
     if (method === 'HEAD') return response.writeHead(200, { 'content-length': object.length }).end()
     const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '')
-    if (method === 'GET' && range) {
-      return response.writeHead(206).end(object.subarray(Number(range[1]), Number(range[2]) + 1))
-    }
+    if (method === 'GET' && range) return this.#read(object, Number(range[1]), Number(range[2]) + 1, response)
     this.refused.push(`${method} ${request.url}`)
     return answer(501, '<Error><Code>NotImplemented</Code></Error>')
+  }
+
+  async #read(object: Buffer, from: number, to: number, response: ServerResponse): Promise<unknown> {
+    this.reads.push(from)
+    const cutAfter = await this.onRead(from)
+    const bytes = object.subarray(from, to)
+    response.writeHead(206, { 'content-length': bytes.length })
+    if (typeof cutAfter !== 'number') return response.end(bytes)
+    return response.write(bytes.subarray(0, cutAfter), () => response.destroy())
   }
 
   #part(

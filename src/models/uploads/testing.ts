@@ -9,6 +9,8 @@ import type { Seal } from '../../runtime/seal.ts'
 import { packageRoot } from '../../runtime/self.ts'
 import type { Database } from '../../store/database.ts'
 import type { ModelCatalogue } from '../catalogue.ts'
+import type { FetchNews } from '../hub/fetch.ts'
+import { tell as tellOf } from '../hub/setup.ts'
 import { UploadedAdapters } from './adapter-source.ts'
 import { Uploads } from './commands.ts'
 import type { UploadContext } from './context.ts'
@@ -31,7 +33,10 @@ export interface TestUploads {
   close(): Promise<void>
 }
 
-export type TestUploadOptions = Partial<Pick<UploadContext, 'limits' | 'storage' | 'tryLoad' | 'clock'>>
+export type TestUploadOptions = Partial<Pick<UploadContext, 'limits' | 'storage' | 'tryLoad' | 'clock'>> & {
+  /** Room for copies of what is stored elsewhere. */
+  copiesBytes?: number
+}
 
 export function testUploads(
   parts: { db: Database; seal: Seal; clock: Clock; models: ModelCatalogue } & TestUploadOptions,
@@ -39,7 +44,9 @@ export function testUploads(
 ): TestUploads {
   const folder = mkdtempSync(join(tmpdir(), 'paddock-up-'))
   const { db, seal, clock, models, storage = new DiskStorage(join(folder, 'uploads')) } = parts
-  const copies = new Copies({ folder: join(folder, 'copies'), storage, clock, maximumBytes: 10 ** 9 })
+  const limits = { bytesMaximum: parts.copiesBytes ?? 10 ** 9, freeBytesMinimum: 0 }
+  const tell = async (news: FetchNews) => tellOf(db, news, new Date(clock.now()))
+  const copies = new Copies({ folder: join(folder, 'copies'), storage, clock, log: silentLog, limits, tell })
   const context: UploadContext = {
     ...{ db, seal, clock, log: silentLog, storage, copies, users },
     limits: parts.limits ?? { fileBytes: 10 ** 9, orgBytes: 10 ** 10, keptMs: 3_600_000 },
@@ -59,7 +66,9 @@ export function testUploads(
     loop,
     folder,
     stored: () =>
-      readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((one) => (one.isFile() ? [one.name] : [])),
+      readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((one) =>
+        one.isFile() && !one.name.endsWith('.lock') ? [one.name] : [],
+      ),
     close: async () => {
       await loop.settle().catch(() => {})
       rmSync(folder, { recursive: true, force: true })

@@ -2,6 +2,7 @@
 import { Fault } from '../../kernel/fault.ts'
 import type { UploadContext } from './context.ts'
 import { Intake, type Received, unreadable } from './intake.ts'
+import { wholeOf } from './source.ts'
 import type { UploadFacts, UploadRow } from './store.ts'
 
 export interface Found {
@@ -23,12 +24,12 @@ export async function validate(
         ? { sha256: row.sha256, facts: row.facts }
         : await readAgain(context, row, signal)
     if (found === null || found.facts.kind === 'adapter' || tryLoad === undefined) return found
-    const path = await copies.fetch({ id: row.id, bytes: Number(row.size_bytes), sha256: found.sha256 })
-    const why = await tryLoad(path, signal)
+    const why = await copies.reading(wholeOf({ ...row, sha256: found.sha256 }), (path) => tryLoad(path, signal))
     if (signal.aborted) return null
     return why === null ? found : refused(why)
   } catch (thrown) {
-    if (thrown instanceof Fault) return thrown
+    // What passes by itself says nothing of the file.
+    if (thrown instanceof Fault && thrown.status < 500) return thrown
     throw thrown
   }
 }

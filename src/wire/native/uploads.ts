@@ -40,3 +40,37 @@ export const uploadedModel = z
   })
   .meta({ id: 'UploadedModel' })
 export type UploadedModel = z.output<typeof uploadedModel>
+
+const bytes = z.string().regex(/^\d{1,16}$/)
+const offset = bytes.meta({ description: 'How many bytes of the file are here.', example: '16777216' })
+const expires = z.string().optional().meta({ description: 'When it is given up unless more comes.' })
+
+/** Headers of the resumable upload, by what they are asked or told with. Values are texts, as in HTTP. */
+export const resumable = {
+  version: z.literal('1.0.0').meta({ description: 'Version of tus; anything else is answered with 412.' }),
+  creation: z.object({
+    'upload-length': bytes.meta({ description: 'Of the whole file.', example: '4370000000' }),
+    'upload-metadata': z.string().meta({
+      description: 'Keys with values in base64: `name` and, if wanted, `deployment_id`. Others are left alone.',
+      example: 'name bXktbW9kZWwtdjI=',
+    }),
+  }),
+  piece: z.object({
+    'upload-offset': offset,
+    'content-type': z.literal('application/offset+octet-stream'),
+    'upload-checksum': z.string().optional().meta({
+      description: 'Algorithm (sha1, sha256, md5) and sum in base64 of this piece; a wrong one is answered with 460.',
+    }),
+  }),
+  override: z.object({ 'x-http-method-override': z.enum(['PATCH', 'DELETE', 'HEAD']) }),
+  nothing: z.object({}),
+  created: z.object({ location: z.string(), 'upload-offset': offset, 'upload-expires': expires }),
+  state: z.object({ 'upload-offset': offset, 'upload-length': bytes, 'upload-expires': expires }),
+  appended: z.object({ 'upload-offset': offset, 'upload-expires': expires }),
+  server: z.object({
+    'tus-version': z.string(),
+    'tus-extension': z.string(),
+    'tus-max-size': bytes,
+    'tus-checksum-algorithm': z.string(),
+  }),
+}

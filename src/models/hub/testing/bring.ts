@@ -5,17 +5,17 @@ import { silentLog } from '../../../runtime/log.ts'
 import { HubCache } from '../cache.ts'
 import { HubClient } from '../client.ts'
 import { Fetches } from '../fetch.ts'
+import { hubSource } from '../file-source.ts'
 import { HubHttp } from '../http.ts'
 
 const [, , endpoint = '', folder = '', content = ''] = process.argv
 const fetches = new Fetches({
   cache: new HubCache(folder),
-  client: new HubClient(new HubHttp({ endpoint })),
+  source: hubSource(new HubClient(new HubHttp({ endpoint })), async () => null),
   clock: systemClock,
   log: silentLog,
   limits: { bytesMaximum: 0, freeBytesMinimum: 0 },
   filesAtOnce: 2,
-  tokenOf: async () => null,
   liveReplicas: async () => () => true,
   tell: async () => {},
 })
