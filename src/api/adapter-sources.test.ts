@@ -301,6 +301,14 @@ test('an engine that nobody named follows the model; one that somebody did stays
   assert.equal(engineOf(await patch(named, { ...text, engine: { type: 'auto' } })).type, 'vllm')
 })
 
+test('a GGUF on GPUs is not given to the engine that would leave them idle', async () => {
+  const onGpu = await world.call('POST', '/deployments', { body: { ...wish('on-gpu'), gpu_type: 'h100' } })
+  assert.deepEqual([onGpu.status, onGpu.json.engine.type], [201, 'llama-server'], onGpu.text)
+  assert.match(onGpu.json.engine.why, /the hardware has GPUs/)
+  const onCpu = await patch('on-gpu', { gpu_type: 'cpu', allow_downtime: true })
+  assert.equal(onCpu.json.engine.type, 'llamacpp', onCpu.text)
+})
+
 test('an engine has to run the architecture; `auto` takes one that does', async () => {
   hub.repos.put('ann/smol', safetensorsRepo({ architectures: ['SmolVLMForConditionalGeneration'] }))
   hub.repos.put('ann/mllama', safetensorsRepo({ architectures: ['MllamaForConditionalGeneration'] }))

@@ -87,9 +87,13 @@ function tuningFor({ tune }: EngineDriver, tuning: Tuning | undefined): Pick<Eng
 function engineHere(
   { files, named }: ResolvedModel,
   engines: ReadonlyMap<EngineType, EngineDriver>,
+  onGpus: boolean,
 ): { type: EngineType; because: string } {
   if (engines.has('simulated')) return { type: 'simulated', because: 'the hardware is simulated' }
   const own = adviseEngine(named)
+  // The one that ships with us would leave them idle.
+  if (files.format === named.format && own.type === 'llamacpp' && onGpus && engines.has('llama-server'))
+    return { type: 'llama-server', because: 'the weights are gguf and the hardware has GPUs' }
   if (files.format === named.format) return own
   const here = adviseEngine({ format: files.format, seesPictures: false, shape: null })
   return { type: here.type, because: `the starter answers in its place here; its own weights would run on ${own.type}` }

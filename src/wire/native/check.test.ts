@@ -110,7 +110,8 @@ test('a key wish: names for people may be unicode, but nothing invisible; times 
 })
 
 test('what may be null as well is told as what it is otherwise', () => {
-  const of = (entry: object) => said({ id: 'a/b', source_repo: 'a/b', context_size: 1, tensor_type: 'X', ...entry }, addModel)
+  const of = (entry: object) =>
+    said({ id: 'a/b', source_repo: 'a/b', context_size: 1, tensor_type: 'X', ...entry }, addModel)
   assert.match(of({ tool_calls: 'morse' }), /tool_calls: must be one of llama3, .*; seen: "morse"\./)
   assert.match(of({ weight_bytes: 'many' }), /weight_bytes: must be a number; seen: "many"\./)
   assert.match(of({ config: 7 }), /config: must be an object; seen: 7\./)

@@ -58,7 +58,8 @@ function problemsOf(issue: z.core.$ZodIssue, root: unknown, part: Part): Problem
 
 /** Of a value that may be null as well, what is wrong with it as the other; null = it may be several things. */
 function branchMeant({ errors }: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue[] | null {
-  const isNullAlone = ([first]: z.core.$ZodIssue[]) => first?.code === 'invalid_type' && String(first.expected) === 'null'
+  const isNullAlone = ([first]: z.core.$ZodIssue[]) =>
+    first?.code === 'invalid_type' && String(first.expected) === 'null'
   const others = errors.filter((issues) => !isNullAlone(issues))
   return others.length === 1 && others.length < errors.length ? others[0]! : null
 }
