@@ -170,6 +170,7 @@ export const eventCatalogue = {
     model_id: text,
     by,
   }),
+  'model.removed': event('The operator took a model that was added out of the catalogue.', { model_id: text, by }),
   'org.quota_changed': event('The operator set how many GPUs an organisation may hold.', {
     from: z.int(),
     to: z.int(),

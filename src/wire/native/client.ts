@@ -258,6 +258,10 @@ export class NativeClient {
   addModel(body: AddModel, creating: Creating = {}): Promise<Model> {
     return this.#json('POST', '/models', { body, ...creating })
   }
+  /** The operator only. */
+  removeModel(id: string): Promise<Model> {
+    return this.#json('DELETE', `/models/${encodeURIComponent(id)}`)
+  }
   uploadedModel(idOrName: string): Promise<UploadedModel> {
     return this.#json('GET', `/models/byom/${encodeURIComponent(idOrName)}`)
   }
