@@ -293,7 +293,8 @@ test('an engine that nobody named follows the model; one that somebody did stays
   const text = { model_id: 'hf:ann/text', gpu_type: 'h100', allow_downtime: true }
   const followed = await patch(free, text)
   assert.deepEqual([followed.status, engineOf(followed).type], [200, 'vllm'], followed.text)
-  assert.equal(engineOf(await patch(free, { model_id: 'paddock/starter', allow_downtime: true })).type, 'llamacpp')
+  const back = { model_id: 'paddock/starter', gpu_type: 'cpu', allow_downtime: true }
+  assert.equal(engineOf(await patch(free, back)).type, 'llamacpp')
   const named = await create('named', { engine: { type: 'llamacpp' } })
   const refused = await patch(named, text)
   assert.deepEqual(said(refused), [400, 'invalid_request'], refused.text)

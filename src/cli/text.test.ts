@@ -50,7 +50,14 @@ test('what is typed becomes a create request', () => {
   })
   const listed = deployBody('m', { ...usual, engineArgs: '["--a", "b c"]' })
   assert.deepEqual(listed.engine, { additional_args: ['--a', 'b c'] })
-  for (const wrong of [{ engineArgs: '[1]' }, { engineArgs: '[' }, { count: '0' }, { replicas: '1.5' }, { maxModelLen: 'many' }, { count: '-1' }])
+  for (const wrong of [
+    { engineArgs: '[1]' },
+    { engineArgs: '[' },
+    { count: '0' },
+    { replicas: '1.5' },
+    { maxModelLen: 'many' },
+    { count: '-1' },
+  ])
     assert.throws(
       () => deployBody('m', { ...usual, ...wrong }),
       (error: unknown) => (error as Failure).status === 2,

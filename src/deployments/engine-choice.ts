@@ -45,9 +45,10 @@ export function chooseEngine(
   wish: Pick<DeploymentWish, 'engine'>,
   model: ResolvedModel,
   engines: ReadonlyMap<EngineType, EngineDriver>,
+  onGpus: boolean,
 ): { engine: EngineSpec; why: string; missing: Fault | null } {
   const asked = wish.engine?.type ?? 'auto'
-  const chosen = engineHere(model, engines)
+  const chosen = engineHere(model, engines, onGpus)
   const type = asked === 'auto' ? chosen.type : asked
   const why = asked === 'auto' ? `${type}, because ${chosen.because}.` : `${type}, as asked.`
   if (asked !== 'auto') refuseForeign(type, model)
