@@ -53,6 +53,7 @@ const matrix: Record<string, Line> = {
   listPresets: catalogue,
   addAdapter: { ...writesOneDeployment, body: () => ({ source: '/nowhere/a.gguf' }) },
   listAdapters: ofOneDeployment,
+  changeAdapter: { ...writesOneDeployment, body: () => ({ limits: { rpm: 60 } }) },
   removeAdapter: writesOneDeployment,
   wakeDeployment: writesOneDeployment,
   sleepDeployment: writesOneDeployment,

@@ -79,7 +79,7 @@ test('every route of the contract that exists now is in the document', () => {
       'PATCH /deployments/{id}/sla',
       'GET /deployments/{id}/metrics',
       ...['POST', 'GET'].map((method) => `${method} /deployments/{id}/adapters`),
-      'DELETE /deployments/{id}/adapters/{adapter}',
+      ...['PATCH', 'DELETE'].map((method) => `${method} /deployments/{id}/adapters/{adapter}`),
       ...['GET', 'PUT', 'DELETE'].map((method) => `${method} /deployments/{id}/schedule`),
       'PATCH /deployments/{id}/preset',
       'GET /presets',

@@ -84,6 +84,12 @@ export const eventCatalogue = {
   ),
   'adapter.added': event('A LoRA adapter was added.', { adapter: text, adapter_id: text, source: text, by }),
   'adapter.removed': event('A LoRA adapter was removed.', { adapter: text, adapter_id: text, by }),
+  'adapter.limits_changed': event('The limits of a LoRA adapter were changed.', {
+    adapter: text,
+    adapter_id: text,
+    by,
+    changed: names,
+  }),
   'adapter.ready': event('A replica has loaded an adapter, and gets its requests.', {
     adapter: text,
     adapter_id: text,
