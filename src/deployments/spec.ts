@@ -162,7 +162,10 @@ function quantizationOf({ files, named }: ResolvedModel): string | null {
 }
 
 /** The choices in order of preference, each checked. A fault of a list names the entry. */
-function chooseHardware(wish: DeploymentWish, catalogue: HardwareCatalogue): Wanted[] {
+export function chooseHardware(
+  wish: Pick<DeploymentWish, 'gpuType' | 'gpuCount' | 'region' | 'hardware'>,
+  catalogue: HardwareCatalogue,
+): Wanted[] {
   const { gpuType, gpuCount = 1, region = null, hardware } = wish
   if (hardware === undefined) {
     if (gpuType === undefined) throw new Fault('invalid_request', 'gpu_type: is required, or a list `hardware`.')
