@@ -103,8 +103,9 @@ async function startWorld(
   const first = await startFront(setup)
   ends.push(first.helper.end)
   const own: Front = { pid: first.helper.pid, port: first.started.port }
-  const both = await start('./front-workers.ts', { ...setup, journal: temporaryFolder(ends), workers: 2 })
-  const two: Front = { pid: both.helper.pid, port: both.port }
+  const both = await startFront({ ...setup, journal: temporaryFolder(ends) }, 2)
+  ends.push(both.helper.end)
+  const two: Front = { pid: both.helper.pid, port: both.started.port }
   const fronts = new Map<string, Front>([
     ['nginx', nginx],
     ['Paddock', own],

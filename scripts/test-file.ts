@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { FileDatabase } from './test-database.ts'
 import { beatMs, type FileEvent } from './test-events.ts'
 import { endSession, type Member, sessionMembers } from './test-leftovers.ts'
 
@@ -42,6 +43,8 @@ export interface FileOptions {
   timeoutSeconds?: number
   quietSeconds?: number
   namePattern?: string
+  /** A Postgres that is there already; without it the file starts its own when it needs one. */
+  database?: FileDatabase | undefined
 }
 
 /** Runs the file; never throws for anything the file does. An abort ends it at once. */
@@ -57,6 +60,7 @@ export async function runTestFile(options: FileOptions, signal?: AbortSignal): P
     await run.exited
     if (!signal?.aborted) judge(run.state, child, options, result)
     await noProcessLeft(child.pid!, result)
+    if (options.database) await noDatabaseLeft(child.pid!, options.database, result)
     noFileLeft(folder, result)
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -70,17 +74,20 @@ function start(options: FileOptions, folder: string): ChildProcess {
   if (options.namePattern !== undefined) args.push(`--test-name-pattern=${options.namePattern}`)
   return spawn(process.execPath, [...args, options.file], {
     cwd: options.root,
-    env: testEnvironment(folder),
+    env: { ...testEnvironment(folder), ...options.database?.environment },
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
   })
 }
 
+/** Compiled code, beside the packages, where the command keeps it too: most of a small file's time is to compile it again. */
+const compiledFolder = join(import.meta.dirname, '..', 'node_modules', '.cache', 'paddock')
+
 /** Ours without what npm says of the outer command, and without settings that would point tests at real data. */
 function testEnvironment(folder: string): NodeJS.ProcessEnv {
   const foreign = /^(npm_|PADDOCK_|DATABASE_URL$|NODE_TEST_CONTEXT$|INIT_CWD$)/
   const kept = Object.entries(process.env).filter(([name]) => !foreign.test(name))
-  return { ...Object.fromEntries(kept), TMPDIR: folder }
+  return { NODE_COMPILE_CACHE: compiledFolder, ...Object.fromEntries(kept), TMPDIR: folder }
 }
 
 interface RunState {
@@ -176,6 +183,11 @@ async function membersAfter(pid: number): Promise<Member[]> {
     if (left.length === 0 || performance.now() >= deadline) return left
     await sleep(50)
   }
+}
+
+async function noDatabaseLeft(pid: number, database: FileDatabase, result: FileResult): Promise<void> {
+  const left = await database.leftBy(pid).catch((error: Error) => [`nobody knows what: ${error.message}`])
+  if (left.length > 0) result.failures.push({ name: result.file, why: `Left in the database: ${left.join(', ')}` })
 }
 
 function noFileLeft(folder: string, result: FileResult): void {

@@ -7,6 +7,8 @@ export interface Group {
   /** How many files at once. */
   jobs: number
   files: string[]
+  /** Its files may all use one Postgres. */
+  sharesDatabase: boolean
 }
 
 /** All test files of the tree, or those at or under the given paths (relative to `cwd`); sorted, relative to `root`. */
@@ -45,8 +47,11 @@ export function groupFiles(files: string[], cores: number): Group[] {
   const groups = kinds.map(([name, jobs, pattern]) => ({
     name,
     jobs,
+    sharesDatabase: false,
     files: files.filter((file) => pattern.test(file)),
   }))
   const rest = files.filter((file) => !kinds.some(([, , pattern]) => pattern.test(file)))
-  return [{ name: 'unit', jobs: Math.min(cores, 4), files: rest }, ...groups].filter((group) => group.files.length > 0)
+  return [{ name: 'unit', jobs: Math.min(cores, 4), files: rest, sharesDatabase: true }, ...groups].filter(
+    (group) => group.files.length > 0,
+  )
 }

@@ -10,11 +10,14 @@ import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { checks, runCheck } from './checks.ts'
+import { SharedDatabase } from './test-database.ts'
 import { type FileResult, runTestFile } from './test-file.ts'
-import { findTestFiles, groupFiles } from './test-plan.ts'
+import { findTestFiles, type Group, groupFiles } from './test-plan.ts'
 import { fileLine, Tally } from './test-report.ts'
 
 const stillRunningEverySeconds = 30
+/** From so many files on a Postgres for all of them is worth its start. */
+const sharingFilesMinimum = 8
 /** More than so many failures are no accident. */
 const secondTriesMaximum = 3
 /** What files with a long form read; each may be set to something else (test/README.md). */
@@ -36,9 +39,9 @@ function wishes() {
   }
 }
 
-type Run = (file: string) => Promise<FileResult>
+type Run = (file: string, database?: SharedDatabase) => Promise<FileResult>
 
-async function runGroup(files: string[], jobs: number, run: Run, take = (one: FileResult) => tally.add(one)) {
+async function runFiles(files: string[], jobs: number, run: Run, take = (one: FileResult) => tally.add(one)) {
   const queue = [...files]
   const lane = async () => {
     for (let file = queue.shift(); file !== undefined && !interruption.signal.aborted; file = queue.shift()) {
@@ -52,9 +55,27 @@ async function runGroup(files: string[], jobs: number, run: Run, take = (one: Fi
   await Promise.all(Array.from({ length: jobs }, lane))
 }
 
+async function runGroup(group: Group, run: Run, take: (one: FileResult) => void): Promise<void> {
+  console.log(`${group.name} (${group.files.length} files)`)
+  const began = performance.now()
+  const shares = group.sharesDatabase && group.files.length >= sharingFilesMinimum
+  const database = shares ? await SharedDatabase.start().catch(notShared) : undefined
+  try {
+    await runFiles(group.files, group.jobs, (file) => run(file, database), take)
+  } finally {
+    await database?.stop()
+  }
+  console.log(`${group.name}: ${((performance.now() - began) / 1000).toFixed(0)} s`)
+}
+
+/** Each file then starts its own, and those that need it say what is wrong. */
+function notShared(error: Error): undefined {
+  console.log(`  No database for all files: ${error.message}`)
+}
+
 async function runChecks(): Promise<void> {
   const all = checks(root)
-  await runGroup(
+  await runFiles(
     all.map(({ name }) => name),
     all.length,
     async (name) => {
@@ -74,7 +95,7 @@ async function settleFailed(failed: FileResult[], secondTry: boolean, run: Run):
   }
   if (failed.length > 0) console.log(`again (${failed.length} files)`)
   for (const first of failed) {
-    await runGroup([first.file], 1, run, (second) => {
+    await runFiles([first.file], 1, run, (second) => {
       if (second.failures.length === 0) tally.passedLater(first)
       tally.add(second)
     })
@@ -92,14 +113,14 @@ async function main(): Promise<void> {
     console.log('checks')
     await runChecks()
   }
-  const run: Run = (file) => runTestFile({ root, file, namePattern: values.name }, interruption.signal)
+  const run: Run = (file, database) =>
+    runTestFile({ root, file, namePattern: values.name, database }, interruption.signal)
   const failed: FileResult[] = []
   const take = (result: FileResult) => void (result.failures.length > 0 ? failed.push(result) : tally.add(result))
   if (files.length === 0) console.log(`There is no test file at or under ${positionals.join(', ') || '.'}.`)
   for (const group of groupFiles(files, availableParallelism())) {
     if (interruption.signal.aborted) break
-    console.log(`${group.name} (${group.files.length} files)`)
-    await runGroup(group.files, group.jobs, run, take)
+    await runGroup(group, run, take)
   }
   await settleFailed(failed, whole && values.strict !== true, run)
   clearInterval(watch)

@@ -1,5 +1,6 @@
 /** Control: the API, the loops and the drivers, in a process of their own. Inference goes on without it. */
 import { chmodSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { createAdaptorServer } from '@hono/node-server'
 import { Access } from './access/commands.ts'
 import { journalReports } from './access/gateways.ts'
@@ -15,15 +16,18 @@ import { Lifecycle } from './deployments/lifecycle.ts'
 import { DeploymentLimits } from './deployments/limits.ts'
 import { DeploymentLoop } from './deployments/loop.ts'
 import { DeploymentMetrics } from './deployments/metrics.ts'
+import { modelUsers } from './deployments/model-users.ts'
 import { Quotas } from './deployments/quotas.ts'
 import { Schedules } from './deployments/schedules.ts'
+import { installedEngines } from './engines/registry.installed.ts'
 import { enginesOf } from './engines/registry.ts'
 import { Secret } from './kernel/secret.ts'
 import { loadCatalogue, type ModelPolicy } from './models/catalogue.ts'
 import { Models } from './models/commands.ts'
 import { loadHardware } from './models/hardware.ts'
 import { systemClock as clock } from './runtime/clock.ts'
-import { makeLog } from './runtime/log.ts'
+import { memoryBytes } from './runtime/environment.ts'
+import { type Log, makeLog } from './runtime/log.ts'
 import { Seal } from './runtime/seal.ts'
 import { version } from './runtime/self.ts'
 import type { Config } from './runtime/settings.ts'
@@ -41,6 +45,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   const { config } = setup
   const log = makeLog(config['log.level'], 'control')
   const db = openDatabase({ connection: setup.connection, name: 'paddock control', log: (line) => log.warn({}, line) })
+  const stopping = new AbortController()
   const seal = new Seal(new Secret(setup.secretKey))
   const models = loadCatalogue(modelPolicy(setup), readOwnModels(config['models.catalogue']))
   const hub = openHub(setup, { db, clock, seal, log, models })
@@ -51,9 +56,9 @@ runPart<ControlSetup>(async (setup, tell) => {
     seal,
     log,
     computes: withUploads(config, fetchingDrivers(config, computeDrivers(config, setup, log), hub), places),
-    engines: enginesOf(config.fleet),
+    engines: enginesHere(setup, log, stopping.signal),
     models,
-    hardware: loadHardware(config['compute.prices']),
+    hardware: loadHardware(config['compute.prices'], cpuMemoryGib(config)),
   }
   const access = new Access(db, seal, clock)
   await access.ensureOperator(setup.operatorKey)
@@ -63,7 +68,7 @@ runPart<ControlSetup>(async (setup, tell) => {
   const loop = new DeploymentLoop({ ...parts, settings: planSettings(config), stopGraceSeconds }, owner)
   const context = { ...parts, ...limitsOf(config), pin: hub.pin ?? undefined, wake: () => loop.wake() }
   const adapters = new AdapterLoop(parts)
-  const catalogue = new Models(context)
+  const catalogue = new Models({ ...context, users: modelUsers })
   await catalogue.refresh()
   const metrics = controlMetrics(db, log)
   const uploads = makeUploads(config, setup, places, context)
@@ -81,7 +86,6 @@ runPart<ControlSetup>(async (setup, tell) => {
     gauges: journalGauges(() => journalReports(db, clock.now())),
   })
   const server = await listen(app.fetch, setup.socketPath)
-  const stopping = new AbortController()
   const loops = [
     loop.run(stopping.signal),
     loop.sweepForever(stopping.signal),
@@ -112,6 +116,16 @@ function modelPolicy(setup: ControlSetup): ModelPolicy {
     simulated: config.fleet === 'simulated',
     ...(config['hub.endpoint'] === '' ? {} : { hubFolder: hubFolder(setup) }),
   }
+}
+
+function enginesHere({ config, dataFolder }: ControlSetup, log: Log, signal: AbortSignal) {
+  return installedEngines(enginesOf(config.fleet), { file: join(dataFolder, 'engine-versions.json'), log, signal })
+}
+
+/** What is made up has no memory. */
+function cpuMemoryGib(config: Config): number {
+  if (config.fleet === 'simulated') return 0
+  return config['compute.local.memory_gib'] || Math.round((memoryBytes() / 2 ** 30) * 10) / 10
 }
 
 /** What the API calls. */

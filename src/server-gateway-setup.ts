@@ -33,12 +33,8 @@ export interface SharedMemory {
   routing: SharedArrayBuffer
 }
 
-/**
- * How much young memory a gateway has, per semi-space. Pieces of bodies are held by short-lived objects and count as memory
- * beside the heap, by which the collector decides when to look through all of it, for 10 ms. With the usual 16 MB it did
- * so six times a second under one upload; in 2 MB they are gone before they count, and requests cost no more.
- */
-export const youngMegabytes = 2
+/** The collector may be asked for what large bodies need of it (runtime/young.ts). */
+export const gatewayFlags: readonly string[] = ['--expose-gc']
 
 /** For the process of several workers: their threads start before its setup is there. */
 export interface WorkersPlan {
@@ -51,14 +47,14 @@ export interface WorkersPlan {
 export function gatewayProgram(
   config: Config,
   workers: number,
-): { module: string; args: string[]; youngMegabytes?: number } {
-  if (workers === 1) return { module: modulePath('server-gateway'), args: [], youngMegabytes }
+): { module: string; args: string[]; flags: readonly string[] } {
+  if (workers === 1) return { module: modulePath('server-gateway'), args: [], flags: gatewayFlags }
   const plan: WorkersPlan = {
     workers,
     heapMegabytes: config['gateway.worker_heap_megabytes'],
     logLevel: config['log.level'],
   }
-  return { module: modulePath('server-workers'), args: [JSON.stringify(plan)] }
+  return { module: modulePath('server-workers'), args: [JSON.stringify(plan)], flags: gatewayFlags }
 }
 
 /** Every worker is a gateway of its own to the rest of the server. */

@@ -3,20 +3,20 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { inProcess, inThread, type Launch } from './server-launch.ts'
+import { gatewayFlags } from './server-gateway-setup.ts'
+import { inProcess, type Launch } from './server-launch.ts'
 
 const module = join(import.meta.dirname, 'server-launch.fixture.ts')
 const cacheFolder = mkdtempSync(join(tmpdir(), 'paddock-launch-'))
 after(() => rmSync(cacheFolder, { recursive: true, force: true }))
-const megabyte = 1024 * 1024
 
-/** Megabytes of young memory that it grew to while it made much that is short-lived. */
-function young(launch: Launch<unknown>): Promise<number> {
+/** How often the collector looked while a hundred megabytes passed through. */
+function looks(launch: Launch<unknown>): Promise<number> {
   return new Promise((resolve, reject) => {
     let said = Number.NaN
     launch({
       message: (message) => {
-        if (message.kind === 'fatal') said = Number(message.message) / megabyte
+        if (message.kind === 'fatal') said = Number(message.message)
       },
       failed: reject,
       ended: () => resolve(said),
@@ -24,14 +24,9 @@ function young(launch: Launch<unknown>): Promise<number> {
   })
 }
 
-test('a part has as much young memory as it is given, as a process and as a thread', async () => {
-  for (const youngMegabytes of [1, 2]) {
-    // Two semi-spaces.
-    const most = 2 * youngMegabytes + 0.5
-    const process = await young(inProcess({ module, cacheFolder, youngMegabytes }))
-    assert.ok(process > 0.5 && process <= most, `${process} MB`)
-    const thread = await young(inThread({ module, heapMegabytes: 64, youngMegabytes }))
-    assert.ok(thread > 0.5 && thread <= most, `${thread} MB`)
-  }
-  assert.ok((await young(inProcess({ module, cacheFolder }))) > 5)
+test('with the flags of the gateway the collector looks after every few megabytes that pass through', async () => {
+  const asked = await looks(inProcess({ module, cacheFolder, flags: gatewayFlags }))
+  assert.ok(asked >= 20 && asked <= 50, `${asked} looks`)
+  const unasked = await looks(inProcess({ module, cacheFolder }))
+  assert.ok(unasked < 20, `${unasked} looks without them`)
 })

@@ -26,25 +26,21 @@ export interface Running<S> {
 
 export type Launch<S> = (hearing: Hearing) => Running<S>
 
-/** V8 has two semi-spaces, and as much again for large objects. */
-const semiSpaces = 3
-
 export interface InProcess {
   module: string
   /** Where compiled code is kept. */
   cacheFolder: string
   args?: string[]
-  /** Per semi-space; undefined = as much as V8 likes. */
-  youngMegabytes?: number
+  /** Of node. */
+  flags?: readonly string[]
 }
 
 /** In a process of its own. */
 export function inProcess<S>(options: InProcess): Launch<S> {
   return (hearing) => {
-    const { youngMegabytes: young } = options
     const child = fork(options.module, options.args ?? [], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      execArgv: young === undefined ? process.execArgv : [...process.execArgv, `--max-semi-space-size=${young}`],
+      execArgv: [...process.execArgv, ...(options.flags ?? [])],
       // Compiled code is kept, beside the packages or else the data: a start that compiles nothing takes half the time.
       env: { NODE_COMPILE_CACHE: options.cacheFolder, ...environment() },
     })
@@ -60,15 +56,9 @@ export function inProcess<S>(options: InProcess): Launch<S> {
 }
 
 /** In a thread of this process. One that needs more JavaScript memory than it may have ends, and nothing else does. */
-export function inThread<S>(options: { module: string; heapMegabytes: number; youngMegabytes?: number }): Launch<S> {
+export function inThread<S>(options: { module: string; heapMegabytes: number }): Launch<S> {
   return (hearing) => {
-    const { heapMegabytes, youngMegabytes: young } = options
-    const thread = new Worker(options.module, {
-      resourceLimits: {
-        maxOldGenerationSizeMb: heapMegabytes,
-        ...(young === undefined ? {} : { maxYoungGenerationSizeMb: semiSpaces * young }),
-      },
-    })
+    const thread = new Worker(options.module, { resourceLimits: { maxOldGenerationSizeMb: options.heapMegabytes } })
     thread.on('message', hearing.message)
     thread.on('error', hearing.failed)
     thread.once('exit', (code) => hearing.ended(code, null))

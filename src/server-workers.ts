@@ -11,13 +11,7 @@ import { systemClock as clock } from './runtime/clock.ts'
 import { makeLog } from './runtime/log.ts'
 import { modulePath } from './runtime/self.ts'
 import { Part, runPart } from './server-child.ts'
-import {
-  type GatewaySetup,
-  type SharedMemory,
-  type WorkersPlan,
-  workerSetup,
-  youngMegabytes,
-} from './server-gateway-setup.ts'
+import { type GatewaySetup, type SharedMemory, type WorkersPlan, workerSetup } from './server-gateway-setup.ts'
 import { inThread } from './server-launch.ts'
 
 /** Longest that a worker takes to stop; less than what this process is given. */
@@ -36,7 +30,7 @@ const workers = Array.from(
   (_, worker) =>
     new Part<GatewaySetup>({
       name: `gateway worker ${worker}`,
-      launch: inThread({ module: modulePath('server-gateway'), heapMegabytes: plan.heapMegabytes, youngMegabytes }),
+      launch: inThread({ module: modulePath('server-gateway'), heapMegabytes: plan.heapMegabytes }),
       setup: async () => workerSetup(await given.promise, worker, shared),
       clock,
       log,

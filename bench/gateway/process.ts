@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
-import { youngMegabytes } from '../../src/server-gateway-setup.ts'
+import { gatewayFlags } from '../../src/server-gateway-setup.ts'
 
 export interface Helper {
   pid: number
@@ -56,7 +56,8 @@ export function cpuMicroseconds(pid: number): number {
   return total
 }
 
-/** With the memory that the server gives its gateway. */
-export function startFront(setup: object): Promise<{ helper: Helper; started: { port: number } }> {
-  return startHelper('./front.ts', setup, [`--max-semi-space-size=${youngMegabytes}`])
+/** As the server starts its gateway; with `workers` as threads of one process. */
+export function startFront(setup: object, workers = 1): Promise<{ helper: Helper; started: { port: number } }> {
+  if (workers === 1) return startHelper('./front.ts', setup, [...gatewayFlags])
+  return startHelper('./front-workers.ts', { ...setup, workers }, [...gatewayFlags])
 }

@@ -1,12 +1,13 @@
 /** LoRA adapters over the API: added, listed, removed, refused; and what other organisations see of it. */
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { routeOf } from '../deployments/store.ts'
 import { writeTestAdapter } from '../engines/llamacpp/worker/testing-adapter.ts'
 import { availableEngines, engineDrivers } from '../engines/registry.ts'
+import { writePeft } from '../models/adapters/testing.ts'
 import { makeWorld, type World, wish } from './testing.ts'
 
 const folder = mkdtempSync(join(realpathSync(tmpdir()), 'paddock-api-adapters-'))
@@ -53,6 +54,66 @@ test('added, listed, known to the gateways, removed; told as events; no new revi
   assert.deepEqual(events.slice(0, 2), ['adapter.removed', 'adapter.added'])
 })
 
+const none = { rpm: null, tpm: null, concurrency: null }
+
+test('limits: with an add or a create, changed in part, taken away; gateways get what is set; no revision', async () => {
+  const source = file('limited.gguf')
+  const adapters = [{ source, name: 'born', limits: { concurrency: 3 } }]
+  const id = await create('bounded', { adapters })
+  const told = async () => (await routeOf(world.db, id))?.adapters
+  const change = (body: object, name = 'pirate') => world.call('PATCH', `/deployments/${id}/adapters/${name}`, { body })
+  const added = await add(id, { source, name: 'pirate', limits: { rpm: 60, tpm: null } })
+  assert.deepEqual([added.status, added.json.limits], [201, { ...none, rpm: 60 }], added.text)
+  const born = { failed: null, limits: { ...none, concurrency: 3 } }
+  assert.deepEqual(await told(), { born, pirate: { failed: null, limits: { ...none, rpm: 60 } } })
+  const changed = await change({ limits: { rpm: null, tpm: 9_000 } })
+  assert.deepEqual([changed.status, changed.json.limits], [200, { ...none, tpm: 9_000 }])
+  assert.deepEqual((await told())!.pirate!.limits, { ...none, tpm: 9_000 })
+  assert.deepEqual((await change({ limits: { tpm: null } }, added.json.id)).json.limits, none)
+  assert.deepEqual(await told(), { born, pirate: { failed: null } })
+  for (const body of [{}, { limits: {} }, { limits: { tpm: null } }]) assert.equal((await change(body)).status, 200)
+  const headers = { 'idempotency-key': 'limits' }
+  const path = `/deployments/${id}/adapters/born`
+  for (const rpm of [5, 5]) await world.call('PATCH', path, { body: { limits: { rpm } }, headers })
+  assert.deepEqual(
+    (await list(id)).map(({ limits }: { limits: object }) => limits),
+    [{ ...none, rpm: 5, concurrency: 3 }, none],
+  )
+  assert.equal((await world.call('GET', `/deployments/${id}`)).json.revision, 1)
+  const { data } = (await world.call('GET', `/deployments/${id}/events?type=adapter.limits_changed`)).json
+  assert.deepEqual(
+    data.map((event: { data: { adapter: string; changed: string[] } }) => [event.data.adapter, event.data.changed]),
+    [
+      ['born', ['rpm']],
+      ['pirate', ['tpm']],
+      ['pirate', ['rpm', 'tpm']],
+    ],
+  )
+  for (const [body, said] of [
+    [{ limits: { rpm: 0 } }, /limits\.rpm/],
+    [{ limits: { tpm: -1 } }, /limits\.tpm/],
+    [{ limits: { concurrency: 1.5 } }, /limits\.concurrency/],
+    [{ limits: { rpm: '60' } }, /limits\.rpm/],
+    [{ limits: { tpm: 1e18 } }, /limits\.tpm/],
+    [{ limits: { rps: 1 } }, /rps/],
+    [{ limits: null }, /limits/],
+    [{ rpm: 5 }, /rpm/],
+    [{ source }, /source/],
+  ] as const) {
+    const refused = await change(body)
+    assert.equal(refused.status, 400, refused.text)
+    assert.match(refused.json.error.message, said)
+  }
+  const wrong = await add(id, { source, name: 'wrong', limits: { rpm: 0 } })
+  assert.deepEqual([wrong.status, /limits\.rpm/.test(wrong.json.error.message)], [400, true])
+  for (const name of ['none', 'toString', '%00', 'x'.repeat(300)])
+    assert.equal((await change({ limits: { rpm: 1 } }, name)).status, 404, name)
+  assert.equal((await world.call('DELETE', path)).status, 200)
+  assert.equal((await change({ limits: { rpm: 1 } }, 'born')).status, 404)
+  const again = await add(id, { source, name: 'born' })
+  assert.deepEqual(again.json.limits, none, 'another one begins without')
+})
+
 test('an Idempotency-Key adds once; a name is given once; it may be given again once it is free', async () => {
   const id = await create('once')
   const source = file('once.gguf')
@@ -81,24 +142,7 @@ test('one of another model: the sentence, and why', async () => {
 
 test('what is no adapter here is refused, with what to do', async () => {
   const id = await create('strict')
-  const peft = join(folder, 'peft')
-  mkdirSync(peft)
-  writeFileSync(join(peft, 'adapter_config.json'), '{"peft_type":"LORA"}')
-  const head = JSON.stringify({
-    'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight': {
-      dtype: 'F16',
-      shape: [2, 4],
-      data_offsets: [0, 16],
-    },
-    'base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight': {
-      dtype: 'F16',
-      shape: [4, 2],
-      data_offsets: [16, 32],
-    },
-  })
-  const length = Buffer.alloc(8)
-  length.writeBigUInt64LE(BigInt(head.length))
-  writeFileSync(join(peft, 'adapter_model.safetensors'), Buffer.concat([length, Buffer.from(head), Buffer.alloc(32)]))
+  const peft = writePeft(join(folder, 'peft'))
   const converted = await add(id, { source: peft })
   assert.deepEqual([converted.status, converted.json.error.code], [400, 'adapter_unsuitable'])
   assert.match(converted.json.error.action, /convert_lora_to_gguf\.py/)
@@ -154,5 +198,12 @@ test('another organisation sees nothing; a name of its own deployment means its 
   assert.equal((await add(id, { source }, { key })).status, 404)
   assert.equal((await world.call('GET', `/deployments/${id}/adapters`, { key })).status, 404)
   assert.equal((await world.call('DELETE', `/deployments/${id}/adapters/${made.id}`, { key })).status, 404)
-  assert.equal((await list(id)).length, 1)
+  const limits = { limits: { rpm: 1 } }
+  for (const called of [made.id, made.name]) {
+    const theirs = await world.call('PATCH', `/deployments/${id}/adapters/${called}`, { key, body: limits })
+    assert.equal(theirs.status, 404)
+    const viewer = { key: world.keys.viewerA, body: limits }
+    assert.equal((await world.call('PATCH', `/deployments/${id}/adapters/${called}`, viewer)).status, 403)
+  }
+  assert.deepEqual(await list(id), [made])
 })

@@ -1,6 +1,6 @@
 /** Routes of a deployment's LoRA adapters. */
 import { z } from 'zod'
-import { adapter, adapterFrom, addAdapter, renderAdapter } from '../wire/native/adapters.ts'
+import { adapter, adapterFrom, addAdapter, changeAdapter, renderAdapter } from '../wire/native/adapters.ts'
 import { listOf, queryFlag } from '../wire/native/fields.ts'
 import { endpoint, whole } from './endpoint.ts'
 import { adapterFaults, hubFaults } from './lifecycle.ts'
@@ -42,6 +42,19 @@ export const adapterEndpoints = [
     answer: listOf(adapter),
     run: async ({ principal, param, parts }) =>
       whole((await parts.adapters.list(principal, param('id'))).map(renderAdapter)),
+  }),
+  endpoint({
+    id: 'changeAdapter',
+    method: 'patch',
+    path: `${path}/{adapter}`,
+    tag,
+    summary: 'Change the limits of a LoRA adapter',
+    description:
+      'By name or id. Of requests that name it, in addition to the limits of its deployment and of the key. What is absent stays as it is, null takes a limit away. Counts at once; nothing is loaded anew.',
+    body: changeAdapter,
+    answer: adapter,
+    run: async ({ principal, param, body, once, parts }) =>
+      renderAdapter(await parts.adapters.change(principal, param('id'), param('adapter'), body, once)),
   }),
   endpoint({
     id: 'removeAdapter',

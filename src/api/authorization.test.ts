@@ -53,6 +53,7 @@ const matrix: Record<string, Line> = {
   listPresets: catalogue,
   addAdapter: { ...writesOneDeployment, body: () => ({ source: '/nowhere/a.gguf' }) },
   listAdapters: ofOneDeployment,
+  changeAdapter: { ...writesOneDeployment, body: () => ({ limits: { rpm: 60 } }) },
   removeAdapter: writesOneDeployment,
   wakeDeployment: writesOneDeployment,
   sleepDeployment: writesOneDeployment,
@@ -68,6 +69,7 @@ const matrix: Record<string, Line> = {
     viewer: 403,
     body: (id) => ({ id, source_repo: 'x/y', context_size: 1, tensor_type: 'BF16' }),
   },
+  removeModel: { stranger: 403, scoped: 403, viewer: 403 },
   listGpuModelConfigs: catalogue,
   uploadModel: { stranger: 'own', scoped: 403, viewer: 403, body: uploadForm },
   getUploadedModel: { stranger: 404, scoped: 403, viewer: 200 },
@@ -202,7 +204,8 @@ function ask(route: Route, line: Line, key: string | null, who: string): Promise
   const isResumable = route.id in resumableMatrix
   const id = isResumable ? ids.resumable : (of[route.path.split('/')[1] as keyof typeof of] ?? ids.deployment)
   const body = line.body?.(`by-${who}`)
-  return world.call(route.method.toUpperCase(), route.path.replace('{id}', id).replace('{adapter}', 'none'), {
+  const path = route.path.replace('{id}', id).replace(/\{(adapter|model)\}/, 'none')
+  return world.call(route.method.toUpperCase(), path, {
     key,
     ...(body === undefined ? {} : { body }),
     headers: { ...(isResumable ? tus : {}), ...line.headers?.(`by-${who}`) },

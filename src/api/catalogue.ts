@@ -6,7 +6,7 @@ import { makeSpec } from '../deployments/spec.ts'
 import { toFault } from '../kernel/fault.ts'
 import { usdNumber } from '../kernel/money.ts'
 import type { CatalogueModel, NamedModel } from '../models/catalogue.ts'
-import { checkFit, type FitWish, usualWish } from '../models/fit/check.ts'
+import { canCheck, checkFit, type FitWish, usualWish } from '../models/fit/check.ts'
 import type { HardwareType } from '../models/hardware.ts'
 import {
   addModel,
@@ -70,6 +70,19 @@ export const catalogueEndpoints = [
       const { replace = false, ...entry } = body
       return renderModel(await parts.catalogue.add(principal, entry, once, { replace }), parts)
     },
+  }),
+  endpoint({
+    id: 'removeModel',
+    method: 'delete',
+    path: '/models/{model}',
+    tag,
+    summary: 'Take a model out of the catalogue again',
+    description:
+      'The operator only, and only what was added over the API. A slash in the id is written %2F. Refused while a deployment uses it.',
+    answer: model,
+    faults: ['conflict'],
+    run: async ({ principal, param, parts }) =>
+      renderModel(await parts.catalogue.remove(principal, param('model')), parts),
   }),
   endpoint({
     id: 'listGpuModelConfigs',
@@ -151,9 +164,11 @@ function configs(parts: ApiParts): GpuModelConfig[] {
 
 function configOf(entry: CatalogueModel, type: HardwareType, judged: Judged, parts: ApiParts): GpuModelConfig {
   const { gpu_counts, regions, hourly_cost_usd } = renderGpuType(type, null)
-  const shape = type.gpusPerUnit === 0 ? null : (judged.named?.shape ?? null)
+  const shape = judged.named?.shape ?? null
   const fits =
-    shape === null ? null : gpu_counts.map((units) => ({ units, fit: checkFit(shape, type, units, judged.wish) }))
+    shape === null || !canCheck(shape, type)
+      ? null
+      : gpu_counts.map((units) => ({ units, fit: checkFit(shape, type, units, judged.wish) }))
   const able =
     fits === null ? gpu_counts : fits.filter(({ fit }) => fit.verdict !== 'does_not_fit').map(({ units }) => units)
   const misfit = able.length > 0 ? null : misfitText(type.slug, gpu_counts[0]!, fits![0]!.fit)

@@ -101,6 +101,28 @@ test('what does not fit: told in a dry run, refused at a create, created with fo
   await world.call('DELETE', '/deployments/tried')
 })
 
+test('on the CPU: what has no room is told and refused, and may be forced', async (t) => {
+  const host = await makeWorld({}, { cpuMemoryGib: 0.5 })
+  t.after(() => host.close())
+  const wide = { ...wish('wide'), engine: { max_num_seqs: 1 } }
+  const asked = await host.call('POST', '/deployments?dry_run=true', { body: wide })
+  assert.deepEqual([asked.json.fit.verdict, asked.json.fit.gpus, asked.json.advice], ['fits', 0, null], asked.text)
+  assert.deepEqual([asked.json.cheapest.gpu_type, asked.json.cheapest.hourly_cost_usd], ['cpu', 0])
+  const small = await makeWorld({}, { cpuMemoryGib: 0.25 })
+  t.after(() => small.close())
+  const refused = await small.call('POST', '/deployments', { body: wide })
+  assert.deepEqual([refused.status, refused.json.error.code], [422, 'does_not_fit'], refused.text)
+  assert.match(refused.json.error.message, /does not fit on 1 × cpu\. Its weights need 0\.3 GiB of memory/)
+  assert.equal((await small.call('POST', '/deployments', { body: { ...wide, force: true } })).status, 201)
+  const [cpu] = (await small.call('GET', '/gpu-types')).json.data
+  assert.deepEqual([cpu.gpu_type, cpu.vram_gb], ['cpu', 0.25])
+  const configs = (await small.call('GET', '/gpu-model-configs?all=true')).json.data
+  const row = configs.find(
+    (one: Record<string, string>) => one.gpu_type === 'cpu' && one.model_id === 'paddock/starter',
+  )
+  assert.deepEqual([row.valid, row.gpu_counts, row.fit[0].verdict], [false, [], 'does_not_fit'])
+})
+
 test('a list of hardware: every choice is checked, and the one that does not fit is named', async () => {
   const hardware = [{ gpu_type: 'h100', gpu_count: 4 }, { gpu_type: 'h100' }]
   const { json } = await dry({ name: 'listed', model_id: bf16, hardware })

@@ -133,6 +133,26 @@ test('what the Hub refuses is refused with its own code, and nothing is made', a
   assert.equal(hub.asked.length, asked, 'who may not deploy has nothing asked for them')
 })
 
+test('sent again with its key, it is answered without a word to the Hub', async () => {
+  const send = (body: object) =>
+    world.call('POST', '/deployments', { body, headers: { 'idempotency-key': 'once-from-the-hub' } })
+  const made = await send(wish('once', 'hf:ann/tiny'))
+  assert.equal(made.status, 201, made.text)
+  const asked = hub.asked.length + hub.cdn.served.length
+  hub.repos.byId.delete('ann/tiny')
+  const again = await send(wish('once', 'hf:ann/tiny'))
+  assert.deepEqual([again.status, again.json.id], [201, made.json.id], again.text)
+  assert.equal(hub.asked.length + hub.cdn.served.length, asked)
+  assert.equal((await send(wish('other', 'hf:ann/tiny'))).json.error.code, 'idempotency_conflict')
+  const stranger = await world.call('POST', '/deployments', {
+    ...{ key: world.keys.viewerA, body: wish('once', 'hf:ann/tiny') },
+    headers: { 'idempotency-key': 'once-from-the-hub' },
+  })
+  assert.equal(stranger.status, 403, 'and only to whom it may be answered')
+  hub.repos.put('ann/tiny', { 'tiny.gguf': starterBytes })
+  await world.call('DELETE', '/deployments/once')
+})
+
 test('a revision keeps its commit; another is named, or the model named anew', async () => {
   const first = hub.repos.put('ann/moves', { 'a.gguf': starterBytes })
   const made = await deploy('moves', 'hf:ann/moves')

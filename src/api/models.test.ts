@@ -174,6 +174,72 @@ test('a file on this machine: deployable, and its path is nobody’s business', 
   assert.equal((await add({ ...body, id: 'acme/broken', path: broken })).status, 422)
 })
 
+const remove = (id: string, key = world.keys.operator) =>
+  world.call('DELETE', `/models/${encodeURIComponent(id)}`, { key })
+
+test('what was added is taken out again, once, by the operator only', async () => {
+  await add(entry('acme/gone'))
+  for (const key of [world.keys.ownerA, world.keys.ownerB]) assert.equal((await remove('acme/gone', key)).status, 403)
+  const removed = await remove('acme/gone')
+  assert.deepEqual([removed.status, removed.json.id, removed.json.deployable], [200, 'acme/gone', false], removed.text)
+  assert.equal(await one('acme/gone'), undefined)
+  assert.equal((await remove('acme/gone')).status, 404)
+  assert.equal((await add(entry('acme/gone'))).status, 201, 'and the id is free')
+  const events = await world.db.query<{ type: string }>(
+    `select type from events where data ->> 'model_id' = 'acme/gone' order by seq`,
+  )
+  assert.deepEqual(
+    events.map(({ type }) => type),
+    ['model.added', 'model.removed', 'model.added'],
+  )
+})
+
+test('not taken out: what ships, what is not there, what is no id', async () => {
+  const ours = await remove('qwen/qwen3-8b-fp8')
+  assert.deepEqual([ours.status, ours.json.error.code], [409, 'conflict'])
+  assert.match(ours.json.error.message, /ships with Paddock/)
+  for (const id of ['acme/never', 'byom:mine', '../models', '%', 'x'.repeat(5_000), "a'; drop table orgs"])
+    assert.equal((await remove(id)).status, 404, id)
+})
+
+test('one that a deployment uses stays, whoever it belongs to; the answer names them', async () => {
+  const id = 'acme/used'
+  await add({ ...entry(id), config, weight_bytes: 16e9, context_size: 8192 })
+  const deploy = (name: string, key: string) =>
+    world.call('POST', '/deployments', { key, body: { name, model_id: id, gpu_type: 'h100' } })
+  const used = await deploy('uses-it', world.keys.ownerB)
+  assert.equal(used.status, 201, used.text)
+  const refused = await remove(id)
+  assert.deepEqual([refused.status, refused.json.error.code], [409, 'conflict'])
+  assert.match(refused.json.error.message, /"acme\/used" is used by uses-it \(org_/)
+  assert.deepEqual(
+    refused.json.error.detail.deployments.map((one: { id: string }) => one.id),
+    [used.json.id],
+  )
+  // Stopped, it could be started again; deleted, it cannot.
+  await world.call('POST', `/deployments/${used.json.id}/stop`, { key: world.keys.ownerB })
+  assert.equal((await remove(id)).status, 409)
+  await world.call('DELETE', `/deployments/${used.json.id}`, { key: world.keys.ownerB })
+  assert.equal((await remove(id)).status, 200)
+  assert.equal((await deploy('too-late', world.keys.ownerB)).json.error.code, 'model_not_supported')
+})
+
+test('taken out and deployed at the same time: one of the two, never a deployment of nothing', async () => {
+  const outcomes = new Set<string>()
+  for (let n = 0; n < 8; n += 1) {
+    const id = `acme/race-${n}`
+    await add({ ...entry(id), config, weight_bytes: 16e9, context_size: 8192 })
+    const body = { name: `race-${n}`, model_id: id, gpu_type: 'h100' }
+    const [made, gone] = await Promise.all([
+      world.call('POST', '/deployments', { key: world.keys.ownerB, body }),
+      remove(id),
+    ])
+    outcomes.add(`${made.status} ${gone.status}`)
+    if (made.status === 201) await world.call('DELETE', `/deployments/${body.name}`, { key: world.keys.ownerB })
+  }
+  for (const seen of outcomes) assert.ok(seen === '201 409' || seen === '422 200', seen)
+})
+
 test('another control sees what was added, and what it cannot read it leaves out', async () => {
   const book = world.options.catalogue as Models
   await world.db.query('insert into catalogue_models (id, entry, added_at) values ($1, $2, now()), ($3, $4, now())', [

@@ -155,6 +155,16 @@ test('count and region stay where the hardware has them; a list gives way to the
   await world.call('DELETE', `/deployments/${id}`)
 })
 
+test('hardware on which its model does not fit: 422, unless it is forced', async () => {
+  const id = await create('large', { model_id: 'meta-llama/llama-3.3-70b-instruct', gpu_type: 'mi325x' })
+  const refused = await apply(id, { preset: 'speed' })
+  assert.deepEqual([refused.status, refused.json.error.code], [422, 'does_not_fit'], refused.text)
+  assert.deepEqual([(await get(id)).preset, (await get(id)).gpu_type], [null, 'mi325x'])
+  const forced = await apply(id, { preset: 'speed', force: true })
+  assert.deepEqual([forced.status, forced.json.preset, forced.json.gpu_type], [200, 'speed', 'h100'], forced.text)
+  await world.call('DELETE', `/deployments/${id}`)
+})
+
 test('hardware that is not here: 409, nothing changes; keep_hardware sets the rest', async () => {
   const id = await create('laptop', {}, bare)
   const refused = await apply(id, { preset: 'speed' }, bare)

@@ -24,8 +24,13 @@ export const presetEndpoints = [
     answer: appliedPreset,
     faults: [...specFaults, 'hardware_absent', 'downtime_not_allowed'],
     run: async (ask) => {
-      const { preset: name, keep_hardware: keepHardware = false, allow_downtime: allowDowntime = false } = ask.body
-      const wish = { preset: name, keepHardware, allowDowntime }
+      const {
+        preset: name,
+        keep_hardware: keepHardware = false,
+        allow_downtime: allowDowntime = false,
+        force,
+      } = ask.body
+      const wish = { preset: name, keepHardware, allowDowntime, force }
       const names = await ask.parts.scaling.applyPreset(ask.principal, ask.param('id'), wish, ask.once)
       return { ...(await changed(ask)), changed: changedNames(names) }
     },

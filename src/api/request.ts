@@ -73,10 +73,15 @@ export function incomingOf(c: ApiContext): Incoming {
   return { headers, body: body === null ? Readable.from([]) : Readable.fromWeb(body) }
 }
 
+const anyId = /^[\w.-]{1,100}$/
+/** Of the catalogue: alone or below an owner. */
+const modelId = /^(?=.{1,128}$)[\w.-]+(\/[\w.-]+)?$/
+
 function pathParameters(c: ApiContext): Record<string, string> {
   const params = c.req.param() as Record<string, string>
   for (const [name, value] of Object.entries(params))
-    if (!/^[\w.-]{1,100}$/.test(value)) throw new Fault('not_found', `There is nothing with this ${name}.`)
+    if (!(name === 'model' ? modelId : anyId).test(value))
+      throw new Fault('not_found', `There is nothing with this ${name}.`)
   return params
 }
 

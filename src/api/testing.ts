@@ -15,6 +15,7 @@ import type { DeploymentContext } from '../deployments/context.ts'
 import { Lifecycle } from '../deployments/lifecycle.ts'
 import { DeploymentLimits } from '../deployments/limits.ts'
 import { DeploymentMetrics } from '../deployments/metrics.ts'
+import { modelUsers } from '../deployments/model-users.ts'
 import { Quotas } from '../deployments/quotas.ts'
 import { Schedules } from '../deployments/schedules.ts'
 import { testLimits } from '../deployments/testing/limits.ts'
@@ -80,6 +81,8 @@ export interface WorldParts {
   /** A Hub, made on the world's own database. */
   hub?: (parts: { db: TestDatabase; seal: Seal; clock: Clock }) => Hub
   models?: Partial<ModelPolicy>
+  /** Default: not known. */
+  cpuMemoryGib?: number
 }
 
 export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldParts = {}): Promise<World> {
@@ -94,7 +97,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     computes: own.computes ?? new Map(),
     engines: own.engines ?? availableEngines(),
     models: loadCatalogue({ allowPaths: [], starterStandsIn: true, ...own.models }),
-    hardware: loadHardware({}),
+    hardware: loadHardware({}, own.cpuMemoryGib),
   }
   const access = new Access(db, seal, clock)
   await access.ensureOperator(operator)
@@ -119,7 +122,7 @@ export async function makeWorld(changes: Partial<ApiOptions> = {}, own: WorldPar
     metrics: new DeploymentMetrics(context),
     uploads: uploads.uploads,
     resumable: uploads.resumable,
-    catalogue: new Models(context),
+    catalogue: new Models({ ...context, users: modelUsers }),
     config: { publicUrl: 'http://paddock.test' },
     ready: async () => ({ ok: true, problems: [] }),
     log: loud,
@@ -199,9 +202,9 @@ type JsonSchema = { [name: string]: unknown }
 /** Fails unless the reference shows this status for the route, and the body has exactly the fields that it shows. */
 export function assertDocumented(document: OpenApi, method: string, path: string, status: number, body: unknown): void {
   const bare = path.split('?')[0]!
-  const pattern = Object.keys(document.paths).find((known) =>
-    new RegExp(`^${known.replace(/\{\w+\}/g, '[^/]+')}$`).test(bare),
-  )
+  const named = Object.hasOwn(document.paths, bare) ? bare : undefined
+  const matches = (known: string) => new RegExp(`^${known.replace(/\{\w+\}/g, '[^/]+')}$`).test(bare)
+  const pattern = named ?? Object.keys(document.paths).find(matches)
   const operation = pattern === undefined ? undefined : document.paths[pattern]![method.toLowerCase()]
   if (!operation) {
     assert.ok([401, 404, 405].includes(status), `${method} ${bare} is not documented: ${status}`)

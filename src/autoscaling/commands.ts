@@ -6,7 +6,7 @@ import { type CalendarWish, changeCalendar, makeCalendar } from '../deployments/
 import { changeDeployment, type Write } from '../deployments/change.ts'
 import type { Page } from '../deployments/commands.ts'
 import { allowed, type DeploymentContext } from '../deployments/context.ts'
-import { Lifecycle, type SpecChange } from '../deployments/lifecycle.ts'
+import { Lifecycle, type RollOptions, type SpecChange } from '../deployments/lifecycle.ts'
 import { writeLimits } from '../deployments/limits.ts'
 import { freeOffers, readMarket } from '../deployments/offers.ts'
 import {
@@ -63,6 +63,12 @@ export interface DeploymentChange {
   /** The roll may leave nobody to answer for longer than requests are held. */
   allowDowntime?: boolean
   force?: boolean
+}
+
+export interface PresetWish extends RollOptions {
+  preset: PresetName
+  /** All but the hardware. */
+  keepHardware: boolean
 }
 
 export class Scaling {
@@ -127,7 +133,7 @@ export class Scaling {
   async applyPreset(
     principal: Principal,
     idOrName: string,
-    { preset, keepHardware, allowDowntime }: { preset: PresetName; keepHardware: boolean; allowDowntime?: boolean },
+    { preset, keepHardware, allowDowntime, force }: PresetWish,
     once: Once | null = null,
   ): Promise<string[]> {
     const { hardware } = this.#context
@@ -147,7 +153,7 @@ export class Scaling {
       await record(tx, { orgId: row.org_id, deploymentId: row.id, type: 'deployment.preset_applied', data, at })
       return changed
     }
-    return this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime })
+    return this.#lifecycle.change(principal, idOrName, spec, once, { alongside, allowDowntime, force })
   }
 
   async #changePolicy(

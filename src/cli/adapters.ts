@@ -1,12 +1,13 @@
 /** `paddock adapters`: lists, adds and removes LoRA adapters; on request waits until one can be called. */
 import type { Adapter } from '../wire/native/adapters.ts'
 import { durationOption } from './deploy.ts'
-import { exitStatus, Failure } from './failure.ts'
+import { exitStatus, Failure, usageFailure } from './failure.ts'
+import { type LimitOptions, limitsBody, limitsText } from './limits.ts'
 import { aboutDeployment, type Session } from './session.ts'
 import { type Column, tableLines } from './table.ts'
 import { elapsedText } from './words.ts'
 
-export interface AddOptions {
+export interface AddOptions extends LimitOptions {
   name?: string
   force?: boolean
   allowDowntime?: boolean
@@ -29,6 +30,9 @@ export async function listAdapters({ screen, client }: Session, name: string): P
     { title: 'FORMAT', cell: (adapter) => adapter.format },
     { title: 'RANK', cell: (adapter) => String(adapter.rank), right: true },
     { title: 'SIZE', cell: (adapter) => `${(adapter.size_bytes / 1e6).toFixed(1)} MB`, right: true },
+    ...(list.data.some(isLimited)
+      ? [{ title: 'LIMITS', cell: (adapter: Adapter) => limitsText(adapter.limits), shrinksTo: 10 }]
+      : []),
     { title: 'WHY', cell: (adapter) => whyOf(adapter), shrinksTo: 10 },
   ]
   screen.answer(list, () =>
@@ -39,11 +43,13 @@ export async function listAdapters({ screen, client }: Session, name: string): P
 export async function addAdapter(session: Session, name: string, source: string, options: AddOptions): Promise<void> {
   const { screen, client } = session
   const timeoutMs = durationOption('--timeout', options.timeout ?? '10m')
+  const limits = limitsBody(options)
   const body = {
     source,
     ...(options.name === undefined ? {} : { name: options.name }),
     ...(options.force ? { force: true } : {}),
     ...(options.allowDowntime ? { allow_downtime: true } : {}),
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
   }
   const added = await aboutDeployment(name, client.addAdapter(name, body))
   if (!options.wait) {
@@ -52,6 +58,19 @@ export async function addAdapter(session: Session, name: string, source: string,
   }
   const loaded = await untilReady(session, name, added, timeoutMs)
   screen.answer(loaded, () => `${loaded.model} can be called.`)
+}
+
+export async function changeAdapter(
+  { screen, client }: Session,
+  name: string,
+  adapter: string,
+  options: LimitOptions,
+): Promise<void> {
+  const limits = limitsBody(options)
+  if (Object.keys(limits).length === 0)
+    throw usageFailure('Say what to change.', 'See "paddock adapters set --help" for what there is.')
+  const changed = await client.changeAdapter(name, adapter, { limits })
+  screen.answer(changed, () => `${changed.model}: ${limitsText(changed.limits)}.`)
 }
 
 export async function removeAdapter(
@@ -83,6 +102,10 @@ async function untilReady(session: Session, name: string, { id, model }: Adapter
       )
     await clock.sleep(everyMs, interruption.signal)
   }
+}
+
+function isLimited({ limits }: Adapter): boolean {
+  return Object.values(limits).some((limit) => limit !== null)
 }
 
 function ready(replicas: Adapter['replicas']): number {

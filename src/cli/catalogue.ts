@@ -48,6 +48,15 @@ export async function addModel(
   screen.answer(added, () => `${added.id} is in the catalogue. Deploy it:  paddock deploy ${added.id}`)
 }
 
+/** Of the catalogue, or an upload of the organisation. */
+export async function removeModel({ screen, client }: Session, id: string): Promise<void> {
+  const upload = 'byom:'
+  const gone = id.startsWith(upload)
+    ? await client.deleteUploadedModel(id.slice(upload.length))
+    : await client.removeModel(id)
+  screen.answer(gone, () => `${id} is gone.`)
+}
+
 /** Free of all units, all regions together. */
 function freeText({ availability }: GpuType): string {
   if (availability === null) return '?'

@@ -349,8 +349,9 @@ function addPresets(program: Command, talk: Talk): void {
     .argument('<name>')
     .addArgument(new Argument('<preset>').choices(presets))
     .option('--keep-hardware', 'leave its hardware as it is')
+    .option('--force', 'also where the fit check says that it will not run')
     .action(
-      talk(async (session, name: string, preset: string, own: { keepHardware?: boolean }) =>
+      talk(async (session, name: string, preset: string, own: { keepHardware?: boolean; force?: boolean }) =>
         (await import('./presets.ts')).applyPreset(session, name, preset, own),
       ),
     )

@@ -6,7 +6,7 @@ import type { DeployOptions } from './deploy.ts'
 export function addModels(program: Command, talk: Talk, choices: { engines: string[]; presets: string[] }): void {
   const models = program
     .command('models')
-    .description('list the models of the catalogue; add one')
+    .description('list the models of the catalogue; add one, take one out')
     .option('--deployable', 'only what can be deployed here')
     .action(
       talk(async (session, own: { deployable?: boolean }) => (await import('./catalogue.ts')).models(session, own)),
@@ -20,6 +20,10 @@ export function addModels(program: Command, talk: Talk, choices: { engines: stri
         (await import('./catalogue.ts')).addModel(session, file, own),
       ),
     )
+  models
+    .command('rm <model>')
+    .description('take a model out of the catalogue that was added (operator only); byom:NAME: delete an upload')
+    .action(talk(async (session, id: string) => (await import('./catalogue.ts')).removeModel(session, id)))
   examples(add, [['paddock models add support-8b.json', '']])
   examples(models, [
     ['paddock models --deployable', ''],

@@ -55,7 +55,7 @@ function refusalText({ message, detail }: Prediction['refusals'][number]): strin
 
 function fitFacts(own: Fit): string[] {
   const cache = own.cache_gib > 0 ? `${own.cache_gib} GiB for context` : 'none for context'
-  const memory = `${own.weights_gib} GiB weights, ${own.overhead_gib} GiB engine, ${cache}, on each of ${counted(own.gpus, 'GPU')}`
+  const memory = `${own.weights_gib} GiB weights, ${own.overhead_gib} GiB engine, ${cache}, ${own.gpus === 0 ? 'of this machine' : `on each of ${counted(own.gpus, 'GPU')}`}`
   const room = `${own.context} tokens, ${own.concurrency} at once; the longest that fits has ${own.largest_context}`
   return [fact('Memory', memory), ...(own.largest_context > 0 ? [fact('Context', room)] : [])]
 }

@@ -38,9 +38,13 @@ export async function applyPreset(
   { screen, client }: Session,
   name: string,
   preset: string,
-  options: { keepHardware?: boolean },
+  options: { keepHardware?: boolean; force?: boolean },
 ): Promise<void> {
-  const body = { preset: preset as Preset['preset'], ...(options.keepHardware ? { keep_hardware: true } : {}) }
+  const body = {
+    preset: preset as Preset['preset'],
+    ...(options.keepHardware ? { keep_hardware: true } : {}),
+    ...(options.force ? { force: true } : {}),
+  }
   const applied = await aboutDeployment(name, client.applyPreset(name, body))
   const what = applied.changed.length === 0 ? 'nothing had to change' : `changed ${applied.changed.join(', ')}`
   screen.answer(

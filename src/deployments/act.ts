@@ -75,6 +75,9 @@ async function makeOrder(world: TurnWorld, snapshot: Snapshot, row: store.Replic
   const { spec } = snapshot.revisions.find((r) => r.id === row.revision_id)!
   const engine = world.engines.get(spec.engine.type)
   if (!engine) throw new ComputeError('rejected', `The engine ${spec.engine.type} cannot run on this server.`)
+  await engine.known?.()
+  const obstacle = engine.obstacle?.() ?? null
+  if (obstacle !== null) throw new ComputeError('rejected', obstacle)
   const files = await world.models.bring(world.db, row.org_id, spec.modelId, spec.source)
   // Only engines that must be told at their start have any fixed.
   const fixed = spec.engine.adapterRoom?.fixed ?? []

@@ -2,7 +2,7 @@
 
 import { propagated } from '../access/gateways.ts'
 import { noLimits, withLimits } from '../access/limits.ts'
-import { type Once, runOnce } from '../access/once.ts'
+import { madeBefore, type Once, runOnce } from '../access/once.ts'
 import { can, type Principal } from '../access/permissions.ts'
 import type { Offer } from '../compute/contract.ts'
 import type { StartMoments } from '../engines/contract.ts'
@@ -44,6 +44,12 @@ export interface Page {
   limit: number
 }
 
+/** Kept with an Idempotency-Key. */
+interface Made {
+  id: string
+  routesVersion: number
+}
+
 const replicasShownMaximum = 50
 const eventsExplained = 20
 const logLinesMaximum = 10_000
@@ -56,8 +62,15 @@ export class Deployments {
 
   /** Throws Faults: forbidden, name_taken, quota_exceeded, model_not_supported, gpu_type_unknown … Returns at once, `starting`. */
   async create(principal: Principal, asked: DeploymentWish, once: Once | null): Promise<DeploymentView> {
-    const { db, seal, clock } = this.#context
+    const { db, seal } = this.#context
     if (!can(principal, 'deployment:write')) throw forbidden('deployment:write')
+    // The Hub is not asked again, nor is anything else looked at.
+    const made = await madeBefore<Made>(db, seal, principal.orgId, once)
+    return this.#answer(made ?? (await this.#create(principal, asked, once)))
+  }
+
+  async #create(principal: Principal, asked: DeploymentWish, once: Once | null): Promise<Made> {
+    const { db, seal, clock } = this.#context
     const wish = await pinned(this.#context, principal.orgId, withPreset(asked, this.#context))
     const { policy: scaling, replicas } = firstScaling(wish, this.#context)
     const own = await this.#context.models.findOwn(db, principal.orgId, wish.modelId)
@@ -77,6 +90,7 @@ export class Deployments {
       await store.lockOrg(tx, principal.orgId)
       // From here on nobody deletes it.
       if (own !== null) await this.#context.models.findOwn(tx, principal.orgId, wish.modelId)
+      await this.#context.models.keep(tx, wish.modelId)
       await checkQuota(tx, principal.orgId, { id: null, spec, scaling, desiredReplicas: replicas }, this.#context)
       if (wish.failFast) checkRoom({ id: null, orgId: principal.orgId, spec, replicas }, market, this.#context)
       const { limits } = withLimits(noLimits, wish.limits ?? {})
@@ -84,10 +98,14 @@ export class Deployments {
       return this.#insert(tx, principal, wish.name, columns)
     })
     this.#context.wake()
+    return result
+  }
+
+  async #answer({ id, routesVersion }: Made): Promise<DeploymentView> {
+    const { db, clock } = this.#context
     // A request that follows this answer is held, not told that there is no such deployment.
-    await propagated(db, clock, 'routes', result.routesVersion)
-    const row = await store.deploymentById(db, result.id)
-    return this.#view(row!)
+    await propagated(db, clock, 'routes', routesVersion)
+    return this.#view((await store.deploymentById(db, id))!)
   }
 
   /** What `create` would do; nothing is written. Throws as it does for what no create can be. */
@@ -104,7 +122,7 @@ export class Deployments {
       model: ResolvedModel
       adapters: readonly NewAdapter[]
     },
-  ): Promise<{ id: string; routesVersion: number }> {
+  ): Promise<Made> {
     const { model, adapters, ...columns } = made
     const { spec, emulated } = columns
     const at = new Date(this.#context.clock.now())

@@ -38,6 +38,8 @@ export function chooseEngine(
     ...(wish.engine?.adapterRoom === undefined ? {} : { adapterRoom: wish.engine.adapterRoom }),
   }
   if (!driver) return { engine: plain, why, missing: notHere(type, asked === 'auto' ? chosen.because : null, engines) }
+  const obstacle = driver.obstacle?.() ?? null
+  if (obstacle !== null) return { engine: plain, why, missing: unusable(type, obstacle) }
   const engine: EngineSpec = { ...plain, ...tuningFor(driver, tuningOf(wish, model)) }
   const problems = driver.validate(engine, asNamed(model))
   if (problems.length > 0) throw new Fault('invalid_request', problems.join(' '), { detail: { problems } })
@@ -70,6 +72,12 @@ function engineHere(
   if (files.format === named.format) return own
   const here = adviseEngine({ format: files.format, seesPictures: false })
   return { type: here.type, because: `the starter answers in its place here; its own weights would run on ${own.type}` }
+}
+
+function unusable(type: EngineType, obstacle: string): Fault {
+  return new Fault('engine_not_available', obstacle, {
+    action: `Install a newer ${type} on the server, or choose another engine.`,
+  })
 }
 
 function notHere(type: EngineType, because: string | null, engines: ReadonlyMap<EngineType, EngineDriver>): Fault {

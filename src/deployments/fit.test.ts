@@ -41,6 +41,14 @@ test('llama.cpp takes the room of all its sequences', () => {
   assert.equal(wish(spec('llama-server', '--cache-type-k', 'q8_0'), gguf).cacheElementBytes, null)
 })
 
+test('a model that makes vectors has room for their context beside, in the embedded engine alone', () => {
+  const vectors: NamedModel = { ...gguf, shape: { ...gguf.shape!, contextSize: 8192, makesVectors: true } }
+  assert.equal(wish(spec('llamacpp'), vectors).besideTokens, 2048)
+  assert.equal(wish({ ...spec('llamacpp'), maxModelLen: 512 }, vectors).besideTokens, 512)
+  assert.equal(wish(spec('llama-server'), vectors).besideTokens, undefined)
+  assert.equal(wish(spec('llamacpp'), gguf).besideTokens, undefined)
+})
+
 test('a context that nobody named is told where the whole one has no room', () => {
   const on = (type: string) => [{ gpuType: type, gpuCount: 1, region: null }]
   const told = (engine: EngineSpec, types: string[]) =>

@@ -1,11 +1,11 @@
 /**
- * The fit check of a deployment: every choice of its hardware against the model and what its engine is told. A choice
- * without GPUs is not checked, nor a model that nobody knows enough of. Pure.
+ * The fit check of a deployment: every choice of its hardware against the model and what its engine is told. Not checked:
+ * a model that nobody knows enough of, and on a CPU what llama.cpp does not run. Pure.
  */
 import type { EngineDriver, EngineSpec } from '../engines/contract.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { NamedModel } from '../models/catalogue.ts'
-import { cheapestFit, checkFit, type Fit, type FitWish, usualWish } from '../models/fit/check.ts'
+import { canCheck, cheapestFit, checkFit, type Fit, type FitWish, usualWish } from '../models/fit/check.ts'
 import type { HardwareCatalogue } from '../models/hardware.ts'
 import { engineSettings } from './engine-settings.ts'
 import type { Wanted } from './place.ts'
@@ -25,7 +25,7 @@ export function fitsOf(
 ): ChoiceFit[] {
   return hardware.map((wanted) => {
     const type = catalogue.get(wanted.gpuType)
-    const checked = named.shape !== null && type !== null && type.gpusPerUnit > 0
+    const checked = named.shape !== null && type !== null && canCheck(named.shape, type)
     return { wanted, fit: checked ? checkFit(named.shape!, type, wanted.gpuCount, wish) : null }
   })
 }
@@ -39,8 +39,8 @@ export function fitWishOf(asked: EngineSpec, named: NamedModel, driver: EngineDr
   const engine = { ...asked, additionalArgs: [...preset.args, ...asked.additionalArgs] }
   const context = engine.maxModelLen ?? null
   if (named.format === 'gguf' && named.shape !== null && driver !== undefined && engine.type !== 'simulated') {
-    const { contextTokens, sequences } = driver.limits(engine, named.shape)
-    return { ...usualWish, contextTokens, sequences, ...cacheBytes(engine, ['--cache-type-k', '--cache-type-v']) }
+    const limits = driver.limits(engine, named.shape)
+    return { ...usualWish, ...limits, ...cacheBytes(engine, ['--cache-type-k', '--cache-type-v']) }
   }
   const share = Number(settingOf(engine, ['--gpu-memory-utilization', '--mem-fraction-static']))
   const toEightBit = /^fp8/.test(settingOf(engine, ['--quantization', '-q']) ?? '')

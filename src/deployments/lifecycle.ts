@@ -6,6 +6,7 @@ import type { EventData } from '../events/catalogue.ts'
 import { record } from '../events/store.ts'
 import { canonical } from '../kernel/canonical.ts'
 import { Fault } from '../kernel/fault.ts'
+import { isUploadName } from '../models/uploads/names.ts'
 import { newId } from '../runtime/ids.ts'
 import type { Tx } from '../store/database.ts'
 import { roomToKeep } from './adapters/keep.ts'
@@ -138,6 +139,7 @@ export class Lifecycle {
       const after = alongside ? (await store.deploymentById(tx, row.id))! : row
       const wish = changedWish(after, asked instanceof Function ? asked(row) : asked)
       const own = await this.#context.models.findOwn(tx, row.org_id, wish.modelId)
+      await this.#context.models.keep(tx, wish.modelId)
       const first = makeSpec(wish, this.#context, own)
       const adapterRoom = await roomToKeep(tx, after, first.spec, this.#context)
       const hasIt = canonical(adapterRoom) === canonical(first.spec.engine.adapterRoom)
@@ -179,6 +181,7 @@ export class Lifecycle {
           : new Fault('invalid_request', `revision: there is no revision ${number} among the latest.`)
       if (target.number === row.revision) return
       await checkUploadKept(tx, this.#context, row.org_id, target)
+      await this.#requireModel(tx, target.spec)
       checkCeiling(target.spec, floorOf(policyOf(row)), this.#context.hardware)
       await this.#checkGrowth(tx, row, target.spec)
       // Adapters are not rolled back: those of now have to fit, and to have room.
@@ -202,6 +205,13 @@ export class Lifecycle {
       failedWhy: r.failed_why,
       createdAt: r.created_at,
     }))
+  }
+
+  /** An earlier revision may name a model that was taken out of the catalogue since. Throws the Fault that says so. */
+  async #requireModel(tx: Tx, { modelId, source }: DeploymentSpec): Promise<void> {
+    if (isUploadName(modelId)) return
+    this.#context.models.resolve(modelId, source)
+    await this.#context.models.keep(tx, modelId)
   }
 
   async #checkGrowth(tx: Tx, row: store.DeploymentRow, spec: DeploymentSpec): Promise<void> {

@@ -143,7 +143,8 @@ function adviceOn(
 ): Advice | null {
   const first = fits[0]!
   const type = hardware.get(first.wanted.gpuType)
-  if (first.fit === null || type === null) return null
+  // More or fewer GPUs: nothing to say of what has none.
+  if (first.fit === null || type === null || type.gpusPerUnit === 0) return null
   const concurrency = wish.limits?.concurrency ?? wish.engine?.maxNumSeqs ?? null
   return advise(shape, type, first.wanted.gpuCount, fitWish, {
     replicas,

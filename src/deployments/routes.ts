@@ -24,6 +24,13 @@ export interface RouteReplica {
   adapters?: Readonly<Record<string, string>>
 }
 
+export interface RouteAdapter {
+  /** Why no replica could load it; null = some have it or may yet. */
+  failed: string | null
+  /** Of its own, besides those of its deployment. Absent = none is set. */
+  limits?: Limits
+}
+
 export interface Route {
   deploymentId: string
   orgId: string
@@ -40,8 +47,8 @@ export interface Route {
   emulated: boolean
   /** Absent = none is set. */
   limits?: Limits
-  /** By name; `failed`: why no replica could load it, null = some have it or may yet. Absent = it has none. */
-  adapters?: Readonly<Record<string, { failed: string | null }>>
+  /** By name. Absent = it has none. */
+  adapters?: Readonly<Record<string, RouteAdapter>>
   /** Model that really answers when it is another than asked for (emulated fleets). */
   servedBy?: string | null
   /** Epoch seconds, for /v1/models. */

@@ -4,6 +4,7 @@
  */
 import type { AdapterRoom, EngineAdapter, EngineAdapters } from './contract.adapters.ts'
 import type { Tune, Tuning } from './contract.tuning.ts'
+import type { VersionProbe } from './contract.versions.ts'
 
 export type EngineType = 'llamacpp' | 'llama-server' | 'vllm' | 'sglang' | 'simulated'
 
@@ -153,18 +154,31 @@ export function servedNameOf(modelId: string): string {
   return modelId.replaceAll(':', '/')
 }
 
+export interface EngineLimits {
+  contextTokens: number
+  sequences: number
+  /** Tokens that it keeps room for beside these; absent = none. */
+  besideTokens?: number
+}
+
 export interface EngineDriver {
   type: EngineType
   /** Weights formats it can load. */
   formats: ReadonlyArray<ModelFiles['format']>
   /** Name of a program that must be on the PATH; null when it ships with us. */
   program: string | null
+  /** Absent: its program says no version. */
+  versionProbe?: VersionProbe
+  /** Why nothing is launched with the program that is here; null = nothing stands against it as far as is known. Absent: it ships with us. */
+  obstacle?(): string | null
+  /** Resolves when its version is known: to be waited for before a launch. Absent: there is nothing to wait for. */
+  known?(): Promise<void>
   routes: ReadonlySet<InferenceRoute>
   usage: UsageDialect
   /** Problems with the spec in sentences; empty = fine. Pure. */
   validate(spec: EngineSpec, model: Pick<ModelFiles, 'format' | 'contextSize'> | null): string[]
   /** The effective context per sequence and number of sequences for this spec. Pure. */
-  limits(spec: EngineSpec, model: Pick<ModelFiles, 'contextSize'>): { contextTokens: number; sequences: number }
+  limits(spec: EngineSpec, model: Pick<ModelFiles, 'contextSize'> & { makesVectors?: true }): EngineLimits
   launch(input: LaunchInput): Launch
   /** Path of the readiness probe on the engine's port. */
   healthPath: string

@@ -6,6 +6,17 @@ export interface KnownVersions {
   newest: string
 }
 
+/** How a program on the PATH says which version it is. */
+export interface VersionProbe {
+  /** As people call it. */
+  engine: string
+  args: readonly string[]
+  /** Of the line that says it; the first group is the version. */
+  pattern: RegExp
+  /** null: nothing depends on it, it is only told. */
+  known: KnownVersions | null
+}
+
 /** Below 0 when `a` is the older one. Versions are numbers with dots; `.post1` comes after what it follows. */
 export function compareVersions(a: string, b: string): number {
   const left = numbersOf(a)

@@ -84,6 +84,12 @@ export const eventCatalogue = {
   ),
   'adapter.added': event('A LoRA adapter was added.', { adapter: text, adapter_id: text, source: text, by }),
   'adapter.removed': event('A LoRA adapter was removed.', { adapter: text, adapter_id: text, by }),
+  'adapter.limits_changed': event('The limits of a LoRA adapter were changed.', {
+    adapter: text,
+    adapter_id: text,
+    by,
+    changed: names,
+  }),
   'adapter.ready': event('A replica has loaded an adapter, and gets its requests.', {
     adapter: text,
     adapter_id: text,
@@ -170,6 +176,7 @@ export const eventCatalogue = {
     model_id: text,
     by,
   }),
+  'model.removed': event('The operator took a model that was added out of the catalogue.', { model_id: text, by }),
   'org.quota_changed': event('The operator set how many GPUs an organisation may hold.', {
     from: z.int(),
     to: z.int(),

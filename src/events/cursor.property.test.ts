@@ -10,7 +10,8 @@ import { testDatabase } from '../store/testing.ts'
 import { beforeAllEvents, cursorOf, type EventPosition, endOfEvents, followEvents, readEvents } from './cursor.ts'
 import { record } from './store.ts'
 
-const db = await testDatabase()
+// How far a reader may go depends on the transactions of the whole server.
+const db = await testDatabase({ ownServer: true })
 after(() => db.close())
 
 const writers = 4

@@ -1,6 +1,7 @@
 /** Requests that name adapters: to whom they go, what engines are told, and that others are not kept waiting by them. */
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
+import type { Limits } from '../access/limits.ts'
 import { embedded } from '../engines/llamacpp/embedded.ts'
 import { systemClock, until } from '../runtime/clock.ts'
 import { adaptersAsked, hasAdapters, routeWith, splitModel } from './adapters.ts'
@@ -37,7 +38,7 @@ test('the name is taken apart at its last colon', () => {
 test('what is asked: shares in their order, names without them; bad scales and mixes that the engine lacks are told', () => {
   const asked = (model: string, mixes = true) => adaptersAsked(route(), model, { adapters: { mixes } as never })
   assert.equal(asked('mine'), null)
-  assert.deepEqual(asked('mine:a'), { key: 'a@1', names: 'a', shares: [{ name: 'a', scale: 1 }] })
+  assert.deepEqual(asked('mine:a'), { key: 'a@1', names: 'a', shares: [{ name: 'a', scale: 1 }], limited: false })
   const mixed = asked('mine:b-2@0.30+a@0.7')!
   assert.deepEqual([mixed.key, mixed.names], ['b-2@0.3+a@0.7', 'a+b-2'])
   for (const bad of [
@@ -132,6 +133,42 @@ test('one that waits for an adapter does not keep the others waiting, and goes w
   b.routes.apply([route({ replicas: [replicaOf(first.port, { id: 'rep_1' }), has] })])
   assert.equal((await adapted).status, 200)
   assert.deepEqual([first.asked.length, second.asked.length], [1, 1])
+})
+
+test('limits of its own: other adapters and the model itself go on; a mixture counts for each; 429 says whose', async () => {
+  const up = await engine()
+  const none: Limits = { rpm: null, tpm: null, concurrency: null }
+  const replicas = [{ ...replicaOf(up.port), adapters: { a: 'ada_1', 'b-2': 'ada_2' } }]
+  const limited = (rpm: number) => ({ a: { failed: null, limits: { ...none, rpm } }, 'b-2': plain })
+  const b = await bench({ replicas, adapters: limited(2) })
+  const left = (response: Response) => response.headers.get('x-ratelimit-remaining-requests')
+  const say = async (model: string) => {
+    const response = await b.chat({ model })
+    return [response.status, left(response)]
+  }
+  assert.deepEqual(await say('mine:a'), [200, '1'])
+  assert.deepEqual(await say('mine:b-2'), [200, null])
+  assert.deepEqual(await say('mine:a@0.5+b-2@0.5'), [200, '0'])
+  for (const model of ['mine:a', 'mine:b-2+a']) {
+    const refused = await b.chat({ model })
+    assert.deepEqual([refused.status, left(refused)], [429, '0'])
+    assert.ok(Number(refused.headers.get('retry-after')) > 30)
+    const { error } = (await refused.json()) as { error: Record<string, string> }
+    assert.equal(error.code, 'rate_limited')
+    assert.match(error.message!, /^The adapter a of this deployment takes 2 requests in 60 seconds/)
+  }
+  assert.deepEqual(await say('mine'), [200, null])
+  b.routes.apply([route({ replicas, adapters: limited(4) })])
+  assert.deepEqual(await say('mine:a'), [200, '1'], 'what was asked before the change counts')
+  const settled = await b.settledUntil(7)
+  const refused = settled.filter(({ status }) => status === 429)
+  assert.deepEqual(
+    refused.map(({ adapter, usage }) => [adapter, usage]),
+    [
+      ['a', null],
+      ['a+b-2', null],
+    ],
+  )
 })
 
 test('it could not be loaded, or is removed while requests wait: they are told', async () => {

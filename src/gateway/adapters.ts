@@ -12,6 +12,8 @@ export interface AdapterAsk {
   /** Without scales, for the ledger. */
   names: string
   shares: readonly { name: string; scale: number }[]
+  /** One of them has limits of its own. */
+  limited: boolean
 }
 
 const sharesMaximum = 8
@@ -56,7 +58,8 @@ export function adaptersAsked(
       { action: `Ask for one: "${route.name}:${names[0]}".`, detail: { param: 'model' } },
     )
   const key = shares.map(({ name, scale }) => `${name}@${scale}`).join('+')
-  return { key, names: names.sort().join('+'), shares }
+  const limited = names.some((name) => route.adapters![name]!.limits !== undefined)
+  return { key, names: names.sort().join('+'), shares, limited }
 }
 
 function readShare(text: string): { name: string; scale: number } {

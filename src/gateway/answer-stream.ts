@@ -8,6 +8,8 @@ export interface AnswerStream {
   readonly done: boolean
   /** The engine said that the answer is complete. */
   readonly complete: boolean
+  /** The engine ended it in the middle, see given-up.ts. Known at the end. */
+  readonly givenUp: boolean
   /** An event with text, reasoning or a tool call has passed. */
   readonly contentSeen: boolean
   /** Text of the engine's own error event; the stream failed, whatever its status was. */

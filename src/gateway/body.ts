@@ -4,6 +4,7 @@
  */
 import { Fault } from '../kernel/fault.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
+import { passing } from '../runtime/young.ts'
 import type { ClientRequest, ClientResponse } from './door/client.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -63,10 +64,11 @@ export function readBody(
       return
     }
     stall.at = deadlines.now + limits.stallMs
-    if (first === null) first = chunk
-    else if (whole !== null) chunk.copy(whole, size - chunk.length)
+    if (size > gatheredBytes) passing(chunk.length)
+    if (whole !== null) chunk.copy(whole, size - chunk.length)
+    else if (first === null) first = Buffer.from(chunk)
     else {
-      ;(rest ??= [first]).push(chunk)
+      ;(rest ??= [first]).push(Buffer.from(chunk))
       if (size > gatheredBytes) whole = begun(request, rest)
     }
   }

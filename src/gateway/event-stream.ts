@@ -7,6 +7,7 @@
 import { edited, findUsage, hasNoChoices } from './answer-edit.ts'
 import type { AnswerStream } from './answer-stream.ts'
 import { EventCutter } from './event-cutter.ts'
+import { endsGivenUp } from './given-up.ts'
 import { members } from './json-members.ts'
 import type { UsageShown } from './parse.ts'
 import { untimed } from './timings.ts'
@@ -54,6 +55,10 @@ export class EventStream extends EventCutter implements AnswerStream {
   /** The engine said that the answer is complete: `[DONE]`, or a reason why it finished. */
   get complete(): boolean {
     return this.done || finishReason.test(this.#latest) || finishReason.test(this.#before)
+  }
+
+  get givenUp(): boolean {
+    return endsGivenUp('completions', this.#latest) || endsGivenUp('completions', this.#before)
   }
 
   protected event(text: string, start: number, end: number): string | null {

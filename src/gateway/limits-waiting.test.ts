@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
 import type { Limits } from '../access/limits.ts'
+import type { Route } from '../deployments/routes.ts'
+import { embedded } from '../engines/llamacpp/embedded.ts'
 import { systemClock, until } from '../runtime/clock.ts'
 import type { Config } from '../runtime/settings.ts'
 import { makeCounterBoard } from './counter-board.ts'
@@ -13,6 +15,7 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end()
 })
 const one: Limits = { rpm: null, tpm: null, concurrency: 1 }
+const engines = new Map([['llamacpp', embedded] as const])
 /** Nobody is refused for the time that it waits. */
 const patient = { 'limits.queue_seconds': 120 }
 
@@ -38,11 +41,12 @@ async function startEngine() {
 
 async function startFront(port: number, limits?: Limits, over: Partial<Config> = {}, counters?: Counters) {
   const route = routeOf({ replicas: [replicaOf(port)], ...(limits && { limits }) })
-  const bench = await startBench({ routes: [route], over: { ...patient, ...over }, counters })
+  const bench = await startBench({ routes: [route], over: { ...patient, ...over }, counters, engines })
   ends.push(() => bench.gateway.close({ drainMs: 0 }))
   return { bench, route }
 }
 
+let numbers = 1_000_000
 const inLine = (bench: Bench, count: number) =>
   until(systemClock, `${count} in line`, 20_000, () => (bench.gateway.queued().dep_1 ?? 0) === count)
 
@@ -51,22 +55,45 @@ const changes: Record<string, Limits | undefined> = {
   'no limit': undefined,
 }
 for (const [what, limits] of Object.entries(changes))
-  for (const owner of ['deployment', 'key'])
+  for (const owner of ['deployment', 'key', 'adapter'])
     test(`${what} of the ${owner} lets in who waits, though nobody else comes`, async () => {
       const { engine, asks, release } = await startEngine()
       const { bench, route } = await startFront(engine.port, owner === 'deployment' ? one : undefined)
       const key = keyOf({ secret: 'a', limits: owner === 'key' ? one : null })
       bench.keyring.apply([key])
-      const answers = [bench.chat({}), bench.chat({})]
+      const change = (over: Partial<Route>) =>
+        bench.routes.apply([{ ...bench.routes.byId(route.deploymentId)!, ...over, version: numbers++ }])
+      const [first] = route.replicas
+      const replicas = [{ ...first!, adapters: { a: 'ada_1' } }]
+      if (owner === 'adapter') change({ replicas, adapters: { a: { failed: null, limits: one } } })
+      const ask = () => bench.chat({ model: owner === 'adapter' ? 'mine:a' : 'mine' })
+      const answers = [ask(), ask()]
       await asks(1)
       await inLine(bench, 1)
       if (owner === 'key') bench.keyring.apply([{ ...key, limits: limits ?? null, version: key.version + 1_000 }])
-      else bench.routes.apply([{ ...route, limits, version: route.version + 1_000 }])
+      else if (owner === 'adapter') change({ adapters: { a: { failed: null, ...(limits && { limits }) } } })
+      else change({ limits })
       await asks(2)
       release()
       for (const answer of answers) assert.equal((await answer).status, 200)
       assert.deepEqual(bench.gateway.queued(), {})
     })
+
+test('an adapter that is removed while requests wait in line for it: they are told', async () => {
+  const { engine, asks, release } = await startEngine()
+  const { bench, route } = await startFront(engine.port)
+  const replicas = [{ ...route.replicas[0]!, adapters: { a: 'ada_1' } }]
+  bench.routes.apply([{ ...route, replicas, adapters: { a: { failed: null, limits: one } }, version: numbers++ }])
+  const answers = [bench.chat({ model: 'mine:a' }), bench.chat({ model: 'mine:a' })]
+  await asks(1)
+  await inLine(bench, 1)
+  bench.routes.apply([{ ...route, adapters: {}, version: numbers++ }])
+  const told = await answers[1]!
+  assert.equal(told.status, 404)
+  assert.match(await told.text(), /has no adapter \\"a\\" any more/)
+  release()
+  assert.equal((await answers[0]!).status, 200, 'what is under way runs to its end')
+})
 
 for (const over of [{ 'limits.queue_requests': 2 }, { 'limits.queue_bytes': 4_500 }])
   test(`workers of a host have no more in line together than ${Object.entries(over)[0]}`, async () => {

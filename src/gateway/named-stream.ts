@@ -6,6 +6,7 @@
 import { edited, findUsage } from './answer-edit.ts'
 import type { AnswerStream } from './answer-stream.ts'
 import { EventCutter } from './event-cutter.ts'
+import { endsGivenUp } from './given-up.ts'
 import { type Member, members } from './json-members.ts'
 
 export interface NamedView {
@@ -58,6 +59,7 @@ export class NamedStream extends EventCutter implements AnswerStream {
   #lastUsage: string | null = null
   done = false
   complete = false
+  givenUp = false
   contentSeen = false
   errorText: string | null = null
   /** Pieces of the answer so far. */
@@ -104,7 +106,9 @@ export class NamedStream extends EventCutter implements AnswerStream {
     const shown = this.#edited(event)
     const whole = shown === event.payload ? text : text.slice(0, event.start) + shown + text.slice(event.end)
     if (!last[this.#route].has(event.name)) return whole === text ? null : whole
+    if (this.#route === 'responses') this.givenUp = endsGivenUp('responses', event.payload)
     this.done = true
+    if (this.givenUp) return ''
     this.complete = true
     this.#held = whole
     if (event.name === 'response.failed') this.errorText = event.payload
@@ -122,7 +126,10 @@ export class NamedStream extends EventCutter implements AnswerStream {
 
   /** The payload with the client's name of the model; on the way it is read what was used. */
   #edited({ name, payload }: Parsed): string {
-    if (name === 'message_delta') this.#lastUsage = usageIn(payload) ?? this.#lastUsage
+    if (name === 'message_delta') {
+      this.#lastUsage = usageIn(payload) ?? this.#lastUsage
+      this.givenUp = endsGivenUp('messages', payload)
+    }
     if (!holding[this.#route].has(name)) return payload
     const holder = memberOf(payload, holders[this.#route])
     if (holder === null) return payload

@@ -11,6 +11,7 @@ import { engineFault } from './engine-error.ts'
 import { EventStream } from './event-stream.ts'
 import type { Exchange } from './exchange.ts'
 import { errorEvent } from './fault-body.ts'
+import { givenUpWhy, isGivenUp } from './given-up.ts'
 import type { InferenceParts } from './inference.ts'
 import { NamedStream } from './named-stream.ts'
 import type { Ask } from './parse.ts'
@@ -104,8 +105,10 @@ export class Sending implements StreamBegin {
     }
   }
 
-  #endPlain({ contentType, text }: { contentType: string; text: string }): null {
+  #endPlain({ contentType, text }: { contentType: string; text: string }): Again | null {
     const exchange = this.#exchange
+    if (this.#words.generates && isGivenUp(exchange.meant.route, text))
+      return { why: givenUpWhy, seen: true, busy: false, fault: lost(givenUpWhy) }
     // The client has been told `200` and waits for events; this is none.
     if (exchange.streaming) throw new Fault('engine_failed', 'The engine did not answer with a stream.')
     const found = findUsage(text)
@@ -127,10 +130,13 @@ export class Sending implements StreamBegin {
     const { streamEnd, generates } = this.#words
     exchange.bytesOut += rest.length + streamEnd.length
     const usage = this.#usageSoFar()
-    if (stream.errorText === null && !stream.complete && generates) {
+    const givenUp = generates && stream.givenUp
+    // Others would meet the same there until it answers its probe: told to stop, it takes requests and gives them up.
+    if (givenUp) this.#parts.replicas.eject(exchange.link!, givenUpWhy)
+    if (stream.errorText === null && (givenUp || !stream.complete) && generates) {
       // It closed in good order in the middle of its answer. For the client that is no end.
       exchange.response.write(rest, 'latin1')
-      const fault = lost('its stream ended without a reason')
+      const fault = lost(givenUp ? givenUpWhy : 'its stream ended without a reason')
       this.#settle({ status: fault.status, code: fault.code, usage })
       throw fault
     }

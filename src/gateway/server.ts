@@ -371,9 +371,10 @@ class FrontDoor implements Gateway {
 }
 
 function knownLimits({ routes, keyring }: GatewayOptions['tables']): KnownLimits {
-  return {
-    deployment: (deploymentId) => routes.byId(deploymentId)?.limits ?? null,
-    key: (keyId) => keyring.limitsOf(keyId),
+  return (owner) => {
+    if (owner.kind === 'key') return keyring.limitsOf(owner.keyId)
+    const route = routes.byId(owner.deploymentId)
+    return (owner.kind === 'deployment' ? route?.limits : route?.adapters?.[owner.name]?.limits) ?? null
   }
 }
 

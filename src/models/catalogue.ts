@@ -23,6 +23,7 @@ import { isHubName } from './hub/name.ts'
 import type { HubSource } from './hub/pin.ts'
 import { type LocalModel, localModel, operatorsModel } from './local-file.ts'
 import type { OwnModels } from './own.ts'
+import { keepEntry } from './store.ts'
 import { judgeArchitecture, type KnownBase } from './supported/judge.ts'
 
 export type { CatalogueModel, ModelSource } from './entry.ts'
@@ -94,6 +95,11 @@ export class ModelCatalogue {
     this.#models = new Map([...this.#fixed, ...added.map((model) => [model.id, model] as const)])
   }
 
+  /** null = there is none of this id. */
+  find(modelId: string): CatalogueModel | null {
+    return this.#models.get(modelId) ?? null
+  }
+
   /** Who put the model of this id there; null = there is none. */
   addedBy(modelId: string): AddedBy | null {
     return this.#models.get(modelId)?.addedBy ?? null
@@ -145,8 +151,7 @@ export class ModelCatalogue {
     if (isHubName(modelId)) return this.#fromHub(modelId, source)
     const model = this.#models.get(modelId)
     if (model) return this.#fromCatalogue(model, source, options)
-    if (isAbsolute(modelId) || modelId.startsWith('file:') || modelId.endsWith('.gguf'))
-      return resolved(localModel(modelId, this.#policy.allowPaths), this.#policy.simulated === true)
+    if (isPath(modelId)) return resolved(localModel(modelId, this.#policy.allowPaths), this.#policy.simulated === true)
     throw this.#unsupported(modelId, `"${modelId}" is not a model that this server can deploy.`)
   }
 
@@ -170,12 +175,26 @@ export class ModelCatalogue {
     return (await this.#ownerOf(modelId)?.find(db, orgId, modelId)) ?? null
   }
 
+  /**
+   * Whoever begins to use a model says so here, in the transaction that makes it so: until its end the model stays in the
+   * catalogue. Throws Fault `model_not_supported` when somebody has removed it.
+   */
+  async keep(db: Querier, modelId: string): Promise<void> {
+    // Not by what is known here: somebody may have removed it a moment ago.
+    if (this.#fixed.has(modelId) || !this.#isEntryName(modelId) || (await keepEntry(db, modelId))) return
+    throw this.#unsupported(modelId, `"${modelId}" was removed from the catalogue.`)
+  }
+
   /** The files to launch, on this machine or with what has to be brought. Throws as `resolve` and `OwnModels.bring` do. */
   async bring(db: Querier, orgId: string, modelId: string, source?: HubSource): Promise<ModelFiles> {
     const own = await this.#ownerOf(modelId)?.bring(db, orgId, modelId)
     if (own) return own
     const { files } = this.resolve(modelId, source)
     return files.remote === undefined ? files : { ...files, remote: { ...files.remote, orgId } }
+  }
+
+  #isEntryName(modelId: string): boolean {
+    return !isHubName(modelId) && !isPath(modelId) && this.#ownerOf(modelId) === undefined
   }
 
   #ownerOf(modelId: string): OwnModels | undefined {
@@ -242,6 +261,10 @@ function localOf({ id, source }: CatalogueModel): LocalModel {
     if (fault.code !== 'model_path_not_allowed' && fault.code !== 'model_file_unreadable') throw thrown
     throw new Fault('model_file_unreadable', `The file of ${id} cannot be read.`, { internal: fault.message })
   }
+}
+
+function isPath(modelId: string): boolean {
+  return isAbsolute(modelId) || modelId.startsWith('file:') || modelId.endsWith('.gguf')
 }
 
 function resolved(model: LocalModel, emulated: boolean): ResolvedModel {

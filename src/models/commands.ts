@@ -10,12 +10,14 @@ import type { ModelCatalogue } from './catalogue.ts'
 import { type CatalogueModel, type ModelEntry, modelOf } from './entry.ts'
 import { operatorsModel } from './local-file.ts'
 import * as store from './store.ts'
+import type { CatalogueUser, UsersOf } from './users.ts'
 
 export interface ModelsContext {
   db: Database
   seal: Seal
   clock: Clock
   models: ModelCatalogue
+  users: UsersOf
 }
 
 /** Most models that are added over the API. */
@@ -65,6 +67,29 @@ export class Models {
     await this.refresh()
     return model
   }
+
+  /**
+   * Takes an entry out that was added over the API. Throws Fault `forbidden` to all but the operator, `not_found`, and
+   * `conflict` while a deployment uses it or when it came by another way.
+   */
+  async remove(principal: Principal, id: string): Promise<CatalogueModel> {
+    const { db, clock, models, users } = this.#context
+    if (!principal.operator) throw new Fault('forbidden', 'Only the operator may remove models.')
+    await this.refresh()
+    const model = models.find(id)
+    if (model !== null && model.addedBy !== 'api') throw fixed(id, model.addedBy)
+    await db.tx(async (tx) => {
+      if (!(await store.lockEntry(tx, id))) throw notThere(id)
+      const used = await users(tx, id)
+      if (used.length > 0) throw inUse(id, used)
+      await store.removeEntry(tx, id)
+      const data = { model_id: id, by: principal.keyId }
+      const at = new Date(clock.now())
+      await record(tx, { orgId: principal.orgId, deploymentId: null, type: 'model.removed', data, at })
+    })
+    await this.refresh()
+    return model ?? unreadable(id)
+  }
 }
 
 /** An entry of before that this version cannot read is left out: it must not take the others with it. */
@@ -74,6 +99,36 @@ function readable(entry: ModelEntry): CatalogueModel[] {
   } catch {
     return []
   }
+}
+
+/** What is said of an entry that this version could not read, and that is gone now. */
+function unreadable(id: string): CatalogueModel {
+  return modelOf({ id, context_size: 1, tensor_type: 'unknown', deployable: false }, 'api')
+}
+
+function fixed(id: string, by: 'paddock' | 'file'): Fault {
+  const says = {
+    paddock: `"${id}" ships with Paddock and stays in the catalogue.`,
+    file: `"${id}" is in the file of models.catalogue; take it out there.`,
+  }
+  const action = {
+    paddock: 'To keep others from deploying it, name it in the file of models.catalogue with "deployable": false.',
+    file: 'Change the file and start the server again.',
+  }
+  return new Fault('conflict', says[by], { action: action[by] })
+}
+
+function notThere(id: string): Fault {
+  return new Fault('not_found', `There is no model "${id}" in the catalogue.`)
+}
+
+function inUse(id: string, users: readonly CatalogueUser[]): Fault {
+  const names = users.map(({ name, orgId }) => `${name} (${orgId})`).join(', ')
+  const detail = { deployments: users.map(({ id, name, orgId }) => ({ id, name, org_id: orgId })) }
+  return new Fault('conflict', `"${id}" is used by ${names}.`, {
+    action: 'Delete these deployments, or have them run another model; then remove it.',
+    detail,
+  })
 }
 
 function taken(id: string, by: 'paddock' | 'file' | 'api'): Fault {

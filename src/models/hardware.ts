@@ -8,7 +8,7 @@ export interface HardwareType {
   name: string
   /** GPUs in one unit: 8 for `mi300x_8`, 0 for `cpu`. */
   gpusPerUnit: number
-  /** Memory of one unit, GiB. */
+  /** Memory of one unit, GiB; of a CPU the machine's, which all its replicas share. 0 = not known. */
   vramGib: number
   /** Of one GPU's memory, TB per second, by its data sheet; null = not known. */
   gpuBandwidth: number | null
@@ -48,11 +48,17 @@ export class HardwareCatalogue {
   }
 }
 
-/** `prices`: setting `compute.prices`, USD per unit-hour by slug; a new slug is ignored (it has no hardware). */
-export function loadHardware(prices: Readonly<Record<string, string>>): HardwareCatalogue {
+/**
+ * `prices`: setting `compute.prices`, USD per unit-hour by slug; a new slug is ignored (it has no hardware).
+ * `cpuMemoryGib`: of the machine; 0 = not known.
+ */
+export function loadHardware(prices: Readonly<Record<string, string>>, cpuMemoryGib = 0): HardwareCatalogue {
   const path = join(import.meta.dirname, 'catalogue', 'hardware.json')
   const rows = JSON.parse(readFileSync(path, 'utf8')) as Row[]
-  return new HardwareCatalogue(rows.map((row) => fromRow(row, prices[row.slug])))
+  const types = rows.map((row) => fromRow(row, prices[row.slug]))
+  return new HardwareCatalogue(
+    types.map((type) => (type.gpusPerUnit === 0 ? { ...type, vramGib: cpuMemoryGib } : type)),
+  )
 }
 
 function fromRow(row: Row, ownPrice: string | undefined): HardwareType {

@@ -1,5 +1,5 @@
 /** The SQL of the catalogue: one function per statement. */
-import type { Database, Tx } from '../store/database.ts'
+import type { Database, Querier, Tx } from '../store/database.ts'
 import type { ModelEntry } from './entry.ts'
 
 export async function addedEntries(db: Database | Tx): Promise<ModelEntry[]> {
@@ -21,6 +21,20 @@ export async function saveEntry(tx: Tx, entry: ModelEntry, replace: boolean, at:
     [entry.id, JSON.stringify(entry), at, replace],
   )
   return rows.length > 0
+}
+
+/** False when there is none of this id. Until the end of the transaction nobody begins to use it. */
+export async function lockEntry(tx: Tx, id: string): Promise<boolean> {
+  return (await tx.query('select from catalogue_models where id = $1 for update', [id])).length > 0
+}
+
+/** False when there is none of this id. Until the end of the transaction nobody removes it. */
+export async function keepEntry(db: Querier, id: string): Promise<boolean> {
+  return (await db.query('select from catalogue_models where id = $1 for key share', [id])).length > 0
+}
+
+export async function removeEntry(tx: Tx, id: string): Promise<void> {
+  await tx.query('delete from catalogue_models where id = $1', [id])
 }
 
 /** Held to the end of the transaction: the bound on their number holds with several at once. */

@@ -50,6 +50,11 @@ export const settings = {
     'Under root: first of 513 uids for Postgres and engines.',
   ),
   'compute.local.cpu_slots': setting(count(0, 1000), 8, 'How many CPU replicas this machine may run.'),
+  'compute.local.memory_gib': setting(
+    count(0, 1_000_000),
+    0,
+    'Memory that replicas on the CPU may take, for the fit check; 0: as much as this machine has.',
+  ),
   'compute.local.lease_seconds': setting(
     count(2, 86_400),
     900,

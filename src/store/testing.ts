@@ -34,11 +34,21 @@ let running: Promise<Shared> | null = null
 let open = 0
 let made = 0
 
-/** Use it so: `const db = await testDatabase()`, then `after(() => db.close())`. `migrated: false` gives an empty one. */
-export async function testDatabase({ migrated = true }: { migrated?: boolean } = {}): Promise<TestDatabase> {
+export interface TestDatabaseOptions {
+  /** False: an empty one. */
+  migrated?: boolean
+  /** True: on a server of this process, for what transactions in other files' databases would change. */
+  ownServer?: boolean
+}
+
+/** Use it so: `const db = await testDatabase()`, then `after(() => db.close())`. */
+export async function testDatabase({
+  migrated = true,
+  ownServer = false,
+}: TestDatabaseOptions = {}): Promise<TestDatabase> {
   checkEventsAtWrite()
   open += 1
-  running ??= share()
+  running ??= share(ownServer)
   const shared = await running
   const name = `test_${process.pid}_${(made += 1)}`
   await shared.admin.run(`create database ${name} template ${migrated ? 'paddock' : 'template1'}`)
@@ -55,11 +65,11 @@ export async function testDatabase({ migrated = true }: { migrated?: boolean } =
   }
 }
 
-/** Starts one; nothing of it is left after `stop`. */
-export async function startTestServer(): Promise<TestServer> {
+/** Starts one; nothing of it is left after `stop`. `moreConnections`: for several files at a time. */
+export async function startTestServer(moreConnections = 0): Promise<TestServer> {
   const folders = testFolders()
   try {
-    const postgres = await startEmbeddedPostgres({ ...folders, durable: false })
+    const postgres = await startEmbeddedPostgres({ ...folders, durable: false, moreConnections })
     await migrate({ connection: postgres.connection })
     const stop = async () => {
       await postgres.stop()
@@ -72,8 +82,8 @@ export async function startTestServer(): Promise<TestServer> {
   }
 }
 
-async function share(): Promise<Shared> {
-  const given = process.env[serverVariable]
+async function share(ownServer: boolean): Promise<Shared> {
+  const given = ownServer ? undefined : process.env[serverVariable]
   const server = given ? { connection: JSON.parse(given) as Connection, stop: async () => {} } : await startTestServer()
   const admin = openDatabase({ connection: withDatabase(server.connection, 'postgres'), poolSize: 1 })
   return { ...server, admin }

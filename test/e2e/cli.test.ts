@@ -313,13 +313,19 @@ describe('command line', { concurrency: false }, () => {
     assert.match(stdout, /^ {2}Price +\$8\.82\/hour/m)
     const misfit: { would_create: boolean } = await json(['fit', 'deepseek/deepseek-v3-0324', '--gpu', 'h100'])
     assert.equal(misfit.would_create, false)
-    assert.match((await ok(['deploy', 'paddock/starter', '--dry-run'])).stdout, /memory is not checked/)
+    assert.match(
+      (await ok(['deploy', 'paddock/starter', '--dry-run'])).stdout,
+      /on 1 × cpu: fits\. .* of memory to spare/,
+    )
     assert.equal((await run(['deploy', 'deepseek/deepseek-v3-0324', '--gpu', 'h100'])).status, 1)
     const entry = { id: 'acme/one', source_repo: 'acme/one', context_size: 8192, tensor_type: 'BF16' }
     const input = JSON.stringify(entry)
     assert.match((await ok(['models', 'add', '-'], { input })).stdout, /^acme\/one is in the catalogue/)
     assert.equal((await run(['models', 'add', '-'], { input })).status, 1)
     assert.equal((await run(['models', 'add', '/nowhere.json'])).status, 2)
+    assert.match((await ok(['models', 'rm', 'acme/one'])).stdout, /^acme\/one is gone/)
+    assert.equal((await run(['models', 'rm', 'acme/one'])).status, 3)
+    assert.match((await run(['models', 'rm', 'paddock/starter'])).stderr, /ships with Paddock/)
   })
 
   test('every way to fail has its status and one or two sentences', async () => {

@@ -56,6 +56,22 @@ describe('a model from the Hub', () => {
     assert.equal(hub.cdn.leaked, 0)
   })
 
+  it('is named by an id of the catalogue, which stays there as long as it is used', async () => {
+    const entry = { id: 'ann/tiny', source_repo: 'ann/tiny-GGUF', context_size: 256, tensor_type: 'Q8_0' }
+    assert.equal((await server.native.addModel(entry)).deployable, true)
+    const made = await server.deploy('named', { model_id: 'ann/tiny' })
+    assert.deepEqual([made.model_source!.repo, made.engine.type], ['ann/tiny-GGUF', 'llamacpp'])
+    assert.equal((await chat('named')).choices.length, 1)
+    await assert.rejects(server.native.removeModel('ann/tiny'), { status: 409, code: 'conflict' })
+    await server.native.deleteDeployment('named')
+    await until(systemClock, 'nobody uses it', 30_000, async () => {
+      const removed = await server.native.removeModel('ann/tiny').catch(({ status }: { status?: number }) => status)
+      return removed !== 409
+    })
+    const { data } = await server.native.listModels()
+    assert.ok(data.every(({ id }) => id !== 'ann/tiny'))
+  })
+
   it('is refused with the sentence that helps, until the organisation has a token that may', async () => {
     const model_id = 'hf:ann/gated-GGUF'
     await assert.rejects(server.deploy('gated', { model_id }), { code: 'hub_token_missing', status: 422 })

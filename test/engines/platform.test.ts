@@ -31,6 +31,8 @@ interface Tried {
   parts: string[]
   /** Its answer to a name that is not its own. */
   stranger: number
+  /** Another version than the one on the PATH. */
+  older?: string
   /** Its last words when nobody was served any more. */
   leaves: RegExp
 }
@@ -42,6 +44,7 @@ const engines: Tried[] = [
     thoughts: 'reasoning',
     parts: ['load', 'warmup'],
     stranger: 404,
+    older: '0.27.1',
     leaves: /Shutting down/,
   },
   {
@@ -50,6 +53,7 @@ const engines: Tried[] = [
     thoughts: 'reasoning_content',
     parts: ['load', 'warmup'],
     stranger: 200,
+    older: '0.5.16',
     leaves: /Remaining number of requests 0/,
   },
   {
@@ -120,7 +124,7 @@ const chunksOf = (text: string) =>
     .filter((event) => event.startsWith('data: {'))
     .map((event) => JSON.parse(event.slice('data: '.length)))
 
-for (const { driver, type, thoughts, parts, stranger, leaves } of engines)
+for (const { driver, type, thoughts, parts, stranger, older, leaves } of engines)
   describe(`${type}, simulated, through the whole platform`, () => {
     const name = `on-${type}`
     let openai: OpenAI
@@ -225,14 +229,22 @@ for (const { driver, type, thoughts, parts, stranger, leaves } of engines)
       assert.match(failed, /data: \{"error":\{.*"message":"(EngineCore|Scheduler|Compute)/)
       const short = await raw(name, { messages: words('please stop short') })
       assert.equal(chunksOf(short).at(-1).error.code, 'engine_failed', short.slice(-300))
+      if (type === 'llama-server') return
+      const aborted = await raw(name, { messages: words('please abort') })
+      assert.equal(chunksOf(aborted).at(-1).error.code, 'engine_failed', aborted.slice(-300))
+      const plain = await refusal(openai.chat.completions.create({ model: name, messages: words('please abort') }))
+      assert.deepEqual([plain.status, plain.code], [500, 'engine_failed'])
     })
 
     it('all of it was metered', async () => {
       await until(systemClock, 'the counts', patienceMs, async () => {
         const { status, tokens } = await server.native.getMetrics(name, { window: '1h' })
-        // hello, two and two of thoughts and streams, two completions; 400s; one plain and two streamed failures.
+        // hello, two and two of thoughts and streams, two completions; 400s; plain and streamed failures.
         const counted = [status['200'], status['499'], status['400'], status['500']]
-        return JSON.stringify(counted) === '[7,1,2,3]' && (tokens?.reasoning ?? 0) >= (type === 'sglang' ? 12 : 0)
+        const failures = type === 'llama-server' ? 3 : 5
+        return (
+          JSON.stringify(counted) === `[7,1,2,${failures}]` && (tokens?.reasoning ?? 0) >= (type === 'sglang' ? 12 : 0)
+        )
       }).catch(async (error: Error) =>
         assert.fail(`${error.message}: ${JSON.stringify(await server.native.getMetrics(name, { window: '1h' }))}`),
       )
@@ -261,11 +273,28 @@ for (const { driver, type, thoughts, parts, stranger, leaves } of engines)
 
     it('is stopped, and nothing of it is left', async () => {
       const { id } = await replicaOf(name)
+      if (type === 'vllm') await toldByAnother(id)
       await server.native.deleteDeployment(name)
       await until(systemClock, 'its processes are gone', patienceMs, () =>
         place.processes('engine', 'keeper').every(({ replicaId }) => replicaId !== id),
       )
     })
+
+    /** SIGTERM from somebody who has not drained it: what runs ends well, what comes then it gives up. */
+    async function toldByAnother(id: string): Promise<void> {
+      const { pid } = place.processes('engine').find(({ replicaId }) => replicaId === id)!
+      const running = await openai.chat.completions.create({ model: name, messages: words('slowly'), stream: true })
+      const reasons: (string | null)[] = []
+      for await (const { choices } of running) {
+        if (reasons.push(choices[0]?.finish_reason ?? null) !== 3) continue
+        process.kill(pid, 'SIGTERM')
+        await until(systemClock, 'it gives up what comes', patienceMs, async () => {
+          const last = chunksOf(await raw(name, { messages: words('hello') })).at(-1)
+          return last.error?.code === 'engine_failed'
+        })
+      }
+      assert.deepEqual(reasons.filter(Boolean), ['stop'])
+    }
 
     it('one that cannot start says why, in its own last lines', async () => {
       const why = 'ValueError: No available memory for the cache blocks.'
@@ -288,5 +317,9 @@ for (const { driver, type, thoughts, parts, stranger, leaves } of engines)
       assert.ok(refused instanceof ApiError, String(refused))
       assert.equal(refused.status, 400)
       assert.match(refused.message, /engine\.additional_args: "--middlew" is not/)
+      if (older === undefined) return
+      const other = await server.deploy('other', { model_id: path, engine: { type, version: older } }).catch((e) => e)
+      assert.ok(other instanceof ApiError, String(other))
+      assert.match(other.message, /engine\.version: this server has (vLLM 0\.33\.0|SGLang 0\.5\.23), not /)
     })
   })

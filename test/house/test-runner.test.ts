@@ -4,10 +4,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
+import { SharedDatabase } from '../../scripts/test-database.ts'
 import { type FileOptions, type FileResult, runTestFile } from '../../scripts/test-file.ts'
 import { findTestFiles, groupFiles } from '../../scripts/test-plan.ts'
 import { fileLine, Tally } from '../../scripts/test-report.ts'
 import { identify } from '../../src/runtime/processes.ts'
+import { withDatabase } from '../../src/store/connection.ts'
+import { testDatabase } from '../../src/store/testing.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'runner-'))
 after(() => rmSync(root, { recursive: true, force: true }))
@@ -103,6 +106,25 @@ test('a file left in the temporary folder is named, and the folder removed', asy
     import { tmpdir } from 'node:os'
     test('leaves one', () => { console.log(tmpdir()); writeFileSync(tmpdir() + '/left.txt', '') })`)
   assert.match(whys(result), /Left in the temporary folder: left\.txt/)
+})
+
+test('a database left on the server of all files is named, and gone then', async () => {
+  const own = await testDatabase()
+  const server = { connection: withDatabase(own.connection, 'paddock'), stop: async () => {} }
+  const database = new SharedDatabase(server)
+  const testing = JSON.stringify(join(import.meta.dirname, '..', '..', 'src', 'store', 'testing.ts'))
+  const left = `import { testDatabase } from ${testing}
+    test('uses it', async () => {
+      const db = await testDatabase()
+      if ((await db.query('select 1 as one')).length !== 1) throw new Error('nothing there')`
+  const tidy = await run(`${left}; await db.close() })`, { database })
+  assert.deepEqual([tidy.passed, whys(tidy)], [1, ''])
+  const untidy = await run(`${left}; setTimeout(() => process.exit(), 50) })`, { database })
+  const [name] = /test_\d+_1/.exec(whys(untidy)) ?? []
+  assert.match(whys(untidy), /Left in the database: test_\d+_1$/m)
+  assert.deepEqual(await own.query('select 1 from pg_database where datname = $1', [name]), [])
+  await database.stop()
+  await own.close()
 })
 
 test('an interruption ends the file at once and is not a failure of it', async () => {

@@ -1,5 +1,6 @@
 /** Is this an adapter for that deployment? Found wherever it comes from, and checked before anything is written. */
 import { existsSync } from 'node:fs'
+import { allLimits, type Limits, type LimitsChange } from '../../access/limits.ts'
 import type { AdapterFormat, EngineAdapters } from '../../engines/contract.adapters.ts'
 import type { EngineType } from '../../engines/contract.ts'
 import { Fault } from '../../kernel/fault.ts'
@@ -19,6 +20,8 @@ export interface AdapterWish {
   source: string
   /** Whatever it says that it was trained on. */
   force?: boolean
+  /** How much may be asked of it, besides what may be asked of its deployment. */
+  limits?: LimitsChange
 }
 
 /** Words of ours, for messages. */
@@ -33,6 +36,7 @@ export interface FoundAdapter {
   /** null = a path on this disk. */
   origin: AdapterOrigin | null
   forced: boolean
+  limits: Limits
 }
 
 /**
@@ -43,7 +47,7 @@ export interface FoundAdapter {
 export async function findAdapter(
   { db, engines, models, modelPaths }: AdapterGround & { db: Querier },
   orgId: string,
-  { source, name = nameFrom(source), force = false }: AdapterWish,
+  { source, name = nameFrom(source), force = false, limits = {} }: AdapterWish,
   type: EngineType,
 ): Promise<FoundAdapter> {
   checkName(name)
@@ -55,7 +59,7 @@ export async function findAdapter(
   const { file, origin } =
     path === null ? await from!.pin(db, orgId, source, format) : { file: readAdapter(path), origin: null }
   if (file.format !== format) throw unsuitable(type, format, file.format)
-  return { name, source, file, origin, forced: force }
+  return { name, source, file, origin, forced: force, limits: allLimits(limits) }
 }
 
 /** What is found is looked at beside what it is put to. */

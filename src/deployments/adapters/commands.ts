@@ -2,11 +2,13 @@
  * Use cases of a deployment's adapters. An adapter is added and removed while it serves where the engine can do that;
  * where it cannot, the deployment rolls to a revision that has it. Either way it is called only where it is loaded.
  */
+import { allLimits, type LimitsChange, withLimits } from '../../access/limits.ts'
 import type { Once } from '../../access/once.ts'
 import type { Principal } from '../../access/permissions.ts'
 import { record } from '../../events/store.ts'
 import { Fault } from '../../kernel/fault.ts'
 import type { Tx } from '../../store/database.ts'
+import { changeDeployment } from '../change.ts'
 import { allowed, type DeploymentContext } from '../context.ts'
 import type { Lifecycle, RollOptions } from '../lifecycle.ts'
 import type { DeploymentRow } from '../store.ts'
@@ -14,7 +16,7 @@ import { liveReplicasOf } from '../store.ts'
 import { type AdapterWish, checkAdapter, findAdapter } from './accept.ts'
 import { checkCount, named, writeAdapter } from './keep.ts'
 import { publishAdapters } from './publish.ts'
-import { adaptersOf, removeAdapter, statesOf } from './store.ts'
+import { type AdapterRow, adaptersOf, removeAdapter, saveAdapterLimits, statesOf } from './store.ts'
 import { type AdapterView, viewAdapter } from './view.ts'
 
 export interface AdapterContext extends DeploymentContext {
@@ -40,6 +42,27 @@ export class Adapters {
     ])
     const called = adapters.filter((adapter) => adapter.removed_at === null)
     return called.map((adapter) => viewAdapter(row, adapter, states, replicas))
+  }
+
+  /** By name or id. Every live gateway knows when this returns, or a second is over; nothing is loaded anew. */
+  async change(
+    principal: Principal,
+    idOrName: string,
+    nameOrId: string,
+    { limits = {} }: { limits?: LimitsChange | undefined },
+    once: Once | null,
+  ): Promise<AdapterView> {
+    const id = await changeDeployment(this.#context, principal, idOrName, once, async (tx, row, at) => {
+      const adapter = await calledSo(tx, row, nameOrId)
+      const { limits: after, changed } = withLimits(allLimits(adapter.limits), limits)
+      if (changed.length === 0) return adapter.id
+      await saveAdapterLimits(tx, adapter.id, after)
+      const data = { adapter: adapter.name, adapter_id: adapter.id, by: principal.keyId, changed }
+      await record(tx, { orgId: row.org_id, deploymentId: row.id, type: 'adapter.limits_changed', data, at })
+      await publishAdapters(tx, row.id)
+      return adapter.id
+    })
+    return (await this.list(principal, idOrName)).find((view) => view.id === id) ?? gone(nameOrId)
   }
 
   /** Answers at once; the adapter's state says when it can be called. */
@@ -77,9 +100,8 @@ export class Adapters {
   ): Promise<AdapterView> {
     const found = (await this.list(principal, idOrName)).find(({ id, name }) => id === nameOrId || name === nameOrId)
     await this.#change(principal, idOrName, null, options, async (tx, row, at) => {
-      const adapters = await adaptersOf(tx, row.id)
-      const adapter = adapters.find(({ id, removed_at }) => id === found?.id && removed_at === null)
-      if (adapter === undefined) throw new Fault('not_found', `${row.name} has no adapter "${nameOrId}".`)
+      // Not another one that was given its name meanwhile.
+      const adapter = await calledSo(tx, row, found?.id ?? nameOrId)
       await removeAdapter(tx, adapter.id, at)
       const data = { adapter: adapter.name, adapter_id: adapter.id, by: principal.keyId }
       await record(tx, { orgId: row.org_id, deploymentId: row.id, type: 'adapter.removed', data, at })
@@ -104,6 +126,14 @@ export class Adapters {
     await lifecycle.change(principal, idOrName, {}, once, { ...options, alongside })
     look()
   }
+}
+
+/** By name or id, of those that can be called. Throws Fault `not_found`. */
+async function calledSo(tx: Tx, { id: deploymentId, name: of }: DeploymentRow, nameOrId: string): Promise<AdapterRow> {
+  const called = (await adaptersOf(tx, deploymentId)).filter(({ removed_at }) => removed_at === null)
+  const found = called.find(({ id, name }) => id === nameOrId || name === nameOrId)
+  if (found === undefined) throw new Fault('not_found', `${of} has no adapter "${nameOrId}".`)
+  return found
 }
 
 function gone(name: string): never {

@@ -38,14 +38,14 @@ export async function writeAdapter(
   found: NewAdapter,
   { models, by, at }: Pick<DeploymentContext, 'models'> & { by: string; at: Date },
 ): Promise<void> {
-  const { id, name, source, origin, forced, file } = found
+  const { id, name, source, origin, forced, limits, file } = found
   const { org_id, id: deployment_id } = deployment
   if (origin !== null) await models.adapters.of(source)?.hold?.(tx, org_id, source, origin)
   const { format, path, rank, sizeBytes: size_bytes, bases, architecture, changes } = file
   const facts = { bases, architecture, changes }
   const base = bases[0] ?? null
   const row = { ...{ id, org_id, deployment_id, name, source }, ...{ format, path, rank, size_bytes, base } }
-  if (!(await insertAdapter(tx, { ...row, origin, facts, forced }, at)))
+  if (!(await insertAdapter(tx, { ...row, origin, facts, forced, limits }, at)))
     throw new Fault('name_taken', `${deployment.name} has an adapter "${name}" already.`, {
       action: 'Choose another name, or remove the adapter that has it.',
     })

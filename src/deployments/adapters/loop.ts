@@ -4,7 +4,7 @@
  * is written down before; all that an engine is asked may be asked twice.
  */
 import type { ComputeDriver } from '../../compute/contract.ts'
-import type { EngineAdapter, EngineAdapters } from '../../engines/contract.adapters.ts'
+import type { AdapterRoom, EngineAdapter, EngineAdapters } from '../../engines/contract.adapters.ts'
 import type { EngineDriver, EngineType } from '../../engines/contract.ts'
 import { record } from '../../events/store.ts'
 import { Fault } from '../../kernel/fault.ts'
@@ -42,6 +42,8 @@ export interface AdapterLoopWorld {
 interface Target {
   row: store.ReplicaRow
   engine: EngineAdapters
+  /** What it set aside at its start; null = nothing. */
+  room: AdapterRoom | null
 }
 
 type StateChange = Pick<AdapterStateRow, 'state' | 'detail' | 'handle' | 'tries'> & { nextAt: number }
@@ -106,9 +108,9 @@ export class AdapterLoop {
     if (deployment === null || deployment.desired === 'deleted') return this.#write(deploymentId, async () => {})
     const targets = new Map<string, Target>()
     for (const row of replicas) {
-      const type = revisions.find(({ id }) => id === row.revision_id)?.spec.engine.type
-      const engine = type && this.#world.engines.get(type)?.adapters
-      if (engine) targets.set(row.id, { row, engine })
+      const spec = revisions.find(({ id }) => id === row.revision_id)?.spec.engine
+      const engine = spec && this.#world.engines.get(spec.type)?.adapters
+      if (engine) targets.set(row.id, { row, engine, room: spec.adapterRoom ?? null })
     }
     const steps = adapterSteps({
       adapters: adapters.map((a) => ({ ...a, removed: a.removed_at !== null })),
@@ -154,6 +156,8 @@ export class AdapterLoop {
 
   async #load(deploymentId: string, target: Target, { adapter, tries }: { adapter: AdapterPart; tries: number }) {
     const { engine, row } = target
+    // It would refuse for good what one of the revision that is on its way will take.
+    if (!hasRoom(target, adapter)) return this.#failed(deploymentId, row, adapter, tries, { why: noRoom, again: true })
     const brought = await this.#bring(deploymentId, target, adapter)
     if (brought instanceof Error) {
       // What passes by itself is waited for, however long it takes.
@@ -294,6 +298,12 @@ function placeOf(replicaId: string, adapterId: string): string {
   return `${replicaId} ${adapterId}`
 }
 
+/** What is told at the start by name is looked for in what the engine lists. */
+function hasRoom({ engine, room }: Target, { id, rank }: AdapterPart): boolean {
+  return room?.fixed !== undefined || engine.room(room, [{ engineName: id, rank }]) === room
+}
+
 const working: StateChange = { state: 'loading', detail: null, handle: null, tries: 0, nextAt: 0 }
 const notThere = 'This replica was started without it.'
+const noRoom = 'This replica was started without room for it.'
 const lost = 'The engine does not have it any more.'

@@ -1,4 +1,5 @@
 /** The SQL of adapters: one function per statement. */
+import type { Limits } from '../../access/limits.ts'
 import type { AdapterFormat } from '../../engines/contract.adapters.ts'
 import type { AdapterFile } from '../../models/adapters/file.ts'
 import type { AdapterOrigin } from '../../models/adapters/sources.ts'
@@ -23,6 +24,7 @@ export interface AdapterRow {
   facts: AdapterFacts | null
   /** Whatever it says that it was trained on. */
   forced: boolean
+  limits: Limits
   created_at: Date
   removed_at: Date | null
 }
@@ -44,7 +46,7 @@ export interface AdapterStateRow {
 type Db = Database | Tx
 
 const columns = `id, org_id, deployment_id, name, source, format, path, rank, size_bytes, base, origin, facts, forced,
-  created_at, removed_at`
+  limits, created_at, removed_at`
 
 /** False: there is one of that name. */
 export async function insertAdapter(
@@ -54,8 +56,8 @@ export async function insertAdapter(
 ): Promise<boolean> {
   const rows = await tx.query(
     `insert into adapters (id, org_id, deployment_id, name, source, format, path, rank, size_bytes, base, created_at,
-       origin, facts, forced)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+       origin, facts, forced, limits)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
      on conflict (deployment_id, name) where removed_at is null do nothing returning id`,
     [
       row.id,
@@ -72,6 +74,7 @@ export async function insertAdapter(
       row.origin === null ? null : json(row.origin),
       row.facts === null ? null : json(row.facts),
       row.forced,
+      json(row.limits),
     ],
   )
   return rows.length > 0
@@ -89,6 +92,10 @@ export async function adaptersOf(db: Db, deploymentId: string): Promise<AdapterR
 /** By id, whether they are still called or not. */
 export async function adaptersById(db: Db, ids: readonly string[]): Promise<AdapterRow[]> {
   return db.query<AdapterRow>(`select ${columns} from adapters where id = any($1) order by created_at, id`, [ids])
+}
+
+export async function saveAdapterLimits(tx: Tx, id: string, limits: Limits): Promise<void> {
+  await tx.query('update adapters set limits = $2 where id = $1', [id, json(limits)])
 }
 
 export async function removeAdapter(tx: Tx, id: string, at: Date): Promise<void> {

@@ -1,26 +1,28 @@
 /** What the gateways are told of a deployment's adapters. Pure. */
-import type { Route } from '../routes.ts'
+import { type Limits, type LimitsChange, setLimits } from '../../access/limits.ts'
+import type { Route, RouteAdapter } from '../routes.ts'
 
 /** On the deployment's row. */
 export interface AdapterSummary {
-  /** By name. `failed`: no replica could load it, and why; null = some have it, or may yet. */
-  names: Record<string, { id: string; failed: string | null }>
+  /** By name. `failed`: no replica could load it, and why; null = some have it, or may yet. `limits` absent = none. */
+  names: Record<string, { id: string; failed: string | null; limits?: Limits }>
   /** Replica → name → handle by which its engine knows it. */
   ready: Record<string, Record<string, string>>
 }
 
 export interface SummarySource {
-  adapters: { id: string; name: string }[]
+  adapters: { id: string; name: string; limits?: LimitsChange }[]
   states: { adapterId: string; replicaId: string; state: string; handle: string | null; detail: string | null }[]
 }
 
 /** `adapters`: those that are there to be called. */
 export function summaryOf({ adapters, states }: SummarySource): AdapterSummary {
   const summary: AdapterSummary = { names: {}, ready: {} }
-  for (const { id, name } of adapters) {
+  for (const { id, name, limits } of adapters) {
     const of = states.filter(({ adapterId }) => adapterId === id)
     const failed = of.length > 0 && of.every(({ state }) => state === 'failed') ? (of[0]!.detail ?? '') : null
-    summary.names[name] = { id, failed }
+    const set = setLimits(limits ?? {})
+    summary.names[name] = { id, failed, ...(set === null ? {} : { limits: set }) }
     for (const { replicaId, state, handle } of of)
       if (state === 'ready' && handle !== null) (summary.ready[replicaId] ??= {})[name] = handle
   }
@@ -35,6 +37,9 @@ export function withAdapters(route: Route, summary: AdapterSummary | null): Rout
     return ready === undefined ? replica : { ...replica, adapters: ready }
   })
   if (summary === null || Object.keys(summary.names).length === 0) return { ...plain, replicas }
-  const names = Object.entries(summary.names).map(([name, { failed }]) => [name, { failed }])
+  const names = Object.entries(summary.names).map(([name, { id: _id, ...told }]): [string, RouteAdapter] => [
+    name,
+    told,
+  ])
   return { ...plain, replicas, adapters: Object.fromEntries(names) }
 }

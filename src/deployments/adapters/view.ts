@@ -1,4 +1,5 @@
 /** What others see of an adapter. Pure. */
+import { allLimits, type Limits } from '../../access/limits.ts'
 import type { AdapterFormat } from '../../engines/contract.adapters.ts'
 import type { AdapterOrigin } from '../../models/adapters/sources.ts'
 import type { AdapterState } from './plan.ts'
@@ -16,6 +17,7 @@ export interface AdapterView {
   rank: number
   sizeBytes: number
   base: string | null
+  limits: Limits
   state: AdapterState
   /** Those that serve, and how far each is. */
   replicas: { replicaId: string; state: AdapterState; detail: string | null; changedAt: Date | null }[]
@@ -38,7 +40,9 @@ export function viewAdapter(
   const sizeBytes = Number(adapter.size_bytes)
   const model = `${deployment.name}:${name}`
   const hub = adapter.origin?.kind === 'hub' ? hubOf(adapter.origin) : null
-  return { id, name, model, source, hub, format, rank, sizeBytes, base, state: stateOf(of), replicas: of, createdAt }
+  const limits = allLimits(adapter.limits)
+  const said = { id, name, model, source, hub, format, rank, sizeBytes, base, limits }
+  return { ...said, state: stateOf(of), replicas: of, createdAt }
 }
 
 function hubOf({ repo, revision, sha }: Extract<AdapterOrigin, { kind: 'hub' }>): AdapterView['hub'] {

@@ -1,7 +1,7 @@
 /** The engine that ships with us: llama.cpp in a worker process of our own, on the CPU, from prebuilt binaries. */
 import { modulePath } from '../../runtime/self.ts'
 import { type ArgumentList, argumentProblems } from '../contract.arguments.ts'
-import type { EngineDriver, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
+import type { EngineDriver, EngineLimits, EngineSpec, InferenceRoute, Launch, LaunchInput } from '../contract.ts'
 import { tunedArgs } from '../contract.tuning.ts'
 import { embeddedAdapters } from './adapters.ts'
 import { embeddedRefusedField, metricsSample, readinessOf } from './dialect.ts'
@@ -14,6 +14,7 @@ import {
   sequencesDefault,
   sequencesMaximum,
 } from './worker/arguments.ts'
+import { embeddingTokensMaximum } from './worker/embedder.ts'
 
 const stopGraceSeconds = 10
 /**
@@ -80,11 +81,12 @@ function within(value: number, minimum: number, maximum: number): boolean {
   return Number.isInteger(value) && value >= minimum && value <= maximum
 }
 
-function limits(spec: EngineSpec, model: { contextSize: number }): { contextTokens: number; sequences: number } {
-  return {
-    contextTokens: Math.min(spec.maxModelLen ?? contextTokensDefaultMaximum, model.contextSize),
-    sequences: spec.maxNumSeqs ?? tuneEmbedded(spec.tuning ?? {}).sequences ?? sequencesDefault,
-  }
+function limits(spec: EngineSpec, model: { contextSize: number; makesVectors?: true }): EngineLimits {
+  const contextTokens = Math.min(spec.maxModelLen ?? contextTokensDefaultMaximum, model.contextSize)
+  const sequences = spec.maxNumSeqs ?? tuneEmbedded(spec.tuning ?? {}).sequences ?? sequencesDefault
+  // Vectors are made in a context of their own.
+  const besideTokens = Math.min(contextTokens, embeddingTokensMaximum)
+  return { contextTokens, sequences, ...(model.makesVectors ? { besideTokens } : {}) }
 }
 
 function launch({ spec, model, host, servedName, apiKey, adapterSets }: LaunchInput): Launch {

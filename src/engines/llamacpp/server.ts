@@ -17,6 +17,7 @@ export const llamaServer: EngineDriver = {
   type: 'llama-server',
   formats: ['gguf'],
   program: 'llama-server',
+  versionProbe: { engine: 'llama-server', args: ['--version'], pattern: /^version: (\S+)/, known: null },
   // What a build or a model does not have it refuses itself: embeddings and ranks need the arguments below.
   routes: new Set<InferenceRoute>([
     'chat/completions',

@@ -25,6 +25,12 @@ export const sglang: EngineDriver = {
   type: 'sglang',
   formats: ['safetensors'],
   program: 'sglang',
+  versionProbe: {
+    engine: 'SGLang',
+    args: ['version'],
+    pattern: /^sglang version: v?(\d+\.\d+\.\d+(\.post\d+)?)/,
+    known,
+  },
   routes: new Set([
     'chat/completions',
     'completions',

@@ -26,6 +26,7 @@ export const vllm: EngineDriver = {
   type: 'vllm',
   formats: ['safetensors'],
   program: 'vllm',
+  versionProbe: { engine: 'vLLM', args: ['--version'], pattern: /^v?(\d+\.\d+\.\d+(\.post\d+)?)/, known },
   // What a model or a version does not have is not there, and answers 404.
   routes: new Set([
     'chat/completions',

@@ -7,6 +7,7 @@ export interface ClientRequest {
   readonly socket: Socket
   /** The body has come whole. */
   readonly complete: boolean
+  /** Whoever keeps a piece copies it: the next one is read into the same memory. */
   on(event: 'data', listener: (piece: Buffer) => void): this
   on(event: 'end', listener: () => void): this
   once(event: 'end' | 'close', listener: () => void): this

@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net'
 import type { Rostered } from '../../kernel/roster.ts'
 import type { Deadline, Deadlines } from '../../runtime/deadlines.ts'
+import { arrival, readIntoArrival } from './arrival.ts'
 import type { ClientRequest, ClientResponse } from './client.ts'
 import { QuickRequest } from './quick-request.ts'
 import { type Answered, QuickResponse } from './quick-response.ts'
@@ -38,6 +39,8 @@ export class QuickConnection implements Rostered, Answered {
   /** Not answered whole yet. */
   #response: QuickResponse | null = null
   #bodyLeft = 0
+  /** The general server has it. */
+  #isGeneral = false
   /** Came before its turn. */
   #ahead: Buffer = nothing
 
@@ -45,7 +48,7 @@ export class QuickConnection implements Rostered, Answered {
     this.#socket = socket
     this.#host = host
     this.#idle = host.deadlines.add(host.limits.firstRequestMs, () => socket.destroy())
-    socket.on('data', this.#came)
+    readIntoArrival(socket, this.#arrived)
     socket.on('drain', this.#drained)
     socket.on('end', this.#ended)
     socket.on('error', ignore)
@@ -79,43 +82,56 @@ export class QuickConnection implements Rostered, Answered {
     const bytes = this.#ahead
     this.#ahead = nothing
     if (this.#socket.isPaused()) this.#socket.resume()
-    if (this.#socket.writable) this.#came(bytes)
+    if (this.#socket.writable) this.#read(bytes, bytes.length)
   }
 
-  readonly #came = (piece: Buffer): void => {
-    let bytes = this.#ahead.length === 0 ? piece : Buffer.concat([this.#ahead, piece])
-    this.#ahead = nothing
-    while (bytes.length > 0) {
-      if (this.#bodyLeft > 0) bytes = this.#body(bytes)
-      else if (this.#response === null) bytes = this.#begin(bytes)
+  readonly #arrived = (size: number): boolean => {
+    const socket = this.#socket
+    if (this.#isGeneral) return socket.push(Buffer.from(arrival.subarray(0, size)))
+    if (this.#ahead.length === 0) this.#read(arrival, size)
+    else {
+      const bytes = Buffer.concat([this.#ahead, arrival.subarray(0, size)])
+      this.#ahead = nothing
+      this.#read(bytes, bytes.length)
+    }
+    return !socket.isPaused()
+  }
+
+  /** The bytes up to `end`; what is to last of them is copied. */
+  #read(bytes: Buffer, end: number): void {
+    let at = 0
+    while (at < end) {
+      if (this.#bodyLeft > 0) at = this.#body(bytes, at, end)
+      else if (this.#response === null) at = this.#begin(bytes, at, end)
       else {
-        this.#ahead = bytes
-        if (bytes.length > aheadMaximumBytes) this.#socket.pause()
+        this.#ahead = Buffer.from(bytes.subarray(at, end))
+        if (this.#ahead.length > aheadMaximumBytes) this.#socket.pause()
         return
       }
     }
   }
 
-  /** What is left of the bytes. */
-  #body(bytes: Buffer): Buffer {
-    const used = Math.min(this.#bodyLeft, bytes.length)
-    this.#bodyLeft -= used
+  /** Place behind what was taken. */
+  #body(bytes: Buffer, at: number, end: number): number {
+    const next = Math.min(at + this.#bodyLeft, end)
+    this.#bodyLeft -= next - at
     const request = this.#request!
-    request.came(used === bytes.length ? bytes : bytes.subarray(0, used))
+    request.came(bytes.subarray(at, next))
     if (this.#bodyLeft === 0) request.ended()
-    return used === bytes.length ? nothing : bytes.subarray(used)
+    return next
   }
 
-  #begin(bytes: Buffer): Buffer {
+  /** Place behind the head. */
+  #begin(bytes: Buffer, at: number, size: number): number {
     // Its last answer says that nothing more is served here.
-    if (!this.#socket.writable) return nothing
+    if (!this.#socket.writable) return size
     // Searching the text is cheaper than searching the bytes, and it is needed anyway.
-    const text = bytes.toString('latin1', 0, Math.min(bytes.length, this.#host.limits.headBytes))
+    const text = bytes.toString('latin1', at, Math.min(size, at + this.#host.limits.headBytes))
     const end = text.indexOf('\r\n\r\n')
     const head = end === -1 ? null : readRequestHead(text.slice(0, end + 2))
     if (head === null || head.length > bodyMaximumBytes) {
-      this.#handOver(bytes)
-      return nothing
+      this.#handOver(Buffer.from(bytes.subarray(at, size)))
+      return size
     }
     this.#idle.at = Number.POSITIVE_INFINITY
     this.#bodyLeft = head.length
@@ -125,13 +141,14 @@ export class QuickConnection implements Rostered, Answered {
     this.#response = response
     this.#host.serve(request, response, head.target)
     if (head.length === 0) request.ended()
-    return end + 4 === bytes.length ? nothing : bytes.subarray(end + 4)
+    return at + end + 4
   }
 
   #handOver(bytes: Buffer): void {
     this.#host.deadlines.cancel(this.#idle)
     const socket = this.#socket
-    socket.off('data', this.#came).off('drain', this.#drained).off('end', this.#ended).off('close', this.#closed)
+    this.#isGeneral = true
+    socket.off('drain', this.#drained).off('end', this.#ended).off('close', this.#closed)
     socket.unshift(bytes)
     this.#host.handOver(this, socket)
     socket.off('error', ignore)

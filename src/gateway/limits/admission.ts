@@ -1,4 +1,4 @@
-/** One request that was let in: what it was reckoned at with its deployment and its key, until it is settled. */
+/** One request that was let in: what it was reckoned at with everybody whose limits it has, until it is settled. */
 import type { Usage } from '../../usage/request.ts'
 import type { Estimate } from './estimate.ts'
 import type { Subject } from './subject.ts'
@@ -13,35 +13,32 @@ interface Entered {
 }
 
 export class Admission {
-  readonly first: Entered
-  readonly second: Entered | null
+  /** As the subjects were given: its deployment first, its key last. */
+  readonly entered: readonly Entered[]
 
-  private constructor(first: Entered, second: Entered | null) {
-    this.first = first
-    this.second = second
+  private constructor(entered: readonly Entered[]) {
+    this.entered = entered
   }
 
-  /** Both or none: null when another worker took the last place. Only after both have said yes. */
-  static take(first: Subject, second: Subject | null, now: number, size: Estimate): Admission | null {
-    if (!first.enter(now)) return null
-    if (second !== null && !second.enter(now)) {
-      first.leave()
+  /** All or none: null when another worker took the last place of one. Only after all have said yes. */
+  static take(subjects: readonly Subject[], now: number, size: Estimate): Admission | null {
+    for (let at = 0; at < subjects.length; at++) {
+      if (subjects[at]!.enter(now)) continue
+      while (at > 0) subjects[--at]!.leave()
       return null
     }
-    return new Admission(count(first, now, size), second === null ? null : count(second, now, size))
+    return new Admission(subjects.map((subject) => count(subject, now, size)))
   }
 
   /** Somebody may wait, in whichever line, for its key to have room. */
   get isAwaited(): boolean {
-    const key = this.second ?? this.first
-    return key.subject.waiting > 0
+    return this.entered.at(-1)!.subject.waiting > 0
   }
 
   /** What it really took; `usage` null = nothing. Once. */
   end(now: number, usage: Usage | null): void {
     const tokens = usage === null ? 0 : usage.promptTokens + usage.completionTokens
-    settle(this.first, now, tokens)
-    if (this.second !== null) settle(this.second, now, tokens)
+    for (const one of this.entered) settle(one, now, tokens)
   }
 }
 

@@ -1,4 +1,4 @@
-/** Stage 4, second half: limits. What has none costs two comparisons. */
+/** Stage 4, second half: limits. What has none costs three comparisons. */
 import type { Route } from '../../deployments/routes.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Ask } from '../parse.ts'
@@ -13,7 +13,7 @@ export function enterLimits(limiter: Limiter, exchange: Exchange, ask: Ask, rout
   const asked = exchange.request.headers['x-priority']
   if (asked !== undefined) exchange.priority = priorityOf(asked, principal.priority ?? 0)
   const { limits = null } = principal
-  if (route.limits === undefined && limits === null) return null
+  if (route.limits === undefined && limits === null && exchange.adapters?.limited !== true) return null
   const { generates } = routeWords[exchange.meant.route]
   return limiter.enter(exchange, route, principal, estimate(ask, exchange.bytesIn, route.contextTokens, generates))
 }

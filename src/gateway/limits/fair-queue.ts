@@ -11,6 +11,8 @@ export interface Waiting {
   readonly priority: number
   /** Estimated tokens, at least 1. */
   readonly cost: number
+  /** What it needs that others of its key may not: who waits for something else is no reason that it waits. Absent = nothing. */
+  readonly needs?: string | undefined
 }
 
 /** What was given to somebody, in cost; whoever was given least is next. */
@@ -90,7 +92,7 @@ export class FairQueue<W extends Waiting> {
     this.#forget()
   }
 
-  /** Whose turn it is among those that `may`; null = nobody's. A key is asked once per priority. */
+  /** Whose turn it is among those that `may`; null = nobody's. A key is asked once per priority and need. */
   next(may: ((one: W) => boolean) | null = null): W | null {
     let best: W | null = null
     let least = Number.POSITIVE_INFINITY
@@ -129,16 +131,27 @@ function chargeOf({ cost, priority }: Waiting): number {
   return cost / 2 ** priority
 }
 
-function firstOf<W>(flow: KeyFlow<W>, may: ((one: W) => boolean) | null): W | null {
+function firstOf<W extends Waiting>(flow: KeyFlow<W>, may: ((one: W) => boolean) | null): W | null {
   let best: W | null = null
   let least = Number.POSITIVE_INFINITY
   for (let priority = flow.lines.length - 1; priority >= 0; priority--) {
     const line = flow.lines[priority]
-    const first = line?.waiting[0]
-    if (line === undefined || first === undefined || line.given >= least) continue
-    if (may !== null && !may(first)) continue
+    if (line === undefined || line.waiting.length === 0 || line.given >= least) continue
+    const first = may === null ? line.waiting[0]! : firstThat(may, line.waiting)
+    if (first === null) continue
     best = first
     least = line.given
   }
   return best
+}
+
+/** The first of each need is asked; those behind it would hear the same. */
+function firstThat<W extends Waiting>(may: (one: W) => boolean, waiting: readonly W[]): W | null {
+  const asked: (string | undefined)[] = []
+  for (const one of waiting) {
+    if (asked.includes(one.needs)) continue
+    if (may(one)) return one
+    asked.push(one.needs)
+  }
+  return null
 }

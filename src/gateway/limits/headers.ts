@@ -2,13 +2,13 @@
 import type { Subject } from './subject.ts'
 
 /**
- * Of requests and of tokens, each of whichever of the two has least left; null = neither counts. `reset` is the time
- * until some of what counts now has passed. `noneLeft`: the request was refused for being one too many, here or at the
- * other gateways.
+ * Of requests and of tokens, each of whoever has least left; null = nobody counts them. `reset` is the time until some
+ * of what counts now has passed. `noneLeft`: the request was refused for being one too many, here or at the other
+ * gateways.
  */
-export function rateHeaders(a: Subject | null, b: Subject | null, now: number, noneLeft = false): string[] | null {
-  const requests = tightest(a, b, 'rpm')
-  const tokens = tightest(a, b, 'tpm')
+export function rateHeaders(subjects: readonly Subject[], now: number, noneLeft = false): string[] | null {
+  const requests = tightest(subjects, 'rpm')
+  const tokens = tightest(subjects, 'tpm')
   if (requests === null && tokens === null) return null
   const headers: string[] = []
   if (requests !== null) add(headers, 'requests', requests, noneLeft ? 0 : left(requests, 'rpm'), now)
@@ -16,10 +16,11 @@ export function rateHeaders(a: Subject | null, b: Subject | null, now: number, n
   return headers
 }
 
-function tightest(a: Subject | null, b: Subject | null, name: 'rpm' | 'tpm'): Subject | null {
-  if (a === null || a.limits[name] === null) return b === null || b.limits[name] === null ? null : b
-  if (b === null || b.limits[name] === null) return a
-  return left(a, name) <= left(b, name) ? a : b
+function tightest(subjects: readonly Subject[], name: 'rpm' | 'tpm'): Subject | null {
+  let tight: Subject | null = null
+  for (const subject of subjects)
+    if (subject.limits[name] !== null && (tight === null || left(subject, name) < left(tight, name))) tight = subject
+  return tight
 }
 
 /** As this gateway has counted; others may have let in more. */

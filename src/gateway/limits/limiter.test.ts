@@ -1,23 +1,11 @@
-/** What the limiter promises, on a clock that moves by hand, against random traffic; and limiters that break it. */
+/** What the limiter does, case by case, on a clock that moves by hand. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
-import type { Limits } from '../../access/limits.ts'
 import type { Fault } from '../../kernel/fault.ts'
 import { makeCounterBoard } from '../counter-board.ts'
-import { type Counters, LaneCounters, soloCounters } from '../counters.ts'
-import { ClientGone } from '../exchange.ts'
-import type { Admission } from './admission.ts'
-import type { Estimate } from './estimate.ts'
-import { Limiter } from './limiter.ts'
-import { ask, codeOf, finish, HandTime, queueLimits as limits, none, type Request, settled } from './testing.ts'
+import { LaneCounters } from '../counters.ts'
+import { ask, codeOf, finish, none, settled, setUp } from './testing.ts'
 import { windowMs } from './window.ts'
-
-function setUp(counters: Counters = soloCounters()) {
-  const time = new HandTime()
-  const limiter = new Limiter({ counters, clock: time.clock, deadlines: time.deadlines, limits })
-  return { time, limiter, counters }
-}
 
 test('at once: the next waits, and comes when one has left', async () => {
   const { limiter, time } = setUp()
@@ -140,6 +128,79 @@ test('the worse of deployment and key decides, and the message says whose limit 
   assert.match((ask(limiter, 'k', both).why as Fault).message, /This API key may send 1 requests/)
 })
 
+test('an adapter’s limit counts beside that of its deployment, and the message names it', () => {
+  const { limiter, time } = setUp()
+  const adapters = { a: { ...none, rpm: 2 }, b: { ...none, rpm: 1 }, c: null }
+  const say = (...names: string[]) => ask(limiter, 'k', { deployment: { ...none, rpm: 6 }, adapters, names })
+  assert.deepEqual([say('a').state, say('b').state, say('c').state, say().state], ['in', 'in', 'in', 'in'])
+  const full = say('b')
+  assert.deepEqual([full.state, codeOf(full), (full.why as Fault).retryAfterSeconds], ['over', 'rate_limited', 60])
+  assert.match((full.why as Fault).message, /The adapter b of this deployment takes 1 requests in 60 seconds/)
+  assert.deepEqual(full.exchange.rateHeaders?.slice(0, 4), [
+    'x-ratelimit-limit-requests',
+    '1',
+    'x-ratelimit-remaining-requests',
+    '0',
+  ])
+  assert.match((say('a', 'b').why as Fault).message, /adapter b/, 'a mixture is kept out by either')
+  assert.equal(say('a').state, 'in', 'and nobody has counted what was refused')
+  assert.match((say('a', 'c').why as Fault).message, /adapter a/)
+  assert.equal(say('c').state, 'in')
+  assert.match((say('c').why as Fault).message, /This deployment takes 6/)
+  time.pass(windowMs - 1)
+  assert.equal(say('b').state, 'over')
+  time.pass(1)
+  assert.equal(say('b').state, 'in')
+})
+
+test('a mixture counts for each of its adapters; tokens, too', () => {
+  const { limiter } = setUp()
+  const adapters = { a: { ...none, tpm: 100 }, b: { ...none, tpm: 60 } }
+  const say = (names: string[]) => ask(limiter, 'k', { adapters, names, size: { prompt: 10, most: 50 } })
+  const mixed = say(['a', 'b'])
+  assert.equal(mixed.state, 'in')
+  finish(limiter, mixed, 20)
+  assert.deepEqual([say(['a']).state, say(['b']).state], ['in', 'in'])
+  const used = Object.fromEntries(limiter.subjects().map(({ name, window }) => [name, window.tokens]))
+  assert.deepEqual(used, { 'ada/dep_1/a': 70, 'ada/dep_1/b': 30 })
+})
+
+test('who waits for an adapter keeps nobody waiting who asks for another, of the same key neither', async () => {
+  const { limiter } = setUp()
+  const adapters = { a: { ...none, concurrency: 1 }, b: { ...none, concurrency: 1 } }
+  const say = (...names: string[]) => ask(limiter, 'k', { deployment: { ...none, concurrency: 9 }, adapters, names })
+  const all = [say('a'), say('a'), say('a', 'b'), say('a'), say('b'), say('b'), say()]
+  await settled()
+  assert.deepEqual(
+    all.map(({ state }) => state),
+    ['in', 'waits', 'waits', 'waits', 'in', 'waits', 'in'],
+  )
+  finish(limiter, all[4]!)
+  await settled()
+  assert.equal(all[5]!.state, 'in', 'though others came before it')
+  for (const at of [5, 0, 1, 2]) {
+    finish(limiter, all[at]!)
+    await settled()
+  }
+  assert.equal(all[3]!.state, 'in', 'and the others in the order in which they came')
+})
+
+test('a line that is full of those who wait for one adapter keeps out nobody who need not wait', async () => {
+  const { limiter, time } = setUp()
+  const adapters = { a: { ...none, concurrency: 1 } }
+  const say = (...names: string[]) => ask(limiter, 'k', { deployment: { ...none, concurrency: 2 }, adapters, names })
+  const flood = Array.from({ length: 22 }, () => say('a'))
+  assert.equal(codeOf(flood[21]!), 'concurrency_limited')
+  assert.equal(say().state, 'in')
+  assert.equal(codeOf(say()), 'concurrency_limited', 'who would have to wait as well has no place')
+  finish(limiter, flood[0]!)
+  await settled()
+  assert.equal(flood[1]!.state, 'in')
+  time.pass(5_000)
+  await settled()
+  assert.deepEqual(limiter.waiting(), {})
+})
+
 test('what nobody uses any more is forgotten', () => {
   const { limiter, time } = setUp()
   for (let i = 0; i < 3_000; i++) {
@@ -148,200 +209,4 @@ test('what nobody uses any more is forgotten', () => {
     time.pass(100)
   }
   assert.ok(limiter.subjects().length < 2_100)
-})
-
-const traffic = fc.record({
-  deployment: fc.record({
-    rpm: fc.option(fc.integer({ min: 1, max: 12 }), { freq: 1 }),
-    tpm: fc.option(fc.integer({ min: 20, max: 400 })),
-    concurrency: fc.option(fc.integer({ min: 1, max: 4 }), { freq: 1 }),
-  }),
-  key: fc.option(
-    fc.record({
-      rpm: fc.option(fc.integer({ min: 1, max: 6 })),
-      tpm: fc.option(fc.integer({ min: 20, max: 200 })),
-      concurrency: fc.option(fc.integer({ min: 1, max: 2 })),
-    }),
-  ),
-  steps: fc.array(
-    fc.oneof(
-      {
-        weight: 4,
-        arbitrary: fc.record({
-          do: fc.constant('ask' as const),
-          key: fc.nat(2),
-          prompt: fc.integer({ min: 1, max: 60 }),
-          answer: fc.oneof(fc.nat(60), fc.constant(500)),
-          priority: fc.nat(4),
-        }),
-      },
-      {
-        weight: 3,
-        arbitrary: fc.record({
-          do: fc.constant('finish' as const),
-          at: fc.nat(5),
-          share: fc.oneof(fc.nat(100), fc.constant(100)),
-        }),
-      },
-      { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), at: fc.nat(5) }) },
-      {
-        weight: 3,
-        arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.oneof(fc.nat(200), fc.nat(30_000)) }),
-      },
-    ),
-    { maxLength: 80, size: 'max' },
-  ),
-})
-
-interface Seen extends Request {
-  size: Estimate
-  inAt: number
-}
-
-/** What counts of somebody (null: the deployment), added up apart from the limiter. */
-interface Counted {
-  who: string | null
-  at: number
-  tokens: number
-  of: Seen | null
-}
-
-/** All requests of one run, and what counts of each, held against the limits at every moment that matters. */
-class Books {
-  readonly all: Seen[] = []
-  readonly #counted: Counted[] = []
-  readonly #now: () => number
-  readonly #bounds: (who: string | null) => Limits | null
-  constructor(now: () => number, bounds: (who: string | null) => Limits | null) {
-    this.#now = now
-    this.#bounds = bounds
-  }
-
-  came(one: Seen, { first, second }: Admission): void {
-    one.inAt = this.#now()
-    for (const [who, entered] of [
-      [null, first],
-      [one.keyId, second],
-    ] as const) {
-      const bounds = this.#bounds(who)
-      if (bounds === null) continue
-      const owes = bounds.tpm !== null && this.#tokens(who) + one.size.prompt > bounds.tpm
-      assert.ok(!owes, 'nobody comes before what is owed is repaid')
-      this.#counted.push({ who, at: one.inAt, tokens: entered!.tokens, of: one })
-      const requests = this.#lately(who).filter(({ of }) => of !== null).length
-      assert.ok(requests <= (bounds.rpm ?? Number.POSITIVE_INFINITY), 'requests in 60 s')
-    }
-  }
-
-  ended(one: Seen, tokens: number): void {
-    for (const was of this.#counted.filter(({ of }) => of === one)) {
-      const { who } = was
-      if (tokens > was.tokens) this.#counted.push({ who, at: this.#now(), tokens: tokens - was.tokens, of: null })
-      else was.tokens = tokens
-    }
-  }
-
-  check(who: string | null): void {
-    const bounds = this.#bounds(who)
-    if (bounds === null) return
-    const of = this.all.filter(({ keyId }) => who === null || keyId === who)
-    const inside = of.filter(({ state }) => state === 'in')
-    assert.ok(inside.length <= (bounds.concurrency ?? Number.POSITIVE_INFINITY), 'at once')
-    const largest = Math.max(0, ...of.map(({ size: { most, prompt } }) => most - prompt))
-    assert.ok(bounds.tpm === null || this.#tokens(who) <= bounds.tpm + largest, 'one true-up over')
-  }
-
-  #lately(who: string | null): Counted[] {
-    return this.#counted.filter((one) => one.who === who && one.at > this.#now() - windowMs)
-  }
-
-  #tokens(who: string | null): number {
-    return this.#lately(who).reduce((sum, { tokens }) => sum + tokens, 0)
-  }
-}
-
-/** Everything that is promised, checked after every step, and of what is let in, at that moment. */
-async function keepsItsPromises(make: () => ReturnType<typeof setUp>, numRuns: number): Promise<void> {
-  await fc.assert(
-    fc.asyncProperty(traffic, async ({ deployment, key, steps }) => {
-      const { limiter, time } = make()
-      const books = new Books(
-        () => time.now,
-        (who) => (who === null ? deployment : key),
-      )
-      const { all } = books
-      for (const step of steps) {
-        if (step.do === 'ask') {
-          const keyId = `k${step.key}`
-          const asked = { prompt: step.prompt, most: step.prompt + step.answer }
-          const { priority } = step
-          const one: Seen = { exchange: null as never, keyId, state: 'waits', why: null, size: asked, inAt: 0 }
-          const enter = (admission: Admission) => books.came(one, admission)
-          ask(limiter, keyId, { deployment, ...(key ? { key } : {}), size: asked, priority, enter, request: one })
-          all.push(one)
-        } else if (step.do === 'finish') {
-          const one = all.filter(({ state }) => state === 'in')[step.at]
-          if (one === undefined) continue
-          const tokens = Math.max(1, Math.round((one.size.most * step.share) / 100))
-          one.state = 'over'
-          books.ended(one, tokens)
-          finish(limiter, one, tokens)
-        } else if (step.do === 'leave') {
-          const one = all.filter(({ state }) => state === 'waits')[step.at]
-          one?.exchange.interrupted?.(new ClientGone())
-        } else time.pass(step.ms)
-        await settled()
-        for (const who of [null, 'k0', 'k1', 'k2']) books.check(who)
-      }
-      time.pass(5_000)
-      await settled()
-      assert.ok(
-        all.every(({ state }) => state !== 'waits'),
-        'nobody waits longer than is allowed',
-      )
-      for (const one of all) if (one.state === 'in') finish(limiter, one)
-      assert.deepEqual(limiter.waiting(), {})
-      assert.equal(time.armed, 0, 'no deadline is left')
-      time.pass(windowMs)
-      for (const subject of limiter.subjects()) {
-        subject.window.slide(time.now)
-        assert.ok(subject.isIdle, 'nothing is left behind')
-      }
-    }),
-    { numRuns },
-  )
-}
-
-test('property: limits hold in any 60 seconds, debts are repaid, nobody waits for ever, nothing is left', () =>
-  keepsItsPromises(setUp, 300))
-
-test('planted: a limiter to which nobody owes anything is found', async () => {
-  const make = () => {
-    const parts = setUp()
-    const leave = parts.limiter.leave.bind(parts.limiter)
-    parts.limiter.leave = (id, admission) => leave(id, admission, null)
-    return parts
-  }
-  await assert.rejects(keepsItsPromises(make, 300), /Property failed/)
-})
-
-test('planted: a limiter that lets several in that may turn out larger is found', async () => {
-  const make = () => {
-    const parts = setUp()
-    const enter = parts.limiter.enter.bind(parts.limiter)
-    parts.limiter.enter = (exchange, route, principal, { prompt }) =>
-      enter(exchange, route, principal, { prompt, most: prompt })
-    return parts
-  }
-  await assert.rejects(keepsItsPromises(make, 500), /Property failed/)
-})
-
-test('planted: a count of those at once that is one too high is found', async () => {
-  const make = () => {
-    const counters = soloCounters()
-    const total = counters.total.bind(counters)
-    counters.total = (slot) => Math.max(0, total(slot) - 1)
-    return setUp(counters)
-  }
-  await assert.rejects(keepsItsPromises(make, 300), /Property failed/)
 })

@@ -1,5 +1,5 @@
 /**
- * Lets requests in as far as the limits of their deployment and their key allow. Beyond the number at once a request
+ * Lets requests in as far as the limits of their deployment, their adapters and their key allow. Beyond the number at once a request
  * waits a moment in line, in fair order; beyond a rate it is refused, with the time after which it may come.
  *
  * What has no limit never comes here. Other workers of the host count in the same places and tell nobody when they
@@ -12,6 +12,7 @@ import type { Fault } from '../../kernel/fault.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Deadline, Deadlines } from '../../runtime/deadlines.ts'
 import type { Usage } from '../../usage/request.ts'
+import type { AdapterAsk } from '../adapters.ts'
 import type { Counters } from '../counters.ts'
 import { ClientGone, type Exchange } from '../exchange.ts'
 import { HostPlaces, type PlacesLimits } from '../host-places.ts'
@@ -19,6 +20,7 @@ import { Admission } from './admission.ts'
 import type { Estimate } from './estimate.ts'
 import { FairQueue, type Waiting } from './fair-queue.ts'
 import { rateHeaders } from './headers.ts'
+import { adapterSubject, deploymentSubject, keySubject, type Owner, ownerOf } from './owner.ts'
 import { refusal } from './refusal.ts'
 import { type Share, Subject, type Verdict, wholeShare } from './subject.ts'
 
@@ -27,11 +29,8 @@ export interface QueueLimits extends PlacesLimits {
   maxMs: number
 }
 
-/** What the limits are now; null = none. */
-export interface KnownLimits {
-  deployment(deploymentId: string): Limits | null
-  key(keyId: string): Limits | null
-}
+/** What somebody's limits are now; null = none. */
+export type KnownLimits = (owner: Owner) => Limits | null
 
 /** Gives this gateway its part of every limit. */
 export interface Shares {
@@ -43,14 +42,14 @@ export interface Shares {
 
 /** Below a tick of the deadlines, so that it is every tick. */
 const lookAgainMs = 25
-/** So many deployments and keys are remembered before those that nobody uses are forgotten. */
+/** So many of those that have limits are remembered before those that nobody uses are forgotten. */
 const subjectsKept = 1_024
 
 interface Waiter extends Waiting {
   exchange: Exchange
   size: Estimate
-  deployment: Subject | null
-  key: Subject | null
+  /** Whose limits it has: its deployment, its adapters, its key. */
+  subjects: readonly Subject[]
   end(error: Error | null): void
 }
 
@@ -95,7 +94,7 @@ export class Limiter {
     return Object.fromEntries([...this.#lines].map(([id, line]) => [id, line.queue.size]))
   }
 
-  /** Deployments and keys that are counted now. */
+  /** Everybody who is counted now. */
   subjects(): Subject[] {
     return [...this.#subjects.values()]
   }
@@ -105,17 +104,18 @@ export class Limiter {
    * ClientGone, or what the server stops with. Only for what has a limit.
    */
   enter(exchange: Exchange, route: Route, principal: Principal, size: Estimate): Promise<void> | null {
-    const deployment =
-      route.limits === undefined ? null : this.#subject(prefixes.deployment + route.deploymentId, route.limits)
-    const { limits } = principal
-    const key = limits === null || limits === undefined ? null : this.#subject(prefixes.key + principal.keyId, limits)
+    const subjects = this.#subjectsOf(route, exchange.adapters, principal)
     const now = this.#clock.monotonicMs()
-    if (!this.#lines.has(route.deploymentId)) {
-      const verdict = this.#tryEnter(exchange, deployment, key, now, size)
-      if (verdict === 'yes') return null
-      if (!passes(verdict)) throw this.#refuse(exchange, verdict, { deployment, key, size }, now)
+    const line = this.#lines.get(route.deploymentId)
+    // Who waits is first; but a full line keeps out those only who would have to wait as well.
+    if (line !== undefined) {
+      if (!line.places.isFull(exchange.bytesIn)) return this.#queue(exchange, route, principal, { subjects, size })
+      this.#move(line, now)
     }
-    return this.#queue(exchange, route, principal, { deployment, key, size })
+    const verdict = this.#tryEnter(exchange, subjects, now, size)
+    if (verdict === 'yes') return null
+    if (!passes(verdict)) throw this.#refuse(exchange, verdict, subjects, now, size)
+    return this.#queue(exchange, route, principal, { subjects, size })
   }
 
   /** It is settled; `usage` null = it took nothing. */
@@ -139,6 +139,18 @@ export class Limiter {
     if (line !== undefined) this.#move(line, now)
   }
 
+  #subjectsOf({ deploymentId, limits, adapters }: Route, asked: AdapterAsk | null, principal: Principal): Subject[] {
+    const all: Subject[] = []
+    if (limits !== undefined) all.push(this.#subject(deploymentSubject(deploymentId), limits))
+    if (asked?.limited)
+      for (const { name } of asked.shares) {
+        const own = adapters?.[name]?.limits
+        if (own !== undefined) all.push(this.#subject(adapterSubject(deploymentId, name), own))
+      }
+    if (principal.limits) all.push(this.#subject(keySubject(principal.keyId), principal.limits))
+    return all
+  }
+
   #subject(name: string, limits: Limits): Subject {
     let subject = this.#subjects.get(name)
     if (subject === undefined) {
@@ -151,13 +163,9 @@ export class Limiter {
   }
 
   /** Who waits is let in by the limits that are, not by those that were when it came. */
-  #refresh(subject: Subject | null): void {
-    if (subject === null || this.#known === null) return
-    const { name } = subject
-    const limits = name.startsWith(prefixes.key)
-      ? this.#known.key(name.slice(prefixes.key.length))
-      : this.#known.deployment(name.slice(prefixes.deployment.length))
-    subject.limits = limits ?? noLimits
+  #refresh(subjects: readonly Subject[]): void {
+    if (this.#known === null) return
+    for (const subject of subjects) subject.limits = this.#known(ownerOf(subject.name)) ?? noLimits
   }
 
   #sweep(): void {
@@ -176,42 +184,44 @@ export class Limiter {
     return Object.fromEntries([...this.#lines].map(([deploymentId, { queue }]) => [deploymentId, queue.size]))
   }
 
-  #tryEnter(exchange: Exchange, a: Subject | null, b: Subject | null, now: number, size: Estimate): Verdict {
-    const verdict = this.#verdict(a, b, now, size)
+  #tryEnter(exchange: Exchange, subjects: readonly Subject[], now: number, size: Estimate): Verdict {
+    const verdict = this.#verdict(subjects, now, size)
     if (verdict !== 'yes') return verdict
-    const admission = a === null ? Admission.take(b!, null, now, size) : Admission.take(a, b, now, size)
+    const admission = Admission.take(subjects, now, size)
     if (admission === null) return 'at_once'
     exchange.admission = admission
-    exchange.rateHeaders = rateHeaders(a, b, now)
+    exchange.rateHeaders = rateHeaders(subjects, now)
     return 'yes'
   }
 
-  /** The worse of both: what is refused is refused, what may come waits. */
-  #verdict(a: Subject | null, b: Subject | null, now: number, size: Estimate): Verdict {
-    const first = a === null ? 'yes' : a.verdict(now, size)
-    if (!passes(first)) return first
-    const second = b === null ? 'yes' : b.verdict(now, size)
-    if (this.#shares !== null && (a?.wanting || b?.wanting)) this.#shares.ask()
-    return second === 'yes' ? first : second
+  /** The worst of all: what is refused is refused, what may come waits. */
+  #verdict(subjects: readonly Subject[], now: number, size: Estimate): Verdict {
+    let worst: Verdict = 'yes'
+    let wanting = false
+    for (const subject of subjects) {
+      const verdict = subject.verdict(now, size)
+      if (!passes(verdict)) return verdict
+      if (verdict !== 'yes') worst = verdict
+      if (subject.wanting) wanting = true
+    }
+    if (wanting) this.#shares?.ask()
+    return worst
   }
 
-  #refuse(
-    exchange: Exchange,
-    verdict: Verdict,
-    { deployment, key, size }: Pick<Waiter, 'deployment' | 'key' | 'size'>,
-    now: number,
-  ): Fault {
-    const refuses = deployment !== null && deployment.verdict(now, size) === verdict ? deployment : key!
+  #refuse(exchange: Exchange, verdict: Verdict, subjects: readonly Subject[], now: number, size: Estimate): Fault {
+    // Whoever was not asked, because somebody before it refused, may count what has passed.
+    for (const { window } of subjects) window.slide(now)
+    const refuses = subjects.find((subject) => subject.verdict(now, size) === verdict) ?? subjects.at(-1)!
     const lacks = verdict === 'lease' ? refuses.lacks(now) : verdict
-    exchange.rateHeaders = rateHeaders(deployment, key, now, lacks === 'requests')
-    return refusal(lacks, refuses, refuses === deployment ? 'deployment' : 'key', now, size)
+    exchange.rateHeaders = rateHeaders(subjects, now, lacks === 'requests')
+    return refusal(lacks, refuses, now, size)
   }
 
   #queue(
     exchange: Exchange,
     { deploymentId }: Route,
     { keyId }: Principal,
-    parts: Pick<Waiter, 'deployment' | 'key' | 'size'>,
+    parts: Pick<Waiter, 'subjects' | 'size'>,
   ): Promise<void> {
     const { maxMs } = this.#limits
     const bytes = exchange.bytesIn
@@ -231,20 +241,30 @@ export class Limiter {
         if (error === null) resolve()
         else reject(error)
       }
-      const waiter: Waiter = { exchange, keyId, priority: exchange.priority, cost: parts.size.most, ...parts, end }
-      const bound = this.#deadlines.add(maxMs, () => end(this.#lateFault(exchange, parts)))
+      const needs = exchange.adapters?.limited ? exchange.adapters.names : undefined
+      const turn: Waiting = { keyId, priority: exchange.priority, cost: parts.size.most, needs }
+      const waiter: Waiter = { exchange, ...turn, ...parts, end }
+      const bound = this.#deadlines.add(maxMs, () => this.#late(deploymentId, waiter))
       exchange.interrupted = end
       this.#add(deploymentId, places, waiter, bytes)
       this.#moveOne(deploymentId, from)
     })
   }
 
-  /** Nobody left in time. */
-  #lateFault(exchange: Exchange, parts: Pick<Waiter, 'deployment' | 'key' | 'size'>): Fault {
-    const { deployment, key, size } = parts
+  /** It has waited as long as it may: it comes now, where another worker has left a place since the last look, or never. */
+  #late(deploymentId: string, waiter: Waiter): void {
+    const { exchange, subjects, size } = waiter
     const now = this.#clock.monotonicMs()
-    const verdict = this.#verdict(deployment, key, now, size)
-    return this.#refuse(exchange, verdict === 'yes' ? 'at_once' : verdict, parts, now)
+    const verdict = this.#tryEnter(exchange, subjects, now, size)
+    if (verdict === 'yes') this.#lines.get(deploymentId)!.queue.serve(waiter)
+    waiter.end(verdict === 'yes' ? null : this.#refuse(exchange, verdict, subjects, now, size))
+  }
+
+  /** There is no line for it. */
+  #lateFault(exchange: Exchange, { subjects, size }: Pick<Waiter, 'subjects' | 'size'>): Fault {
+    const now = this.#clock.monotonicMs()
+    const verdict = this.#verdict(subjects, now, size)
+    return this.#refuse(exchange, verdict === 'yes' ? 'at_once' : verdict, subjects, now, size)
   }
 
   /** In line with those of the other workers. */
@@ -260,8 +280,7 @@ export class Limiter {
     }
     line.queue.add(waiter)
     places.add(bytes)
-    waiter.deployment?.waits(1)
-    waiter.key?.waits(1)
+    for (const subject of waiter.subjects) subject.waits(1)
   }
 
   #beat(deploymentId: string): Deadline {
@@ -277,8 +296,7 @@ export class Limiter {
     const line = this.#lines.get(deploymentId)!
     line.queue.drop(waiter)
     line.places.remove(bytes)
-    waiter.deployment?.waits(-1)
-    waiter.key?.waits(-1)
+    for (const subject of waiter.subjects) subject.waits(-1)
     if (line.queue.size > 0) return
     this.#deadlines.cancel(line.pulse)
     line.places.close()
@@ -287,28 +305,24 @@ export class Limiter {
 
   /** Whoever's turn it is, as long as there is somebody whom the limits let in, or refuse for good. */
   #move(line: Line, now: number): void {
-    const may = ({ deployment, key, size }: Waiter): boolean => {
-      this.#refresh(deployment)
-      this.#refresh(key)
-      return passed(this.#verdict(deployment, key, now, size))
+    const may = ({ subjects, size }: Waiter): boolean => {
+      this.#refresh(subjects)
+      return passed(this.#verdict(subjects, now, size))
     }
     while (line.queue.size > 0) {
       const next = line.queue.next(may)
       if (next === null) return
-      const { exchange, deployment, key, size } = next
-      const verdict = this.#tryEnter(exchange, deployment, key, now, size)
+      const { exchange, subjects, size } = next
+      const verdict = this.#tryEnter(exchange, subjects, now, size)
       if (verdict === 'yes') {
         // Before `end`, which strikes out what was not served.
         line.queue.serve(next)
         next.end(null)
       } else if (passes(verdict)) return
-      else next.end(this.#refuse(exchange, verdict, next, now))
+      else next.end(this.#refuse(exchange, verdict, subjects, now, size))
     }
   }
 }
-
-/** Of what has limits: whose they are. */
-const prefixes = { deployment: 'dep/', key: 'key/' } as const
 
 /** It may yet be let in. */
 function passes(verdict: Verdict): boolean {

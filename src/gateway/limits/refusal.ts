@@ -2,6 +2,7 @@
 import { Fault } from '../../kernel/fault.ts'
 import { never } from '../../kernel/never.ts'
 import type { Estimate } from './estimate.ts'
+import { ownerOf } from './owner.ts'
 import type { Subject, Verdict } from './subject.ts'
 
 /** Until somebody leaves: nobody knows, but soon. */
@@ -9,15 +10,9 @@ const soonSeconds = 1
 /** Until others of the gateways can give a share back, when all of it is theirs. */
 const othersSeconds = 5
 
-export function refusal(
-  verdict: Verdict,
-  subject: Subject,
-  whose: 'deployment' | 'key',
-  now: number,
-  size: Estimate,
-): Fault {
+export function refusal(verdict: Verdict, subject: Subject, now: number, size: Estimate): Fault {
   const { rpm, tpm, concurrency } = subject.limits
-  const of = whose === 'deployment' ? 'This deployment takes' : 'This API key may send'
+  const of = begin(subject)
   switch (verdict) {
     case 'at_once':
       return new Fault('concurrency_limited', `${of} ${concurrency} requests at once.`, {
@@ -46,6 +41,20 @@ export function refusal(
       return new Fault('rate_limited', 'Too many requests in 60 seconds.', { retryAfterSeconds: soonSeconds })
     default:
       return never(verdict, 'verdict of a limit')
+  }
+}
+
+function begin({ name }: Subject): string {
+  const owner = ownerOf(name)
+  switch (owner.kind) {
+    case 'deployment':
+      return 'This deployment takes'
+    case 'adapter':
+      return `The adapter ${owner.name} of this deployment takes`
+    case 'key':
+      return 'This API key may send'
+    default:
+      return never(owner, 'owner of a limit')
   }
 }
 

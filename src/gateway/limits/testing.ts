@@ -1,16 +1,18 @@
 /** For tests: time that moves by hand, and requests that are nothing but what limits read of them. */
-import assert from 'node:assert/strict'
+import { AssertionError } from 'node:assert/strict'
 import type { Limits } from '../../access/limits.ts'
 import type { Principal } from '../../access/permissions.ts'
-import type { Route } from '../../deployments/routes.ts'
+import type { Route, RouteAdapter } from '../../deployments/routes.ts'
 import type { Fault } from '../../kernel/fault.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Deadline, Deadlines } from '../../runtime/deadlines.ts'
+import type { AdapterAsk } from '../adapters.ts'
+import { type Counters, soloCounters } from '../counters.ts'
 import type { Exchange } from '../exchange.ts'
 import { routeOf } from '../testing.ts'
 import type { Admission } from './admission.ts'
 import type { Estimate } from './estimate.ts'
-import type { Limiter } from './limiter.ts'
+import { Limiter } from './limiter.ts'
 
 export const queueLimits = { maxMs: 5_000, maxRequests: 20, maxBytes: 10_000 }
 export const none: Limits = { rpm: null, tpm: null, concurrency: null }
@@ -50,6 +52,22 @@ export class HandTime {
 export const limitedRoute = (limits: Limits | undefined, deploymentId = 'dep_1'): Route =>
   routeOf({ deploymentId, ...(limits === undefined ? {} : { limits }) })
 
+export const limitedAdapter = (limits: Limits | null): RouteAdapter => ({
+  failed: null,
+  ...(limits === null ? {} : { limits }),
+})
+
+/** A request that names these. */
+export const adaptersOf = (route: Route, names: readonly string[]): AdapterAsk | null =>
+  names.length === 0
+    ? null
+    : {
+        key: names.map((name) => `${name}@1`).join('+'),
+        names: names.join('+'),
+        shares: names.map((name) => ({ name, scale: 1 })),
+        limited: names.some((name) => route.adapters?.[name]?.limits !== undefined),
+      }
+
 export const limitedKey = (keyId: string, limits: Limits | null = null): Principal => ({
   keyId,
   orgId: 'org_a',
@@ -70,8 +88,16 @@ export const exchangeOf = (deployment: Route, over: Partial<Exchange> = {}): Exc
     priority: 0,
     admission: null,
     rateHeaders: null,
+    adapters: null,
     ...over,
   }) as Exchange
+
+/** A limiter that is alone. */
+export function setUp(counters: Counters = soloCounters()) {
+  const time = new HandTime()
+  const limiter = new Limiter({ counters, clock: time.clock, deadlines: time.deadlines, limits: queueLimits })
+  return { time, limiter, counters }
+}
 
 export interface Request {
   exchange: Exchange
@@ -82,6 +108,10 @@ export interface Request {
 
 export interface Asked {
   deployment?: Limits
+  /** Those that the deployment has: name → limits. */
+  adapters?: Record<string, Limits | null>
+  /** Which of them it names. */
+  names?: readonly string[]
   key?: Limits
   size?: Estimate
   priority?: number
@@ -91,9 +121,11 @@ export interface Asked {
   request?: Request
 }
 
+/** A request whose way is told. */
 export function ask(limiter: Limiter, keyId: string, of: Asked): Request {
-  const route = limitedRoute(of.deployment, of.id)
-  const exchange = exchangeOf(route, { priority: of.priority ?? 0 })
+  const all = Object.entries(of.adapters ?? {}).map(([name, limits]) => [name, limitedAdapter(limits)] as const)
+  const route = { ...limitedRoute(of.deployment, of.id), adapters: Object.fromEntries(all) }
+  const exchange = exchangeOf(route, { priority: of.priority ?? 0, adapters: adaptersOf(route, of.names ?? []) })
   let admission: Admission | null = null
   if (of.enter)
     Object.defineProperty(exchange, 'admission', {
@@ -110,7 +142,7 @@ export function ask(limiter: Limiter, keyId: string, of: Asked): Request {
         (why) => Object.assign(request, { state: 'over', why }),
       )
   } catch (why) {
-    if (why instanceof assert.AssertionError) throw why
+    if (why instanceof AssertionError) throw why
     Object.assign(request, { state: 'over', why })
   }
   return request

@@ -40,6 +40,24 @@ for (const clients of [1, 3])
     }
   })
 
+test('whose time is over in the moment in which another worker has left a place comes in', async () => {
+  const board = makeCounterBoard({ lanes: 2 })
+  const time = new HandTime()
+  const [one, two] = [0, 1].map((lane) => {
+    const parts = { counters: new LaneCounters(board, lane), clock: time.clock, deadlines: time.deadlines, limits }
+    return new Limiter(parts)
+  })
+  const deployment = { ...none, concurrency: 1 }
+  const inside = ask(one!, 'k', { deployment })
+  const late = ask(two!, 'k', { deployment })
+  time.pass(limits.maxMs - 10)
+  finish(one!, inside)
+  time.pass(10)
+  await settled()
+  assert.equal(late.state, 'in')
+  assert.deepEqual([two!.waiting(), time.armed], [{}, 0])
+})
+
 test('a share that others have used up is waited for a moment only, and the refusal says when there is room', async () => {
   const time = new HandTime()
   const share = { requests: 2, tokens: 0, until: 1e9, coming: true, fresh: false, denied: false }

@@ -11,6 +11,7 @@ import { baseModel } from './base.ts'
 import type { AdapterFile } from './file.ts'
 import { mismatchOf } from './match.ts'
 import { readAdapter } from './read.ts'
+import { firstQueries, loraPair, type Peft, writePeft } from './testing.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'paddock-adapter-files-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -29,37 +30,10 @@ const refused = (path: string): string => {
   return ''
 }
 
-interface Peft {
-  config?: object | string | null
-  tensors?: Record<string, number[]>
-  cut?: boolean
-}
 /** llama-like: 64 wide, 4 heads of 16, 2 of keys and values, 128 inside, 2 layers. */
-const q = 'base_model.model.model.layers.0.self_attn.q_proj'
-const pair = (name: string, inputs: number, outputs: number, rank = 8) => ({
-  [`${name}.lora_A.weight`]: [rank, inputs],
-  [`${name}.lora_B.weight`]: [outputs, rank],
-})
-function peft({ config, tensors = pair(q, 64, 64), cut = false }: Peft = {}): string {
-  const path = fresh()
-  mkdirSync(path)
-  const said = config === undefined ? { peft_type: 'LORA', r: 8, base_model_name_or_path: 'acme/Tiny-Chat' } : config
-  if (said !== null)
-    writeFileSync(join(path, 'adapter_config.json'), typeof said === 'string' ? said : JSON.stringify(said))
-  let end = 0
-  const head: Record<string, unknown> = { __metadata__: { format: 'pt' } }
-  for (const [name, shape] of Object.entries(tensors)) {
-    const size = shape.reduce((product, n) => product * n, 2)
-    head[name] = { dtype: 'F16', shape, data_offsets: [end, end + size] }
-    end += size
-  }
-  const text = Buffer.from(JSON.stringify(head))
-  const length = Buffer.alloc(8)
-  length.writeBigUInt64LE(BigInt(text.length))
-  const data = Buffer.alloc(cut ? end - 1 : end)
-  writeFileSync(join(path, 'adapter_model.safetensors'), Buffer.concat([length, text, data]))
-  return path
-}
+const q = firstQueries
+const pair = loraPair
+const peft = (over: Peft = {}) => writePeft(fresh(), over)
 function model(config: object, names = ['acme/tiny-chat-awq']) {
   const path = fresh()
   mkdirSync(path)

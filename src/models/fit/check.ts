@@ -7,7 +7,9 @@ import {
   cachePerSequence,
   cachePerToken,
   gib,
+  isByLayers,
   longestIn,
+  overheadOnCpu,
   overheadPerGpu,
   type Split,
   splitObstacle,
@@ -22,7 +24,9 @@ export interface FitWish {
   sequences: number
   /** Of one element of the cache; null = as the model's own. */
   cacheElementBytes: number | null
-  /** Share of a GPU's memory that the engine may take, 0 … 1. */
+  /** Tokens of another context beside them; absent = there is none. */
+  besideTokens?: number
+  /** Share of a GPU's memory, or of the machine's, that the engine may take, 0 … 1. */
   memoryShare: number
   /** Of the weights as they are stored, once they are loaded: less than 1 where the engine makes them smaller. */
   weightShare: number
@@ -36,6 +40,16 @@ export const usualWish: FitWish = {
   weightShare: 1,
 }
 
+type Hardware = Pick<HardwareType, 'name' | 'gpusPerUnit' | 'vramGib'>
+
+/**
+ * On a CPU only what llama.cpp runs is checked, and only where its memory is known: other engines set theirs aside in
+ * ways of their own.
+ */
+export function canCheck(model: ModelShape, { gpusPerUnit, vramGib }: Hardware): boolean {
+  return gpusPerUnit > 0 || (vramGib > 0 && isByLayers(model))
+}
+
 export type Verdict = 'fits' | 'risky' | 'does_not_fit'
 
 export interface Fit {
@@ -44,6 +58,7 @@ export interface Fit {
   why: string
   /** What stands against it: no memory, a number of GPUs that it cannot be shared out over, or a context that it does not know. */
   against: 'memory' | 'split' | 'context' | null
+  /** 0 = a CPU: what is said of each GPU is said of the machine. */
   gpus: number
   /** GiB on each GPU. */
   weightsGib: number
@@ -75,22 +90,17 @@ interface Room {
   largestContext: number
 }
 
-/** `units` of the hardware for one replica. The hardware must have GPUs. */
-export function checkFit(
-  stored: ModelShape,
-  hardware: Pick<HardwareType, 'name' | 'gpusPerUnit' | 'vramGib'>,
-  units: number,
-  wish: FitWish = usualWish,
-): Fit {
+/** `units` of the hardware for one replica; see `canCheck`. */
+export function checkFit(stored: ModelShape, hardware: Hardware, units: number, wish: FitWish = usualWish): Fit {
   const model = { ...stored, weightBytes: stored.weightBytes * wish.weightShare }
   const gpus = hardware.gpusPerUnit * units
-  const split: Split = { gpus, cacheElementBytes: wish.cacheElementBytes }
-  const room = roomOn(model, split, hardware.vramGib / hardware.gpusPerUnit, wish.memoryShare)
+  const split: Split = { gpus: Math.max(1, gpus), cacheElementBytes: wish.cacheElementBytes }
+  const room = roomOn(model, split, hardware, wish)
   const { weights, overhead, cache, largestContext } = room
   const context = contextOf(model, wish, largestContext)
   const perSequence = cachePerSequence(model, split, context)
   return {
-    ...(impossible(model, gpus, room, wish) ?? judge(model, room, wish, context, perSequence * wish.sequences)),
+    ...(impossible(model, gpus, room, wish) ?? judge(model, gpus, room, wish, context, perSequence * wish.sequences)),
     gpus,
     weightsGib: weights / gib,
     overheadGib: overhead / gib,
@@ -105,10 +115,12 @@ export function checkFit(
 
 const statesAtOnce = 256
 
-function roomOn(model: ModelShape, split: Split, gpuGib: number, share: number): Room {
-  const budget = gpuGib * gib * share
+function roomOn(model: ModelShape, split: Split, { vramGib, gpusPerUnit }: Hardware, wish: FitWish): Room {
+  const deviceGib = vramGib / Math.max(1, gpusPerUnit)
+  const budget = deviceGib * gib * wish.memoryShare
   const weights = weightsPerGpu(model, split)
-  const overhead = overheadPerGpu(model, split, gpuGib)
+  const engine = gpusPerUnit === 0 ? overheadOnCpu(model) : overheadPerGpu(model, split, deviceGib)
+  const overhead = engine + cachePerSequence(model, split, wish.besideTokens ?? 0)
   const cache = budget - weights - overhead
   return { budget, weights, overhead, cache, largestContext: cache > 0 ? longestIn(model, split, cache) : 0 }
 }
@@ -123,14 +135,19 @@ function impossible(model: ModelShape, gpus: number, { budget, weights, overhead
   const asked = wish.contextTokens
   if (asked !== null && asked > model.contextSize)
     return no('context', `The model knows contexts of at most ${model.contextSize} tokens, not ${asked}.`)
-  const obstacle = splitObstacle(model, gpus)
+  const obstacle = gpus === 0 ? null : splitObstacle(model, gpus)
   if (obstacle !== null) return no('split', `It does not run on ${gpus} GPUs: ${obstacle}.`)
   if (cache > 0) return null
-  return no('memory', `Its weights need ${say(weights + overhead)} on each GPU; the engine may use ${say(budget)}.`)
+  return no('memory', `Its weights need ${say(weights + overhead)}${onEach(gpus)}; the engine may use ${say(budget)}.`)
+}
+
+function onEach(gpus: number): string {
+  return gpus === 0 ? ' of memory' : ' on each GPU'
 }
 
 function judge(
   model: ModelShape,
+  gpus: number,
   { budget, cache, largestContext }: Room,
   wish: FitWish,
   context: number,
@@ -138,12 +155,12 @@ function judge(
 ) {
   if (cache < needed) {
     const what = wish.sequences === 1 ? 'One sequence' : `${wish.sequences} sequences`
-    const left = `${what} of ${context} tokens would need ${say(needed)} on each GPU; ${say(cache)} is left.`
+    const left = `${what} of ${context} tokens would need ${say(needed)}${onEach(gpus)}; ${say(cache)} is left.`
     return no('memory', `${left} ${hint(largestContext)}`)
   }
   if (context < model.contextSize && wish.contextTokens === null)
     return risky(`Its whole context of ${model.contextSize} tokens does not fit; ${context} tokens do.`)
-  const spare = `${say(cache - needed)} to spare on each GPU`
+  const spare = `${say(cache - needed)}${gpus === 0 ? ' of memory' : ''} to spare${gpus === 0 ? '' : onEach(gpus)}`
   return (cache - needed) / budget < riskySlack
     ? risky(`It fits with only ${spare}.`)
     : { verdict: 'fits' as const, against: null, why: `It fits with ${spare}.` }
@@ -159,7 +176,7 @@ export interface HardwareFit {
 
 /** Every hardware on offer in every number, cheapest first; where it costs the same, what fits better comes first. */
 export function fitsOn(model: ModelShape, hardware: readonly HardwareType[], wish: FitWish = usualWish): HardwareFit[] {
-  const offered = hardware.flatMap((type) => (type.gpusPerUnit === 0 || type.price === null ? [] : [type]))
+  const offered = hardware.flatMap((type) => (type.price === null || !canCheck(model, type) ? [] : [type]))
   return offered
     .flatMap((type) =>
       type.counts.map((units) => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { loadHardware } from '../hardware.ts'
-import { cheapestFit, checkFit, usualWish } from './check.ts'
+import { canCheck, cheapestFit, checkFit, usualWish } from './check.ts'
 import { cachePerSequence, cachePerToken, gib } from './memory.ts'
 import { type ModelShape, shapeOfConfig, shapeOfGguf } from './shape.ts'
 
@@ -182,8 +182,57 @@ test('a GGUF header', () => {
   const got = shapeOfGguf(pairs, 4.6 * gib)
   assert.ok(got.ok)
   assert.equal(cachePerToken(got.shape, one) / 1024, 128)
+  assert.equal(got.shape.makesVectors, undefined)
+  for (const [type, makes] of [
+    [0, undefined],
+    [1, true],
+    [3, true],
+    [4, undefined],
+  ] as const) {
+    const read = shapeOfGguf(new Map([...pairs, ['llama.pooling_type', type]]), 1)
+    assert.equal(read.ok && read.shape.makesVectors, makes)
+  }
   pairs.delete('llama.block_count')
   assert.deepEqual(shapeOfGguf(pairs, 1), { ok: false, why: 'llama.block_count is missing' })
+})
+
+const onCpu = (memory: number) => ({ name: 'CPU', gpusPerUnit: 0, vramGib: memory })
+const asGguf = (shape: ModelShape): ModelShape => ({ ...shape, quantization: 'gguf' })
+
+test('llama.cpp on a CPU: the machine’s memory, in the same words', () => {
+  const small = asGguf(read(llama8b, 4.6))
+  const wish = { ...usualWish, contextTokens: 8192, sequences: 4 }
+  const on16 = checkFit(small, onCpu(16), 1, wish)
+  assert.deepEqual([on16.verdict, on16.gpus, on16.concurrency], ['fits', 0, 9], on16.why)
+  assert.match(on16.why, /^It fits with \d\.\d GiB of memory to spare\.$/)
+  const on8 = checkFit(small, onCpu(8), 1, wish)
+  assert.equal(on8.verdict, 'does_not_fit')
+  assert.match(on8.why, /^4 sequences of 8192 tokens would need 4\.0 GiB of memory; \d\.\d GiB is left\. The longest/)
+  assert.equal(checkFit(small, onCpu(8), 1, { ...wish, sequences: 1 }).verdict, 'fits')
+  assert.match(
+    checkFit(small, onCpu(4), 1, wish).why,
+    /^Its weights need \d\.\d GiB of memory; the engine may use 3\.6/,
+  )
+  const tiny = asGguf(read({ ...llama8b, num_hidden_layers: 2, hidden_size: 256 }, 0.003))
+  assert.equal(
+    checkFit(tiny, onCpu(1), 1, { ...wish, contextTokens: 512 }).verdict,
+    'fits',
+    'the starter runs anywhere',
+  )
+  assert.ok(!canCheck(small, onCpu(0)), 'nobody knows the machine')
+  assert.ok(!canCheck(read(llama8b, 15), onCpu(64)), 'what is not llama.cpp’s')
+})
+
+test('another context beside them takes its part', () => {
+  const shape = asGguf(read(llama8b, 4.6))
+  const wish = { ...usualWish, contextTokens: 8192, sequences: 4 }
+  const [without, beside] = [wish, { ...wish, besideTokens: 2048 }].map((one) => checkFit(shape, onCpu(16), 1, one))
+  assert.ok(Math.abs(without!.cacheGib - beside!.cacheGib - 0.25) < 1e-9)
+})
+
+test('the cheapest is the CPU where that does', () => {
+  const on = (memory: number) => cheapestFit(asGguf(read(llama8b, 4.6)), loadHardware({}, memory).all())!.hardware.slug
+  assert.deepEqual([on(64), on(4), on(0)], ['cpu', 'mi300x', 'mi300x'])
 })
 
 test('more memory never fits less, and what is promised has room', () => {

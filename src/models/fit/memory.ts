@@ -77,6 +77,17 @@ export function overheadPerGpu(model: ModelShape, split: Split, gpuGib: number):
   return Math.max(leastOverhead, overheadShareOfWeights * weightsPerGpu(model, split)) + perBatchedToken * tokens
 }
 
+/** Of the engine's process itself, beside what it computes with. */
+const leastOverheadOnCpu = 0.25 * gib
+/** Values of one token under way, for each of the model's width. */
+const perBatchedWidth = 128
+
+/** What llama.cpp on a CPU needs beside weights and cache: its process, and the buffers of a step. */
+export function overheadOnCpu(model: ModelShape): number {
+  const step = batched.llamacpp * model.hiddenSize * perBatchedWidth
+  return leastOverheadOnCpu + overheadShareOfWeights * model.weightBytes + step
+}
+
 /** In proportion between a small GPU and a large one, so that more memory never fits less. */
 function batchedTokens(gpuGib: number): number {
   const { small, smallGib, large, largeGib } = batched

@@ -38,6 +38,8 @@ export interface ModelShape {
   quantBlock: number
   /** Bytes of all weights as stored. */
   weightBytes: number
+  /** Its file says how a text becomes one vector; absent = it does not, or is no GGUF. */
+  makesVectors?: true
 }
 
 /** Why no shape can be read, in words. */
@@ -152,8 +154,14 @@ export function shapeOfGguf(pairs: ReadonlyMap<string, GgufValue>, weightBytes: 
       quantization: 'gguf',
       quantBlock: 0,
       weightBytes,
+      ...(isPooling(number('pooling_type')) ? { makesVectors: true as const } : {}),
     },
   }
+}
+
+/** 4 ranks texts, and makes no vector of them. */
+function isPooling(type: number | null): boolean {
+  return type !== null && type !== 4
 }
 
 function contextOf(config: Config): number | null {

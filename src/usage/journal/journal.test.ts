@@ -160,6 +160,31 @@ test('a disk that is nearly full counts as full while there is room for the ends
   await journal.close()
 })
 
+test('what is refused while the disk is nearly full takes none of the room for the ends of what has begun', async (t) => {
+  const root = rootFor(t)
+  const disk = new MoodyDisk()
+  const journal = await openJournal(afterOf(t), root, { disk, minFreeBytes: 1_000 })
+  const request = requestOf()
+  const opened = journal.open(draftOf(request))
+  disk.free = 999
+  await until(systemClock, 'it counts as full', 5_000, () => journal.state().problem !== null)
+  await journal.written()
+  const before = lines(root).flat().length
+  const refused = requestOf({ status: 503, code: 'journal_full', usage: null })
+  for (let n = 0; n < 100; n++) journal.settle(null, refused)
+  await journal.written()
+  assert.equal(lines(root).flat().length, before)
+  journal.settle(opened, request)
+  await journal.written()
+  assert.equal(lines(root).flat().length, before + 1)
+  disk.free = 1_000
+  await until(systemClock, 'there is room', 5_000, () => journal.state().problem === null)
+  journal.settle(null, refused)
+  await journal.written()
+  assert.equal(lines(root).flat().length, before + 2)
+  await journal.close()
+})
+
 test('serve_unmetered: requests go on, what is not counted is known', async (t) => {
   const disk = new MoodyDisk()
   const journal = await openJournal(afterOf(t), rootFor(t), { disk, whenFull: 'serve_unmetered' })

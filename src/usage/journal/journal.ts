@@ -109,6 +109,8 @@ export class Journal {
 
   /** `opened`: what `open` gave for this very request; null = it was never begun, or is not counted. */
   settle(opened: Opened | null, request: SettledRequest): void {
+    // What room there is left is for the ends of what was begun: whoever is refused now comes again and again.
+    if (opened === null && request.usage === null && this.#problem !== null) return
     const line = (opened === null ? encodeBeginning(request) : opened.beginning) + encodeEnd(request)
     const batch = this.#batchOfTurn()
     batch.end({ line, opened, charged: isCharged(request.status) })

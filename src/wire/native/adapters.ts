@@ -1,6 +1,7 @@
 /** LoRA adapters on the native API: as sent and shown. */
 import { z } from 'zod'
 import { instant, iso, orNull, plainText } from './fields.ts'
+import { changeLimits, type Limits, limits } from './limits.ts'
 
 export const adapterStates = ['pending', 'loading', 'ready', 'failed'] as const
 
@@ -17,6 +18,9 @@ const fields = {
   force: z.boolean().optional().meta({
     description: '`true`: whatever it says that it was trained on; its shapes must fit all the same.',
   }),
+  limits: changeLimits.optional().meta({
+    description: 'How much may be asked of it, besides what may be asked of its deployment and with a key.',
+  }),
 }
 export const adapterWish = z.strictObject(fields).meta({ id: 'AdapterWish' })
 
@@ -29,6 +33,11 @@ export const addAdapter = z
   })
   .meta({ id: 'AddAdapter', example: { name: 'pirate', source: '/srv/adapters/pirate.gguf' } })
 export type AddAdapter = z.input<typeof addAdapter>
+
+export const changeAdapter = z
+  .strictObject({ limits: fields.limits })
+  .meta({ id: 'ChangeAdapter', example: { limits: { rpm: 60, concurrency: null } } })
+export type ChangeAdapter = z.input<typeof changeAdapter>
 
 export const adapter = z
   .object({
@@ -47,6 +56,7 @@ export const adapter = z
     rank: z.int(),
     size_bytes: z.int(),
     base_model: orNull(z.string()).meta({ description: 'What it says that it was trained on.' }),
+    limits: limits.meta({ description: 'Of its own; a request counts for every adapter that it names.' }),
     state: z.enum(adapterStates).meta({ description: '`ready`: a replica answers for it.' }),
     replicas: z
       .array(
@@ -64,8 +74,13 @@ export const adapter = z
 export type Adapter = z.output<typeof adapter>
 
 /** What is absent stays absent. */
-export function adapterFrom({ name, source, force }: z.output<typeof addAdapter>) {
-  return { source, ...(name === undefined ? {} : { name }), ...(force === undefined ? {} : { force }) }
+export function adapterFrom({ name, source, force, limits: bounds }: z.output<typeof addAdapter>) {
+  return {
+    source,
+    ...(name === undefined ? {} : { name }),
+    ...(force === undefined ? {} : { force }),
+    ...(bounds === undefined ? {} : { limits: bounds }),
+  }
 }
 
 export function renderAdapter(view: {
@@ -78,6 +93,7 @@ export function renderAdapter(view: {
   rank: number
   sizeBytes: number
   base: string | null
+  limits: Limits
   state: Adapter['state']
   replicas: { replicaId: string; state: Adapter['state']; detail: string | null; changedAt: Date | null }[]
   createdAt: Date
@@ -92,6 +108,7 @@ export function renderAdapter(view: {
     rank: view.rank,
     size_bytes: view.sizeBytes,
     base_model: view.base,
+    limits: view.limits,
     state: view.state,
     replicas: view.replicas.map(({ replicaId, state, detail, changedAt }) => ({
       replica_id: replicaId,

@@ -12,7 +12,7 @@ export const gpuType = z
     gpu_type: z.string().meta({ example: 'h100' }),
     name: z.string().meta({ example: '1× NVIDIA H100' }),
     gpus_per_unit: z.int().meta({ description: '8 for `mi300x_8`, 0 for `cpu`.' }),
-    vram_gb: z.number().meta({ description: 'Memory of one unit.' }),
+    vram_gb: z.number().meta({ description: 'Memory of one unit; of `cpu` the machine’s, 0: not known.' }),
     gpu_counts: z.array(z.int()).meta({ description: 'Units per replica that are offered.' }),
     regions,
     hourly_cost_usd: unitPrice,
@@ -148,7 +148,8 @@ export const gpuModelConfig = z
         'Units per replica on which it can be deployed: those that are offered and that it fits on. Empty where it cannot be.',
     }),
     fit: orNull(z.array(unitFit)).meta({
-      description: 'For every number of units that is offered; null: not known, or a CPU, whose memory is not checked.',
+      description:
+        'For every number of units that is offered; null: not known, or a CPU that runs it with another engine than llama.cpp.',
     }),
     regions,
     hourly_cost_usd: unitPrice,

@@ -14,7 +14,7 @@ import type {
   OrgQuota,
   RevokedKey,
 } from './account.ts'
-import type { Adapter, AddAdapter } from './adapters.ts'
+import type { Adapter, AddAdapter, ChangeAdapter } from './adapters.ts'
 import type { AddModel, GpuModelConfig, GpuType, Model } from './catalogue.ts'
 import type { CreateDeployment, Deployment, Starting } from './deployment.ts'
 import type { Event, Explanation, Replica, ReplicaLog } from './explanation.ts'
@@ -180,7 +180,12 @@ export class NativeClient {
   addAdapter(idOrName: string, body: AddAdapter, creating: Creating = {}): Promise<Adapter> {
     return this.#json('POST', deploymentPath(idOrName, '/adapters'), { body, ...creating })
   }
-  /** By name or id. */
+  changeAdapter(idOrName: string, adapter: string, body: ChangeAdapter, creating: Creating = {}): Promise<Adapter> {
+    return this.#json('PATCH', deploymentPath(idOrName, `/adapters/${encodeURIComponent(adapter)}`), {
+      body,
+      ...creating,
+    })
+  }
   removeAdapter(idOrName: string, adapter: string, options: { allowDowntime?: boolean } = {}): Promise<Adapter> {
     const query = { allow_downtime: options.allowDowntime }
     return this.#json('DELETE', deploymentPath(idOrName, `/adapters/${encodeURIComponent(adapter)}`), { query })
@@ -257,6 +262,10 @@ export class NativeClient {
   /** The operator only. */
   addModel(body: AddModel, creating: Creating = {}): Promise<Model> {
     return this.#json('POST', '/models', { body, ...creating })
+  }
+  /** The operator only. */
+  removeModel(id: string): Promise<Model> {
+    return this.#json('DELETE', `/models/${encodeURIComponent(id)}`)
   }
   uploadedModel(idOrName: string): Promise<UploadedModel> {
     return this.#json('GET', `/models/byom/${encodeURIComponent(idOrName)}`)

@@ -206,7 +206,7 @@ export interface DeploymentWishShape extends CalendarShape {
   /** Quiet time before it is stopped; 0 = never. */
   inactiveTimeoutMinutes?: number
   limits?: ChangeLimits
-  adapters?: { name?: string; source: string; force?: boolean }[]
+  adapters?: { name?: string; source: string; force?: boolean; limits?: ChangeLimits }[]
   /** In spite of the fit check. */
   force?: boolean
   /** Refused instead of queued. */

@@ -9,7 +9,10 @@ export const fit = z
   .object({
     verdict: z.enum(verdicts),
     why: z.string(),
-    gpus: z.int().meta({ description: 'GPUs of one replica.' }),
+    gpus: z.int().meta({
+      description:
+        'GPUs of one replica. 0: a CPU; what is said of each GPU is said of the machine, which all its replicas share.',
+    }),
     weights_gib: perGpu('for its weights'),
     overhead_gib: perGpu('for the engine itself'),
     cache_gib: perGpu('left for keys and values; below 0 when not even the weights fit'),

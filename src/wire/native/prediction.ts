@@ -64,7 +64,7 @@ export const prediction = z
     }),
     hardware: z.array(shownChoice.extend({ fit: orNull(fit) })).meta({
       description:
-        'In order of preference. `fit` null: not checked, because it is a CPU or nobody knows enough of the model.',
+        'In order of preference. `fit` null: not checked, because nobody knows enough of the model, or it is a CPU that runs it with another engine than llama.cpp.',
     }),
     fit: orNull(fit).meta({ description: 'On the first choice of hardware.' }),
     cheapest: orNull(onOffer).meta({ description: 'The cheapest hardware on offer on which it fits.' }),

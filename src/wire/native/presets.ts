@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { deployment, presetNames } from './deployment.ts'
 import { orNull } from './fields.ts'
-import { allowDowntime } from './revision.ts'
+import { allowDowntime, force } from './revision.ts'
 import { type ScalingShape, scaling, wireNames } from './scaling.ts'
 
 type PresetName = (typeof presetNames)[number]
@@ -15,6 +15,7 @@ export const applyPreset = z
       .optional()
       .meta({ description: '`true`: its hardware stays as it is, and only the rest is set.' }),
     allow_downtime: allowDowntime,
+    force,
   })
   .meta({ id: 'ApplyPreset', example: { preset: 'speed' } })
 export type ApplyPreset = z.input<typeof applyPreset>

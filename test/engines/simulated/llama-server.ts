@@ -38,6 +38,10 @@ const cacheTypes = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'iq4_nl', 'q5_
 /** A slot's context comes in steps of so many tokens. */
 const slotStep = 256
 
+if (process.argv[2] === '--version') {
+  console.error('version: 9100 (0000000)\nbuilt with a test for this machine')
+  process.exit(0)
+}
 const flags = readCommandLine(process.argv.slice(2))
 const log = (text: string) => console.error(text)
 log('This is no llama-server: it stands in for it in a test.')

@@ -36,6 +36,10 @@ const known: Flags = {
 }
 
 const [command, ...rest] = process.argv.slice(2)
+if (command === 'version') {
+  console.log('sglang version: 0.5.23\ngit revision: 0000000')
+  process.exit(0)
+}
 if (command !== 'serve') refuse('sglang', `argument subcommand: invalid choice: '${command}'`)
 const { flags } = readFlags('sglang serve', rest, known, (name) => name)
 const one = (name: string, usual: string) => flags.get(name)?.[0] ?? usual
@@ -201,6 +205,8 @@ async function complete(chat: boolean, fields: Fields, response: ServerResponse)
   )
   if (response.destroyed) return
   if (work.trouble === 'error') return sendError(response, 500, 'InternalServerError', 'Scheduler hit an exception.')
+  // Somebody had it aborted (`/abort_request`): without a status of its own it looks like an end.
+  const finish = work.trouble === 'abort' ? 'abort' : work.finish
   const text = work.words.join('')
   const thoughts = work.thoughts.join('') || null
   const message = { role: 'assistant', content: text, reasoning_content: thoughts, tool_calls: null }
@@ -208,7 +214,7 @@ async function complete(chat: boolean, fields: Fields, response: ServerResponse)
     index: 0,
     ...(chat ? { message } : { text }),
     logprobs: null,
-    finish_reason: work.finish,
+    finish_reason: finish,
     matched_stop: null,
   }
   const tokens = work.thoughts.length + work.words.length
@@ -266,7 +272,7 @@ async function stream(head: object, work: Work, response: ServerResponse): Promi
     }
     return response.end(`data: ${JSON.stringify({ error })}\n\ndata: [DONE]\n\n`)
   }
-  chunk([choice({}, work.finish)], null)
+  chunk([choice({}, work.trouble === 'abort' ? 'abort' : work.finish)], null)
   if (work.includeUsage) chunk([], usageOf(work, last))
   response.end('data: [DONE]\n\n')
 }

@@ -34,7 +34,12 @@ const known: Flags = {
 }
 const ranks = [1, 8, 16, 32, 64, 128, 256, 320, 512]
 
+const version = '0.33.0'
 const [command, ...rest] = process.argv.slice(2)
+if (command === '--version') {
+  console.log(version)
+  process.exit(0)
+}
 if (command !== 'serve') refuse('vllm', `argument subparser: invalid choice: '${command}'`)
 // Underscores are hyphens to it, and a dot reaches into JSON.
 const { flags, positional } = readFlags('vllm serve', rest, known, (name) => name.replaceAll('_', '-').split('.')[0]!)
@@ -54,7 +59,7 @@ let state: 'serving' | 'draining' | 'ending' = 'serving'
 
 const info = (text: string) => console.log(`INFO 11-21 10:00:00 [simulated.py:1] ${text}`)
 info('This is no vLLM: it stands in for it in a test.')
-info('Initializing a V1 LLM engine (v0.33.0) with config: …')
+info(`Initializing a V1 LLM engine (v${version}) with config: …`)
 const modelContext = contextOf(modelPath)
 const context = Number(one('--max-model-len', String(modelContext)))
 if (context > modelContext)
@@ -112,7 +117,7 @@ function sendError(
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<unknown> {
   const path = request.url ?? '/'
   if (path === '/health') return response.writeHead(200).end()
-  if (path === '/version') return sendJson(response, 200, { version: '0.33.0' })
+  if (path === '/version') return sendJson(response, 200, { version })
   if (path === '/metrics') return response.writeHead(200, { 'content-type': 'text/plain' }).end(metrics())
   // Only what begins so asks for the key.
   if (path.startsWith('/v1') && request.headers.authorization !== `Bearer ${key}`)
@@ -186,15 +191,15 @@ async function complete(chat: boolean, fields: Fields, response: ServerResponse)
     // The first served name, or the adapter's.
     model: isBase ? served : asked,
   }
-  if (state === 'draining') return giveUp(head, work, response)
   if (work.stream) return stream(head, work, response)
+  if (state === 'draining') return giveUp(head, work, response)
   const finished = await produce(
     work,
     response,
     () => state === 'ending',
     () => {},
   )
-  if (!finished) return giveUp(head, work, response)
+  if (!finished || work.trouble === 'abort') return giveUp(head, work, response)
   if (work.trouble === 'error')
     return sendError(response, 500, 'InternalServerError', 'EngineCore encountered an issue.')
   const text = work.words.join('')
@@ -204,7 +209,7 @@ async function complete(chat: boolean, fields: Fields, response: ServerResponse)
   sendJson(response, 200, { ...head, choices: [choice], usage: usageOf(work, tokens) })
 }
 
-/** What it answers while it is told to stop: a success to the eye. */
+/** What it answers once it is told to stop, or somebody aborts the request: a success to the eye. */
 function giveUp(head: object, work: Work, response: ServerResponse): unknown {
   if (response.destroyed) return
   const empty = work.chat ? { message: { role: 'assistant', content: '' } } : { text: '' }
@@ -233,10 +238,11 @@ async function stream(head: object, work: Work, response: ServerResponse): Promi
   response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' })
   if (work.chat) chunk([choice({ role: 'assistant', content: '' })], every ? usageOf(work, 0) : null)
   let last = 0
+  const gaveUp = state === 'draining'
   const finished = await produce(
     work,
     response,
-    () => state === 'ending',
+    () => gaveUp || state === 'ending',
     ({ thought, text, tokens }) => {
       last = tokens
       const delta = work.chat ? (thought ? { reasoning: text } : { content: text }) : { text }
@@ -249,7 +255,7 @@ async function stream(head: object, work: Work, response: ServerResponse): Promi
     const error = { message: 'EngineCore encountered an issue.', type: 'InternalServerError', param: null, code: 500 }
     return response.end(`data: ${JSON.stringify({ error })}\n\ndata: [DONE]\n\n`)
   }
-  chunk([choice({}, finished ? work.finish : 'abort')], every ? usageOf(work, last) : null)
+  chunk([choice({}, finished && work.trouble !== 'abort' ? work.finish : 'abort')], every ? usageOf(work, last) : null)
   if (work.includeUsage) chunk([], usageOf(work, last))
   response.end('data: [DONE]\n\n')
 }

@@ -57,7 +57,7 @@ export interface Work {
   includeUsage: boolean
   everyUsage: boolean
   /** What the prompt asks it to do wrong. */
-  trouble: 'none' | 'error' | 'no end' | 'crash'
+  trouble: 'none' | 'error' | 'no end' | 'crash' | 'abort'
 }
 
 const seenPrompts = new Set<string>()
@@ -89,7 +89,7 @@ export function workOf(chat: boolean, fields: Fields, opening: string): Work {
     includeUsage: options.include_usage === true,
     everyUsage: options.continuous_usage_stats === true,
     trouble:
-      (/please (fail|stop short|crash)/
+      (/please (fail|stop short|crash|abort)/
         .exec(prompt)?.[1]
         ?.replace('stop short', 'no end')
         .replace('fail', 'error') as Work['trouble']) ?? 'none',
