@@ -22,8 +22,8 @@ const kills = Number(process.env.KILLS ?? (process.env.FULL === '1' ? 2000 : 200
 const resumableAtOnce = 24
 const formsAtOnce = 8
 const waitMs = 120_000
-const file = tinyGguf({}, 4_000_000)
-randomBytes(3_900_000).copy(file, file.length - 3_900_000)
+const file = tinyGguf({}, 3_000_000)
+randomBytes(2_900_000).copy(file, file.length - 2_900_000)
 const sha256 = createHash('sha256').update(file).digest('hex')
 const folder = mkdtempSync(join(tmpdir(), 'paddock-kill-'))
 let world: World
@@ -162,7 +162,7 @@ test('killed at any moment: nothing without a row, nothing of a form, and the re
       else await finished(location, offsets)
     }
   }
-  assert.ok(broken > kills / 10, `only ${broken} were broken off in their middle`)
+  assert.ok(broken > kills / 20, `only ${broken} were broken off in their middle`)
   const rest = [...offsets].map(([location, offset]) => send('PATCH', location, from(offset), file.subarray(offset)))
   for (const { status } of await Promise.all(rest)) assert.equal(status, 204)
   for (const location of [...offsets.keys()]) await finished(location, offsets)

@@ -110,7 +110,7 @@ async function send(
 ): Promise<string> {
   const { client, clock, interruption } = session
   const hash = createHash('sha256')
-  const from = clock.monotonicMs()
+  let from = clock.monotonicMs()
   let hashed = 0
   let failures = 0
   let known: number | null = null
@@ -120,7 +120,6 @@ async function send(
     interruption.check()
     try {
       const offset: number = known ?? (await client.uploadOffset(id, interruption.signal))
-      first ??= offset
       // What was sent before is read all the same, for the hash.
       while (hashed < offset) {
         const part = await read(file, hashed, Math.min(readBytes, offset - hashed))
@@ -128,6 +127,10 @@ async function send(
         hashed += part.length
       }
       if (offset >= size) return hash.digest('hex')
+      if (first === null) {
+        first = offset
+        from = clock.monotonicMs()
+      }
       const rate = (offset - first) / Math.max(1, clock.monotonicMs() - from)
       line.show(`uploading ${percent(offset, size)}`, rateText(rate))
       const piece = await read(file, offset, Math.min(pieceBytes, size - offset))

@@ -79,13 +79,19 @@ class Line {
   }
 }
 
+const starter = readFileSync(join(packageRoot, 'models', 'starter', 'paddock-starter.gguf'))
+let place: Place
+let line: Line
+let port = 0
+
+const args = (rest: string[]) => ['upload', ...rest, '--port', String(port)]
+const run = (rest: string[], options: CommandOptions = {}) => paddock(place, args(rest), options)
+
 /** `of`: the server, once it runs. */
-export function uploadCommand(place: Place, of: () => Server): void {
-  const starter = readFileSync(join(packageRoot, 'models', 'starter', 'paddock-starter.gguf'))
-  const file = (name: string) => join(place.root, name)
-  let line: Line
-  let port = 0
+export function uploadCommand(at: Place, of: () => Server): void {
+  const file = (name: string) => join(at.root, name)
   before(async () => {
+    place = at
     line = new Line(of().port)
     port = await line.listen()
     writeFileSync(file('My Model.gguf'), starter)
@@ -102,9 +108,11 @@ export function uploadCommand(place: Place, of: () => Server): void {
     }
   })
   after(() => line?.close())
-  const args = (rest: string[]) => ['upload', ...rest, '--port', String(port)]
-  const run = (rest: string[], options: CommandOptions = {}) => paddock(place, args(rest), options)
+  refusals(of)
+  goingOn(of)
+}
 
+function refusals(of: () => Server): void {
   test('upload says what is wrong before anything is sent', async () => {
     const server = of()
     const { id } = await server.native.createOrg({ name: 'elsewhere' })
@@ -139,7 +147,9 @@ export function uploadCommand(place: Place, of: () => Server): void {
     assert.ok(line.sent < 2 * mebibyte, `${line.sent} bytes were sent`)
     assert.equal((await run(['junk.gguf'])).status, status, 'its name is free')
   })
+}
 
+function goingOn(of: () => Server): void {
   test('interrupted by Ctrl-C, by SIGKILL and by its line, the same command goes on; then it is ready', async () => {
     const hash = createHash('sha256').update(starter).digest('hex')
     const half = starter.length / 2
