@@ -153,6 +153,20 @@ test('sent again with its key, it is answered without a word to the Hub', async 
   await world.call('DELETE', '/deployments/once')
 })
 
+test('hardware that there is not is refused before the Hub is asked', async () => {
+  const asked = hub.asked.length
+  for (const [change, code] of [
+    [{ gpu_type: 'abacus' }, 'gpu_type_unknown'],
+    [{ gpu_type: 'h100', gpu_count: 3 }, 'gpu_count_unsupported'],
+    [{ gpu_type: 'h200' }, 'price_not_set'],
+  ] as const)
+    for (const query of ['', '?dry_run=true']) {
+      const body = { ...wish('nowhere', 'hf:ann/tiny'), ...change }
+      assert.equal((await world.call('POST', `/deployments${query}`, { body })).json.error?.code, code)
+    }
+  assert.equal(hub.asked.length, asked)
+})
+
 test('a revision keeps its commit; another is named, or the model named anew', async () => {
   const first = hub.repos.put('ann/moves', { 'a.gguf': starterBytes })
   const made = await deploy('moves', 'hf:ann/moves')

@@ -9,15 +9,19 @@ import { isHubName } from '../models/hub/name.ts'
 import type { HubSource } from '../models/hub/pin.ts'
 import { allowed, type DeploymentContext } from './context.ts'
 import type { SpecChange } from './lifecycle.ts'
-import type { DeploymentSpec, DeploymentWish } from './spec.ts'
+import { chooseHardware, type DeploymentSpec, type DeploymentWish } from './spec.ts'
 
 /** `formats`: those that can be loaded, the preferred first. Throws the Hub's Faults. */
 export type Pin = (orgId: string, modelId: string, formats: readonly Format[]) => Promise<HubSource>
 type Format = ModelFiles['format']
 
-/** The wish with what its model is pinned to. May ask the Hub: never within a transaction. */
+/**
+ * The wish with what its model is pinned to. May ask the Hub: never within a transaction, and not for hardware that there
+ * is not.
+ */
 export async function pinned(context: DeploymentContext, orgId: string, wish: DeploymentWish): Promise<DeploymentWish> {
   const name = context.models.hubName(wish.modelId)
+  if (name !== null) chooseHardware(wish, context.hardware)
   return name === null ? wish : { ...wish, source: await ask(context, orgId, name, wish.engine?.type) }
 }
 

@@ -5,11 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import fc from 'fast-check'
-import { loadEngine } from './load.ts'
-import { WorkerServer } from './server.ts'
+import { startHere } from './testing.ts'
 import { writeTestModel } from './testing-model.ts'
 
-const bodies = process.env.FULL === '1' ? 20_000 : 60
+const bodies = process.env.FULL === '1' ? 3_000 : 60
 const seed = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
 
 const folder = mkdtempSync(join(tmpdir(), 'paddock-bodies-'))
@@ -20,16 +19,9 @@ const model = writeTestModel(join(folder, 'model.gguf'), {
     '<|im_start|>assistant\n{% if enable_thinking %}<think>\n{% else %}<think></think>{% endif %}',
   poolingType: 1,
 })
-const options = { model, host: '', port: 0, servedName: 'm', contextTokens: 512, sequences: 2, threads: 1 }
-const rest = { adapterSets: 1, cacheTypeK: null, cacheTypeV: null, dieWithStdin: false }
-const lines: string[] = []
-const server = new WorkerServer({ servedName: 'm', key: 'key', log: (line) => lines.push(line) })
-const broken = (why: string) => lines.push(`broken: ${why}`)
-server.engine = await loadEngine({ ...options, ...rest }, { phase: () => {}, broken })
-server.state = { status: 'ok' }
-const url = `http://127.0.0.1:${await server.listen('127.0.0.1', 0)}`
-after(() => {
-  server.close()
+const worker = await startHere(['--model', model, '--context', '512', '--sequences', '2', '--adapter-sets', '1'])
+after(async () => {
+  await worker.stop()
   rmSync(folder, { recursive: true })
 })
 
@@ -179,20 +171,19 @@ const requests = {
 }
 
 async function answered(path: string, body: string): Promise<void> {
-  const headers = { authorization: 'Bearer key', 'content-type': 'application/json' }
-  const response = await fetch(url + path, { method: 'POST', headers, body })
+  const response = await worker.post(path, body)
   const text = await response.text()
   const { status } = response
   const isFine = status === 200 ? !text.includes('data: {"error"') : status >= 400 && status < 500
   assert.ok(
     isFine || (status === 503 && text.includes('adapter x is not loaded')),
-    `${status} ${text.slice(0, 500)} ${lines.at(-1)}`,
+    `${status} ${text.slice(0, 500)} ${worker.lines.at(-1)}`,
   )
   if (status >= 400) {
     const { error } = JSON.parse(text) as { error: { message: string; code: string } }
     assert.ok(error.message.length > 9 && error.message.length < 1_000 && error.code !== '', text)
   }
-  assert.deepEqual(lines, [])
+  assert.deepEqual(worker.lines, [])
 }
 
 for (const [path, request] of Object.entries(requests))
