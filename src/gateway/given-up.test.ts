@@ -69,9 +69,14 @@ beforeEach(() => {
   both.settled.length = 0
 })
 
-async function ask(bench: Bench, route: (typeof routes)[number], over: object = {}) {
+/** `session`: replicas are chosen by it. */
+async function ask(bench: Bench, route: (typeof routes)[number], over: object = {}, session = 0) {
   const body = JSON.stringify({ model: 'mine', ...speeches[route].ask, ...over })
-  const response = await bench.send(`/v1/${route}`, { method: 'POST', body })
+  const response = await bench.send(`/v1/${route}`, {
+    method: 'POST',
+    body,
+    headers: { 'x-session-id': String(session) },
+  })
   return { status: response.status, text: await response.text(), replica: response.headers.get('x-paddock-replica') }
 }
 
@@ -104,8 +109,8 @@ test('a plain answer comes from another replica', async () => {
     response.end(JSON.stringify(plain(String(asked.body.model), 'whole', usage(count))))
   }
   for (const route of routes)
-    for (let n = 0; n < 4; n++) {
-      const { status, text, replica } = await ask(both, route)
+    for (let n = 0; n < 8; n++) {
+      const { status, text, replica } = await ask(both, route, {}, n)
       assert.deepEqual([status, replica, text.includes('whole')], [200, `rep_${good.port}`, true], text)
     }
   assert.ok(bad.asked.length >= 1)
@@ -113,7 +118,7 @@ test('a plain answer comes from another replica', async () => {
 })
 
 test('one that goes on so is asked ever less often, though its health is good', async () => {
-  for (let n = 0; n < 40; n++) await ask(both, 'chat/completions', { stream: true })
+  for (let n = 0; n < 40; n++) await ask(both, 'chat/completions', { stream: true }, n)
   const failed = both.settled.filter(({ status }) => status === 500).length
   assert.equal(failed, bad.asked.length)
   assert.ok(failed >= 1 && failed < 20, `${failed} of 40`)
