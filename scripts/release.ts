@@ -3,11 +3,10 @@
  * were tested, and what the `overrides` of the clone replace stays replaced, which npm would not heed in a dependency.
  * The platform's binaries (Node, Postgres, llama.cpp) are optional packages that npm fetches at install.
  */
-import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { findNpm } from './npm.mjs'
+import { writeTarball } from './tarball.ts'
 
 interface LockEntry {
   version: string
@@ -20,7 +19,7 @@ interface LockEntry {
 }
 type Lock = Record<string, LockEntry>
 
-/** Packs what `root` is (with its `dist/`) into `into`; the path of the file. Throws when npm cannot. */
+/** Packs what `root` is (with its `dist/`) into `into`; the path of the file. */
 export function pack(root: string, into: string): string {
   const stage = mkdtempSync(join(tmpdir(), 'paddock-release-'))
   try {
@@ -31,7 +30,9 @@ export function pack(root: string, into: string): string {
     const bundled = bundle(root, stage, lock)
     writeFileSync(join(stage, 'package.json'), `${JSON.stringify(releaseManifest(manifest, bundled), null, 2)}\n`)
     mkdirSync(into, { recursive: true })
-    return join(into, runNpmPack(stage, into))
+    const file = join(into, `${manifest.name}-${manifest.version}.tgz`)
+    writeTarball(stage, file)
+    return file
   } finally {
     rmSync(stage, { recursive: true, force: true })
   }
@@ -78,17 +79,4 @@ function releaseManifest(manifest: Record<string, unknown>, bundled: string[]): 
 
 function isPart(path: string): boolean {
   return !path.endsWith('.tgz')
-}
-
-function runNpmPack(stage: string, into: string): string {
-  const npm = findNpm()
-  if (!npm) throw new Error('npm was not found')
-  const args = [...npm.args, 'pack', '--json', '--ignore-scripts', '--loglevel=error', '--pack-destination', into]
-  const { status, stdout, stderr } = spawnSync(npm.file, args, {
-    cwd: stage,
-    encoding: 'utf8',
-    maxBuffer: 64 * 1024 * 1024,
-  })
-  if (status !== 0) throw new Error(`npm pack ended with ${status}: ${stderr.trim()}`)
-  return (JSON.parse(stdout) as { filename: string }[])[0]!.filename
 }

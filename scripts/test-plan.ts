@@ -35,23 +35,52 @@ function toSlashes(path: string): string {
   return path.split(sep).join('/')
 }
 
-/** What shares nothing runs side by side; what starts servers, or kills them, runs alone. */
+/**
+ * Those that take longest come first in their group, in this order: the last one would otherwise run alone.
+ * What is not listed takes a few seconds.
+ */
+export const longest = [
+  'src/deployments/loop.test.ts',
+  'test/paper/world.test.ts',
+  'src/compute/local/driver.test.ts',
+  'src/engines/llamacpp/worker/answer-shapes.test.ts',
+  'src/engines/llamacpp/worker/worker.test.ts',
+  'src/deployments/interleave.property.test.ts',
+  'src/store/embedded-kills.test.ts',
+  'src/api/upload-kill.test.ts',
+  'test/e2e/pack.test.ts',
+  'test/kill/everything.test.ts',
+  'test/kill/metering.test.ts',
+  'test/e2e/demo.test.ts',
+  'test/scenarios/golden.test.ts',
+  'test/e2e/cli.test.ts',
+  'test/sim/troubles.test.ts',
+  'test/engines/platform.test.ts',
+  'test/e2e/shutdown.test.ts',
+  'test/kill/parts.test.ts',
+]
+
+/** What they measure, or promise within a time, is not true beside others; or they keep every core busy themselves. */
+const alone = /^test\/(elastic\/(?!hold)|sim\/throughput)/
+/** Real servers with all their processes, each in a place of its own. Much of their time they wait. */
+const servers = /^test\/(sim|e2e|kill|elastic|needs-[^/]+)\/|^test\/engines\/platform/
+
+/** What shares nothing runs side by side: as many at a time as there are cores, servers two at a time. */
 export function groupFiles(files: string[], cores: number): Group[] {
-  const kinds: [string, number, RegExp][] = [
-    ['simulated', 1, /^test\/(sim|scenarios)\//],
-    ['end to end', cores >= 4 ? 2 : 1, /^test\/(e2e|needs-[^/]+)\//],
-    ['kill', 1, /^test\/kill\//],
-    // They keep both cores busy, and are about what happens in time.
-    ['elastic', 1, /^test\/elastic\//],
-  ]
-  const groups = kinds.map(([name, jobs, pattern]) => ({
-    name,
-    jobs,
-    sharesDatabase: false,
-    files: files.filter((file) => pattern.test(file)),
-  }))
-  const rest = files.filter((file) => !kinds.some(([, , pattern]) => pattern.test(file)))
-  return [{ name: 'unit', jobs: Math.min(cores, 4), files: rest, sharesDatabase: true }, ...groups].filter(
-    (group) => group.files.length > 0,
-  )
+  const ordered = files.toSorted((a, b) => rank(a) - rank(b))
+  const kindOf = (file: string) => (alone.test(file) ? 'alone' : servers.test(file) ? 'servers' : 'unit')
+  const jobs = { unit: Math.min(cores, 4), servers: Math.min(cores, 2), alone: 1 }
+  return (['unit', 'servers', 'alone'] as const)
+    .map((name) => ({
+      name,
+      jobs: jobs[name],
+      files: ordered.filter((file) => kindOf(file) === name),
+      sharesDatabase: name === 'unit',
+    }))
+    .filter((group) => group.files.length > 0)
+}
+
+function rank(file: string): number {
+  const place = longest.indexOf(file)
+  return place < 0 ? longest.length : place
 }

@@ -293,12 +293,39 @@ test('an engine that nobody named follows the model; one that somebody did stays
   const text = { model_id: 'hf:ann/text', gpu_type: 'h100', allow_downtime: true }
   const followed = await patch(free, text)
   assert.deepEqual([followed.status, engineOf(followed).type], [200, 'vllm'], followed.text)
-  assert.equal(engineOf(await patch(free, { model_id: 'paddock/starter', allow_downtime: true })).type, 'llamacpp')
+  const back = { model_id: 'paddock/starter', gpu_type: 'cpu', allow_downtime: true }
+  assert.equal(engineOf(await patch(free, back)).type, 'llamacpp')
   const named = await create('named', { engine: { type: 'llamacpp' } })
   const refused = await patch(named, text)
   assert.deepEqual(said(refused), [400, 'invalid_request'], refused.text)
   assert.match(refused.json.error.message, /GGUF files only/)
   assert.equal(engineOf(await patch(named, { ...text, engine: { type: 'auto' } })).type, 'vllm')
+})
+
+test('a GGUF on GPUs is not given to the engine that would leave them idle', async () => {
+  const onGpu = await world.call('POST', '/deployments', { body: { ...wish('on-gpu'), gpu_type: 'h100' } })
+  assert.deepEqual([onGpu.status, onGpu.json.engine.type], [201, 'llama-server'], onGpu.text)
+  assert.match(onGpu.json.engine.why, /the hardware has GPUs/)
+  const onCpu = await patch('on-gpu', { gpu_type: 'cpu', allow_downtime: true })
+  assert.equal(onCpu.json.engine.type, 'llamacpp', onCpu.text)
+})
+
+test('an engine has to run the architecture; `auto` takes one that does', async () => {
+  hub.repos.put('ann/smol', safetensorsRepo({ architectures: ['SmolVLMForConditionalGeneration'] }))
+  hub.repos.put('ann/mllama', safetensorsRepo({ architectures: ['MllamaForConditionalGeneration'] }))
+  const on = { gpu_type: 'h100' }
+  const made = await world.call('POST', '/deployments', { body: { ...wish('smol'), ...on, model_id: 'hf:ann/smol' } })
+  assert.deepEqual([made.status, made.json.engine.type], [201, 'vllm'], made.text)
+  assert.match(made.json.engine.why, /^vllm, because sglang does not run the architecture SmolVLM/)
+  for (const [model_id, type, other] of [
+    ['hf:ann/smol', 'sglang', 'vllm'],
+    ['hf:ann/mllama', 'vllm', 'sglang'],
+  ]) {
+    const body = { ...wish('foreign'), ...on, model_id, engine: { type } }
+    const refused = await world.call('POST', '/deployments', { body })
+    assert.deepEqual(said(refused), [422, 'model_not_supported'], refused.text)
+    assert.deepEqual(refused.json.error.detail.engines, [other])
+  }
 })
 
 test('an adapter of what the model was made of fits, as the model’s card names it', async () => {

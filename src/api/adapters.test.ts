@@ -108,6 +108,9 @@ test('limits: with an add or a create, changed in part, taken away; gateways get
   assert.deepEqual([wrong.status, /limits\.rpm/.test(wrong.json.error.message)], [400, true])
   for (const name of ['none', 'toString', '%00', 'x'.repeat(300)])
     assert.equal((await change({ limits: { rpm: 1 } }, name)).status, 404, name)
+  const unknown = await change({ limits: { rpm: 1 } }, 'none')
+  assert.match(unknown.json.error.message, /has no adapter "none"/)
+  assert.match(unknown.text, /It has born, pirate\./)
   assert.equal((await world.call('DELETE', path)).status, 200)
   assert.equal((await change({ limits: { rpm: 1 } }, 'born')).status, 404)
   const again = await add(id, { source, name: 'born' })
@@ -153,6 +156,9 @@ test('what is no adapter here is refused, with what to do', async () => {
     [{ source: '/etc/passwd' }, 400, 'model_path_not_allowed'],
     [{ source: `${folder}/../x` }, 400, 'model_path_not_allowed'],
     [{ source: '' }, 400, 'invalid_request'],
+    [{ source: 'good.gguf' }, 400, 'invalid_request'],
+    [{ source: './good.gguf' }, 400, 'invalid_request'],
+    [{ source: 'file:good.gguf' }, 400, 'invalid_request'],
     [{}, 400, 'invalid_request'],
     [{ source: good, name: '' }, 400, 'invalid_request'],
     [{ source: good, name: 'a:b' }, 400, 'invalid_request'],

@@ -145,6 +145,8 @@ function renderModel(entry: CatalogueModel, parts: ApiParts): Model {
     weight_gb: named?.shape ? Number((named.shape.weightBytes / 1e9).toPrecision(3)) : null,
     context_size: entry.contextSize,
     tensor_type: entry.tensorType,
+    tool_calls: entry.forms.toolCalls ?? null,
+    thoughts: entry.forms.thoughts ?? null,
     gated: entry.gated,
     deployable: reason === null,
     reason,

@@ -225,7 +225,7 @@ test('PATCH: a type alone takes the place of a list; a count or a region alone n
 
 const h100 = { gpu_type: 'h100' }
 const wrong: [what: string, body: object, status: number, says: RegExp][] = [
-  ['an empty list', { hardware: [] }, 400, /hardware: must have at least 1 items/],
+  ['an empty list', { hardware: [] }, 400, /hardware: must have at least 1 item;/],
   ['nine choices', { hardware: Array(9).fill(h100) }, 400, /hardware: must have at most 8 items/],
   [
     'a choice twice',

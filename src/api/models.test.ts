@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { thoughtForms, toolCallForms } from '../engines/contract.forms.ts'
 import shipped from '../models/catalogue/models.json' with { type: 'json' }
 import type { Models } from '../models/commands.ts'
 import { packageRoot } from '../runtime/self.ts'
@@ -98,6 +99,27 @@ test('what the operator adds is there for everybody, checked and deployable', as
     body: { name: 'acme', model_id: 'acme/llama', gpu_type: 'h100' },
   })
   assert.equal(deployed.status, 201, deployed.text)
+})
+
+test('how a model writes calls and thoughts is known wherever it makes any', async () => {
+  const models = (await world.call('GET', '/models')).json.data.filter(
+    (model: { source_repo: string }) => model.source_repo,
+  )
+  assert.ok(models.length > 8)
+  for (const { id, added_by, capabilities, tool_calls, thoughts } of models) {
+    if (added_by !== 'paddock') continue
+    assert.equal(tool_calls !== null, capabilities.includes('function-calling'), id)
+    assert.equal(thoughts !== null, capabilities.includes('reasoning'), id)
+  }
+  for (const tool_calls of toolCallForms)
+    for (const thoughts of thoughtForms) {
+      const made = await add({ ...entry('acme/forms'), tool_calls, thoughts, replace: true })
+      assert.deepEqual([made.json.tool_calls, made.json.thoughts], [tool_calls, thoughts], made.text)
+    }
+  assert.match(
+    (await add({ ...entry('acme/form'), tool_calls: 'morse' })).json.error.message,
+    /tool_calls: must be one of/,
+  )
 })
 
 test('the same id: 409, unless it is to be replaced; the same key: once', async () => {

@@ -185,6 +185,7 @@ test('hardware that is not here: 409, nothing changes; keep_hardware sets the re
   const { gpu_type: _, ...bareWish } = wish('none')
   const created = await bare.call('POST', '/deployments', { body: { ...bareWish, preset: 'cost' } })
   assert.deepEqual([created.status, created.json.error.code], [409, 'hardware_absent'])
+  assert.match(created.json.error.action, /Name gpu_type/, 'nothing is there that could be kept')
 })
 
 test('the quota is asked, and all of it or nothing is set', async () => {

@@ -101,6 +101,8 @@ export function renderOwn(upload: UploadView, simulated: boolean): Model[] {
       weight_gb: status === 'uploading' ? null : Number((upload.sizeBytes / 1e9).toPrecision(3)),
       context_size: facts?.contextSize ?? 0,
       tensor_type: facts?.quantization ?? 'unknown',
+      tool_calls: null,
+      thoughts: null,
       gated: false,
       deployable: obstacle === null,
       reason: obstacle === null ? null : `${obstacle}.`,

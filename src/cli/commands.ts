@@ -131,6 +131,8 @@ function addDeploy(program: Command, talk: Talk): void {
     .option('--schedule <file>', 'windows of time, as JSON; "-": standard input')
     .option('--expires <when>', 'end of its lease: 8h, 30d, 2027-01-31T18:00:00+01:00')
     .addOption(new Option('--engine <engine>', 'inference engine; default: chosen by the model').choices(engines))
+    .option('--engine-version <version>', 'for which its launch line is written; default: the newest that is known')
+    .option('--engine-args <arguments>', 'further arguments of the engine: "--enforce-eager --seed 7"')
     .option('--max-model-len <tokens>', 'context per sequence')
     .option('--max-num-seqs <n>', 'sequences at once')
     .option('--adapter <[name=]source...>', 'LoRA adapters: hf:<repository>, byom:<name> or a path on the server')

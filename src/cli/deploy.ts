@@ -21,6 +21,8 @@ export interface DeployOptions extends CalendarOptions {
   dryRun?: boolean
   replicas?: string
   engine?: string
+  engineVersion?: string
+  engineArgs?: string
   maxModelLen?: string
   maxNumSeqs?: string
   adapter?: string[]
@@ -53,6 +55,8 @@ export async function deploy(session: Session, model: string, options: DeployOpt
 export function deployBody(model: string, options: DeployOptions): CreateDeployment {
   const engine = {
     ...(options.engine === undefined ? {} : { type: options.engine as (typeof engineTypes)[number] }),
+    ...given('version', options.engineVersion),
+    ...given('additional_args', argumentsOption(options.engineArgs)),
     ...given('max_model_len', wholeOption('--max-model-len', options.maxModelLen)),
     ...given('max_num_seqs', wholeOption('--max-num-seqs', options.maxNumSeqs)),
   }
@@ -104,6 +108,19 @@ function choiceOption(text: string): NonNullable<CreateDeployment['hardware']>[n
 function adapterOption(text: string): NonNullable<CreateDeployment['adapters']>[number] {
   const [, name, source] = /^([\w-]{1,63})=(.+)$/.exec(text) ?? []
   return name === undefined ? { source: text } : { name, source: source! }
+}
+
+/** "--enforce-eager --seed 7", or a JSON list where a value holds a space. */
+function argumentsOption(text: string | undefined): string[] | undefined {
+  if (text === undefined) return undefined
+  if (!text.trimStart().startsWith('[')) return text.split(/\s+/).filter(Boolean)
+  try {
+    const list: unknown = JSON.parse(text)
+    if (Array.isArray(list) && list.every((item) => typeof item === 'string')) return list
+  } catch {
+    // Said below.
+  }
+  throw usageFailure(`--engine-args is text such as "--enforce-eager --seed 7", or a JSON list; seen: "${text}".`)
 }
 
 function usdOption(flag: string, text: string | undefined): number | undefined {

@@ -42,6 +42,7 @@ function addFit(program: Command, talk: Talk, { engines, presets }: { engines: s
     .option('--replicas <n>', 'how many replicas')
     .addOption(new Option('--preset <preset>', 'as the preset has it, see "paddock presets"').choices(presets))
     .addOption(new Option('--engine <engine>', 'inference engine; default: chosen by the model').choices(engines))
+    .option('--engine-args <arguments>', 'further arguments of the engine: "--kv-cache-dtype fp8"')
     .option('--max-model-len <tokens>', 'context per sequence')
     .option('--max-num-seqs <n>', 'requests at once that it must carry')
     .action(

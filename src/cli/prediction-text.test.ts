@@ -74,7 +74,7 @@ const lines = (change: Partial<Prediction> = {}) => predictionLines({ ...predict
 test('the whole of it', () => {
   assert.deepEqual(lines(), [
     'llama on 1 × h100: risky. Its whole context of 131072 tokens does not fit; 70000 tokens do.',
-    '  Memory    37.1 GiB weights, 13.5 GiB engine, 21.4 GiB for context, on each of 1 GPU',
+    '  Memory    37.1 GiB weights, 13.5 GiB engine, 21.4 GiB for context, on the GPU',
     '  Context   70000 tokens, 1 at once; the longest that fits has 70000',
     '  Engine    vllm, because.',
     '  Price     $4.41/hour, $105.84/day, $3219.30/month, at most $8.82/hour; asleep nothing',

@@ -5,7 +5,7 @@ import { reasonIn } from './failure.ts'
 import type { Screen } from './screen.ts'
 import { type Column, tableLines } from './table.ts'
 import { oneLine } from './width.ts'
-import { counted, usdShown } from './words.ts'
+import { usdShown } from './words.ts'
 
 type Row = Prediction['runs_on'][number]
 
@@ -55,7 +55,8 @@ function refusalText({ message, detail }: Prediction['refusals'][number]): strin
 
 function fitFacts(own: Fit): string[] {
   const cache = own.cache_gib > 0 ? `${own.cache_gib} GiB for context` : 'none for context'
-  const memory = `${own.weights_gib} GiB weights, ${own.overhead_gib} GiB engine, ${cache}, ${own.gpus === 0 ? 'of this machine' : `on each of ${counted(own.gpus, 'GPU')}`}`
+  const where = own.gpus === 0 ? 'of this machine' : own.gpus === 1 ? 'on the GPU' : `on each of ${own.gpus} GPUs`
+  const memory = `${own.weights_gib} GiB weights, ${own.overhead_gib} GiB engine, ${cache}, ${where}`
   const room = `${own.context} tokens, ${own.concurrency} at once; the longest that fits has ${own.largest_context}`
   return [fact('Memory', memory), ...(own.largest_context > 0 ? [fact('Context', room)] : [])]
 }

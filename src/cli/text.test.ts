@@ -28,6 +28,8 @@ test('what is typed becomes a create request', () => {
     region: 'nyc2',
     replicas: '3',
     engine: 'llamacpp',
+    engineVersion: '0.20.0',
+    engineArgs: ' --enforce-eager --seed 7',
     maxModelLen: '4096',
     maxNumSeqs: '8',
   }
@@ -38,9 +40,24 @@ test('what is typed becomes a create request', () => {
     gpu_count: 2,
     region: 'nyc2',
     replicas: 3,
-    engine: { type: 'llamacpp', max_model_len: 4096, max_num_seqs: 8 },
+    engine: {
+      type: 'llamacpp',
+      version: '0.20.0',
+      additional_args: ['--enforce-eager', '--seed', '7'],
+      max_model_len: 4096,
+      max_num_seqs: 8,
+    },
   })
-  for (const wrong of [{ count: '0' }, { replicas: '1.5' }, { maxModelLen: 'many' }, { count: '-1' }])
+  const listed = deployBody('m', { ...usual, engineArgs: '["--a", "b c"]' })
+  assert.deepEqual(listed.engine, { additional_args: ['--a', 'b c'] })
+  for (const wrong of [
+    { engineArgs: '[1]' },
+    { engineArgs: '[' },
+    { count: '0' },
+    { replicas: '1.5' },
+    { maxModelLen: 'many' },
+    { count: '-1' },
+  ])
     assert.throws(
       () => deployBody('m', { ...usual, ...wrong }),
       (error: unknown) => (error as Failure).status === 2,

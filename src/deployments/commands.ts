@@ -26,7 +26,7 @@ import { freeOffers, readMarket } from './offers.ts'
 import { pinned } from './pin.ts'
 import { onlyEmulated } from './place.ts'
 import { type Prediction, predict } from './predict.ts'
-import { checkPresetHardware, withPreset } from './presets.ts'
+import { checkPresetHardware, hardwareAtCreate, withPreset } from './presets.ts'
 import { makeRoute } from './publish.ts'
 import { checkQuota } from './quota.ts'
 import { checkRoom } from './room.ts'
@@ -83,7 +83,7 @@ export class Deployments {
     const { offers } = market
     const { preset = null } = wish
     if (preset !== null && asked.gpuType === undefined && asked.hardware === undefined)
-      checkPresetHardware(preset, offers, this.#context.hardware)
+      checkPresetHardware(preset, offers, this.#context.hardware, hardwareAtCreate)
     const emulated = model.emulated || onlyEmulated(spec.hardware, offers)
     const { schedule = null, expiresAt = null } = makeCalendar(wish, this.#context, clock.now())
     const { result } = await runOnce(db, seal, clock, principal.orgId, once, async (tx) => {

@@ -6,16 +6,38 @@ import type { EngineDriver, EngineSpec, EngineType, ModelFiles } from '../engine
 import type { Tuning } from '../engines/contract.tuning.ts'
 import { Fault } from '../kernel/fault.ts'
 import type { NamedModel, ResolvedModel } from '../models/catalogue.ts'
+import { judgeArchitecture } from '../models/supported/judge.ts'
 import type { DeploymentWish } from './spec.ts'
 
 /** What `auto` chooses for a model where every engine can run, and why. */
-export function adviseEngine({ format, seesPictures }: Omit<NamedModel, 'shape'>): {
-  type: EngineType
-  because: string
-} {
+export function adviseEngine(model: NamedModel): { type: EngineType; because: string } {
+  const { format, seesPictures } = model
   if (format === 'gguf') return { type: 'llamacpp', because: 'the weights are gguf' }
-  if (seesPictures) return { type: 'sglang', because: 'the model reads pictures beside text' }
-  return { type: 'vllm', because: 'the weights are safetensors of a text model' }
+  const [usual, other] = seesPictures ? (['sglang', 'vllm'] as const) : (['vllm', 'sglang'] as const)
+  const able = enginesOf(model)
+  if (able !== null && !able.includes(usual) && able.includes(other))
+    return { type: other, because: `${usual} does not run the architecture ${model.shape!.architecture}` }
+  if (seesPictures) return { type: usual, because: 'the model reads pictures beside text' }
+  return { type: usual, because: 'the weights are safetensors of a text model' }
+}
+
+/** Those that run its architecture; null = nobody knows. */
+function enginesOf({ format, shape }: Pick<NamedModel, 'format' | 'shape'>): readonly EngineType[] | null {
+  const judged = shape === null ? null : judgeArchitecture(format, shape.architecture)
+  return judged?.ok ? judged.engines : null
+}
+
+/** An engine that somebody named has to run the architecture. Throws Fault `model_not_supported`. */
+function refuseForeign(type: EngineType, { files, named }: ResolvedModel): void {
+  const able = enginesOf(named)
+  // Of another format it is the engine that says so; what stands in is run by whatever runs that.
+  if (able === null || able.includes(type) || files.format !== named.format) return
+  if (!['vllm', 'sglang'].includes(type) || named.format !== 'safetensors') return
+  const { architecture } = named.shape!
+  throw new Fault('model_not_supported', `${type} does not run the architecture ${JSON.stringify(architecture)}.`, {
+    action: `Leave engine.type out, or choose ${able.join(' or ')}.`,
+    detail: { model_id: files.modelId, architecture, engines: able },
+  })
 }
 
 /** `missing`: why that engine cannot run on this server; null = it can. Throws Fault `invalid_request` for its settings. */
@@ -23,11 +45,13 @@ export function chooseEngine(
   wish: Pick<DeploymentWish, 'engine'>,
   model: ResolvedModel,
   engines: ReadonlyMap<EngineType, EngineDriver>,
+  onGpus: boolean,
 ): { engine: EngineSpec; why: string; missing: Fault | null } {
   const asked = wish.engine?.type ?? 'auto'
-  const chosen = engineHere(model, engines)
+  const chosen = engineHere(model, engines, onGpus)
   const type = asked === 'auto' ? chosen.type : asked
   const why = asked === 'auto' ? `${type}, because ${chosen.because}.` : `${type}, as asked.`
+  if (asked !== 'auto') refuseForeign(type, model)
   const driver = engines.get(type)
   const plain: EngineSpec = {
     type,
@@ -66,11 +90,15 @@ function tuningFor({ tune }: EngineDriver, tuning: Tuning | undefined): Pick<Eng
 function engineHere(
   { files, named }: ResolvedModel,
   engines: ReadonlyMap<EngineType, EngineDriver>,
+  onGpus: boolean,
 ): { type: EngineType; because: string } {
   if (engines.has('simulated')) return { type: 'simulated', because: 'the hardware is simulated' }
   const own = adviseEngine(named)
+  // The one that ships with us would leave them idle.
+  if (files.format === named.format && own.type === 'llamacpp' && onGpus && engines.has('llama-server'))
+    return { type: 'llama-server', because: 'the weights are gguf and the hardware has GPUs' }
   if (files.format === named.format) return own
-  const here = adviseEngine({ format: files.format, seesPictures: false })
+  const here = adviseEngine({ format: files.format, seesPictures: false, shape: null })
   return { type: here.type, because: `the starter answers in its place here; its own weights would run on ${own.type}` }
 }
 

@@ -17,7 +17,7 @@ import { type ChoiceFit, refuseMisfit } from './fit.ts'
 import { type Market, readMarket } from './offers.ts'
 import { pinned } from './pin.ts'
 import { onlyEmulated } from './place.ts'
-import { checkPresetHardware, withPreset } from './presets.ts'
+import { checkPresetHardware, hardwareAtCreate, withPreset } from './presets.ts'
 import { type Choice, ceilingOf, choicesOf, hourlyMost, hourlyNow } from './prices.ts'
 import { checkQuota } from './quota.ts'
 import { checkRoom } from './room.ts'
@@ -176,7 +176,7 @@ async function refusals(
     }),
     refusalOf(() => {
       if (wish.preset !== undefined && asked.gpuType === undefined && asked.hardware === undefined)
-        checkPresetHardware(wish.preset, market.offers, context.hardware)
+        checkPresetHardware(wish.preset, market.offers, context.hardware, hardwareAtCreate)
     }),
     refusalOf(() => {
       if (wish.failFast) checkRoom({ id: null, orgId, spec, replicas }, market, context)

@@ -113,13 +113,24 @@ export function absentHardware(
   return there ? null : `There is no ${gpuType} on this server.`
 }
 
+/** What somebody does who creates one: there is no hardware yet that could be kept. */
+export const hardwareAtCreate = {
+  action: 'Name gpu_type or hardware in the request, which goes before that of the preset, or choose another preset.',
+}
+
 /** Throws Fault `hardware_absent`. */
-export function checkPresetHardware(name: PresetName, offers: readonly Offer[], catalogue: HardwareCatalogue): void {
+export function checkPresetHardware(
+  name: PresetName,
+  offers: readonly Offer[],
+  catalogue: HardwareCatalogue,
+  to: { action?: string } = {},
+): void {
   const why = absentHardware(name, offers, catalogue)
   if (why === null) return
   const { gpuType } = presets[name]
   const here = presetNames.filter((other) => absentHardware(other, offers, catalogue) === null)
   throw new Fault('hardware_absent', `The preset ${name} runs on ${gpuType}. ${why}`, {
+    ...to,
     detail: { gpu_type: gpuType, presets_here: here },
   })
 }

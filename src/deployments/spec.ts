@@ -124,11 +124,12 @@ export function makeSpec(wish: DeploymentWish, context: SpecContext, own: Resolv
   checkCeiling(priced, replicas, context.hardware)
   const { modelId, source } = wish
   const model = own ?? context.models.resolve(modelId, source, { unpinned: context.unpinned ?? false })
-  const { engine, why, missing } = chooseEngine(wish, model, context.engines)
+  const first = context.hardware.get(hardware[0]!.gpuType)
+  const { engine, why, missing } = chooseEngine(wish, model, context.engines, (first?.gpusPerUnit ?? 0) > 0)
   if (missing !== null && !context.anyEngine) throw missing
   const quantization = model.files.format === 'gguf' ? null : quantizationOf(model)
   const driver = context.engines.get(engine.type)
-  const settings = engineSettings(engine, driver, quantization, context.hardware.get(hardware[0]!.gpuType))
+  const settings = engineSettings(engine, driver, quantization, first)
   const fitWish = fitWishOf(engine, model.named, driver)
   const fits = fitsOf(hardware, model.named, fitWish, context.hardware)
   const told = contextToTell(engine, model.named, fits)

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { argumentProblems } from './contract.arguments.ts'
+import { formArgs, thoughtForms, toolCallForms } from './contract.forms.ts'
 import { serverArguments } from './llamacpp/arguments.ts'
-import { sglangArguments } from './sglang/arguments.ts'
+import { sglangArguments, sglangForms } from './sglang/arguments.ts'
 import { known as sglangKnown } from './sglang/versions.ts'
-import { vllmArguments } from './vllm/arguments.ts'
+import { vllmArguments, vllmForms } from './vllm/arguments.ts'
 import { known as vllmKnown } from './vllm/versions.ts'
 
 const vllm = (...given: string[]) => argumentProblems(vllmArguments, given, vllmKnown.newest)
@@ -119,6 +120,26 @@ test('llama-server: once, and with values that it starts with', () => {
     assert.match(problems[0]!, says)
   }
 })
+
+for (const [list, names] of [
+  [vllmArguments, vllmForms],
+  [sglangArguments, sglangForms],
+] as const)
+  test(`${list.engine} knows each form of calls and thoughts, and what somebody names goes before it`, () => {
+    for (const toolCalls of toolCallForms)
+      for (const thoughts of thoughtForms) {
+        const args = formArgs({ toolCalls, thoughts }, names, [])
+        assert.deepEqual(argumentProblems(list, args, '99.0.0'), [], args.join(' '))
+        assert.deepEqual(args, [
+          ...names.withToolCalls,
+          ...['--tool-call-parser', names.toolCalls[toolCalls], '--reasoning-parser', names.thoughts[thoughts]],
+        ])
+      }
+    const forms = { toolCalls: 'llama3', thoughts: 'qwen3' } as const
+    const own = ['--tool-call-parser', 'x', '--reasoning-parser', 'y']
+    assert.deepEqual(formArgs(forms, names, own), names.withToolCalls)
+    assert.deepEqual(formArgs({}, names, []), [])
+  })
 
 test('every problem is told, each in its sentence', () => {
   assert.equal(vllm('--port', '1', '--seed', 'x', '--nope', 'v', '--enforce-eager').length, 3)

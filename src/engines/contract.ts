@@ -3,6 +3,7 @@
  * data, so that launch lines and dialects are golden-tested. Adding an engine = its folder + one line in the registry.
  */
 import type { AdapterRoom, EngineAdapter, EngineAdapters } from './contract.adapters.ts'
+import type { Forms } from './contract.forms.ts'
 import type { Tune, Tuning } from './contract.tuning.ts'
 import type { VersionProbe } from './contract.versions.ts'
 
@@ -34,6 +35,8 @@ export interface ModelFiles {
   contextSize: number
   /** How its weights are stored where that is in fewer than 16 bits: `fp8`, `awq`, …; null = they are not; absent = unknown. */
   quantization?: string | null
+  /** How it writes calls of tools and thoughts; absent = nobody knows. */
+  forms?: Forms
   /** Files that are brought to `path` before an engine starts; absent = they are there. */
   remote?: RemoteFiles
 }

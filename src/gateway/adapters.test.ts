@@ -116,6 +116,7 @@ test('the engine is told by its own name for it; the client sees what it asked; 
   )
   for (const model of ['mine:c', 'mine:a+c', 'other:a', 'mine:'])
     assert.equal((await b.chat({ model })).status, 404, model)
+  assert.match(await (await b.chat({ model: 'mine:c' })).text(), /no model \\"mine:c\\" here\. mine has a, b-2\./)
   assert.equal((await b.chat({ model: 'mine:a', adapters: [] })).status, 400, 'no member of ours from outside')
 })
 

@@ -66,11 +66,12 @@ function known(routes: RouteTable, principal: Principal, name: string): Route | 
   return route ?? byUpload(routes, principal, name)
 }
 
-/** `<deployment>:<adapter>`, where the deployment has it. */
+/** `<deployment>:<adapter>`, where the deployment has it. Throws Fault `model_not_found` that says which there are. */
 function withAdapters(routes: RouteTable, principal: Principal, model: string): Route | null {
   const split = splitModel(model)
   const route = split && known(routes, principal, split.base)
-  return route && hasAdapters(route, split.adapters) ? route : null
+  if (!route || hasAdapters(route, split.adapters)) return route
+  throw can(principal, 'deployment:read', route.deploymentId) ? adapterNotFound(route, model) : modelNotFound(model)
 }
 
 /** `byom:<name>` means the one deployment of it that runs, else the one there is. Throws Fault `conflict` when several do. */
@@ -104,6 +105,15 @@ function names(route: Route, model: string | null): boolean {
   if (model === null || model === route.deploymentId || model === route.name || model === route.modelId) return true
   const split = route.adapters === undefined ? null : splitModel(model)
   return split !== null && hasAdapters(route, split.adapters) && names(route, split.base)
+}
+
+function adapterNotFound({ name, adapters = {} }: Route, model: string): Fault {
+  const names = Object.keys(adapters).sort()
+  const action = names.length === 0 ? `${name} has no adapters.` : `${name} has ${names.join(', ')}.`
+  return new Fault('model_not_found', `There is no model ${JSON.stringify(model.slice(0, 128))} here.`, {
+    action,
+    detail: { param: 'model' },
+  })
 }
 
 function modelNotFound(model: string): Fault {

@@ -275,15 +275,15 @@ function namedOf({ files, shape, seesPictures = false }: LocalModel): NamedModel
   return { format: files.format, seesPictures, shape }
 }
 
-/** An entry may allow less context than its weights know. */
+/** An entry may allow less context than its weights know, and says how the model writes calls and thoughts. */
 function asTheEntryHasIt(
-  { contextSize: most }: CatalogueModel,
+  { contextSize: most, forms }: CatalogueModel,
   { files, named, emulated }: ResolvedModel,
 ): ResolvedModel {
   const contextSize = Math.min(files.contextSize, most)
   const { shape } = named
   return {
-    files: { ...files, contextSize },
+    files: { ...files, contextSize, ...(Object.keys(forms).length === 0 ? {} : { forms }) },
     emulated,
     named: {
       ...named,

@@ -4,6 +4,7 @@
  * is checked here. Pure.
  */
 import { isAbsolute } from 'node:path'
+import type { Forms, ThoughtForm, ToolCallForm } from '../engines/contract.forms.ts'
 import { Fault } from '../kernel/fault.ts'
 import { type ModelShape, shapeOfConfig } from './fit/shape.ts'
 import { parseHubName } from './hub/name.ts'
@@ -23,6 +24,9 @@ export interface ModelEntry {
   /** Tokens. */
   context_size: number
   tensor_type: string
+  /** How it writes calls of tools, and what it thinks first: vLLM and SGLang have to be told. */
+  tool_calls?: ToolCallForm | null
+  thoughts?: ThoughtForm | null
   gated?: boolean
   /** false: listed, and nobody can deploy it. */
   deployable?: boolean
@@ -57,6 +61,7 @@ export interface CatalogueModel {
   /** Tokens. */
   contextSize: number
   tensorType: string
+  forms: Forms
   gated: boolean
   /** Why nobody can deploy it, on whatever server; null = nothing stands against it. */
   withheld: string | null
@@ -83,12 +88,17 @@ export function modelOf(entry: ShippedEntry, addedBy: AddedBy): CatalogueModel {
     capabilities: entry.capabilities ?? ['chat', 'completion'],
     contextSize: entry.context_size,
     tensorType: entry.tensor_type,
+    forms: formsOf(entry),
     gated: entry.gated ?? false,
     withheld: deployable ? null : (reason ?? 'The operator does not offer it.'),
     isGguf: isGguf(entry),
     shape: shapeOf(entry),
     addedBy,
   }
+}
+
+function formsOf({ tool_calls: toolCalls, thoughts }: ShippedEntry): Forms {
+  return { ...(toolCalls ? { toolCalls } : {}), ...(thoughts ? { thoughts } : {}) }
 }
 
 function sourceOf({ file, path, source_repo, revision = null, deployable, id }: ShippedEntry): ModelSource {

@@ -73,3 +73,14 @@ test('lists come from commas, flags from words, DATABASE_URL counts without our 
   assert.equal(config.keep_engines, true)
   assert.equal(config.database_url, 'postgres://x')
 })
+
+test('lists and maps come from the environment as JSON too, prices also as numbers', () => {
+  const env = { PADDOCK_MODELS_ALLOW_PATHS: '["/a"]', PADDOCK_COMPUTE_PRICES: '{"h200": "5.5", "rtx4090": 0.69}' }
+  const config = readConfig({ flags: {}, env, file: undefined })
+  assert.deepEqual(config['models.allow_paths'], ['/a'])
+  assert.deepEqual(config['compute.prices'], { h200: '5.5', rtx4090: '0.69' })
+  for (const wrong of ['h200=5', '{"h200": -5}', '{"h200": "much"}', '{', '[1]'])
+    assert.match(problems({ flags: {}, env: { PADDOCK_COMPUTE_PRICES: wrong }, file: undefined })[0]!, /prices in USD/)
+  const none = readConfig({ flags: {}, env: { HF_ENDPOINT: 'none' }, file: undefined })
+  assert.equal(none['hub.endpoint'], '', 'there is no Hub')
+})

@@ -16,17 +16,38 @@ const setting = <T>(schema: z.ZodType<T>, value: T, about: string): Setting<T> =
 const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
 const text = z.string().min(1)
 const flag = z.union([z.boolean(), z.enum(['true', 'false', '1', '0']).transform((v) => v === 'true' || v === '1')])
-/** A list in a file, or comma-separated text in the environment. */
-const list = z.union([
-  z.array(z.string().min(1)),
-  z.string().transform((v) =>
-    v
-      .split(',')
-      .map((item) => item.trim())
-      .filter(Boolean),
-  ),
-])
-const prices = z.record(z.string(), z.string().regex(/^\d{1,9}(\.\d{1,6})?$/, 'a price in USD such as "4.41"'))
+/** What the environment holds as text, where a file holds a list or a map; anything else stays as it is. */
+function fromJson(value: unknown, opening: '[' | '{'): unknown {
+  if (typeof value !== 'string' || !value.trimStart().startsWith(opening)) return value
+  try {
+    return JSON.parse(value)
+  } catch {
+    return value
+  }
+}
+
+/** A list in a file, or comma-separated text or JSON in the environment. */
+const list = z.preprocess(
+  (value) => fromJson(value, '['),
+  z.union([
+    z.array(z.string().min(1)),
+    z.string().transform((v) =>
+      v
+        .split(',')
+        .map((item) => item.trim())
+        .filter(Boolean),
+    ),
+  ]),
+)
+
+const price = z.union([z.string(), z.number().transform(String)]).refine((text) => /^\d{1,9}(\.\d{1,6})?$/.test(text), {
+  error: 'must be prices in USD by GPU type, such as {"h200": "4.41"}',
+})
+/** A map in a file, or JSON in the environment. */
+const prices = z.preprocess(
+  (value) => fromJson(value, '{'),
+  z.record(z.string(), price, { error: 'must be prices in USD by GPU type, such as {"h200": "4.41"}' }),
+)
 
 export const settings = {
   port: setting(count(0, 65_535), 8080, 'Public port. 0 picks a free one.'),
@@ -124,9 +145,9 @@ export const settings = {
     'YAML or JSON file with a list of models of your own, each as for POST /models; they go before what ships.',
   ),
   'hub.endpoint': setting(
-    z.union([z.literal(''), z.url({ protocol: /^https?$/ })]),
+    z.union([z.literal(''), z.literal('none').transform(() => ''), z.url({ protocol: /^https?$/ })]),
     'https://huggingface.co',
-    'The Hub that models named hf:… come from (HF_ENDPOINT); empty: none.',
+    'The Hub that models named hf:… come from (HF_ENDPOINT); `none`: there is none.',
   ),
   'hub.cache_folder': setting(z.string(), '', 'Where its files are kept, for this server alone; default: DIR/hub.'),
   'hub.cache_max_bytes': setting(

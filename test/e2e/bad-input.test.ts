@@ -220,7 +220,7 @@ describe('bad input', () => {
     const engine = place.process('engine')
     const before = await engineSample(place)
     for (let round = 0; round < 3; round++) await streamAndLeave(server)
-    const rested = await until(systemClock, 'the engine works for nobody', 10_000, async () => {
+    const rested = await until(systemClock, 'the engine works for nobody', 60_000, async () => {
       const sample = await engineSample(place)
       return sample.running === 0 && sample.waiting === 0 ? sample : null
     })

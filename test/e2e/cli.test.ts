@@ -110,7 +110,7 @@ describe('command line', { concurrency: false }, () => {
   })
 
   test('top shows what went on, to people and to programs, once or until Ctrl-C', async () => {
-    const seen = await until(systemClock, 'the gateway has told', 20_000, async () => {
+    const seen = await until(systemClock, 'the gateway has told', 60_000, async () => {
       const all: { data: { name: string; requests: number; status: Record<string, number>; emulated: boolean }[] } =
         await json(['top', '--window', '1h'])
       assert.deepEqual(

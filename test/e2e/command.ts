@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { modulePath } from '../../src/runtime/self.ts'
-import type { Place } from './place.ts'
+import { compiledFolder, type Place } from './place.ts'
 
 export interface Spoken {
   status: number | null
@@ -76,8 +76,7 @@ function environmentOf(place: Place, extra: Record<string, string> = {}): Record
   return {
     PATH: process.env.PATH ?? '',
     HOME: place.root,
-    // What is compiled is kept for the next command of the same test, as bin/paddock.mjs does.
-    NODE_COMPILE_CACHE: join(place.root, 'compiled'),
+    NODE_COMPILE_CACHE: compiledFolder,
     TMPDIR: join(place.root, 'tmp'),
     PADDOCK_DATA: place.dataFolder,
     PADDOCK_SYSTEM_FOLDER: place.systemFolder,

@@ -12,7 +12,7 @@ import { findProgram } from '../../src/runtime/processes.ts'
 import { modulePath } from '../../src/runtime/self.ts'
 import { Command, type CommandOptions } from './command.ts'
 import { isClosed } from './harness.ts'
-import { inNewPlace, type Place } from './place.ts'
+import { compiledFolder, inNewPlace, type Place } from './place.ts'
 import { procOnly } from './processes.ts'
 
 /** Nothing in the folder for temporary files, nothing of the instance where other uids read, no process. */
@@ -128,7 +128,7 @@ function shell(place: Place, line: string) {
   return spawnSync('sh', ['-c', script, process.execPath, modulePath('main')], {
     encoding: 'utf8',
     cwd: place.root,
-    env: { PATH: process.env.PATH ?? '', HOME: place.root },
+    env: { PATH: process.env.PATH ?? '', HOME: place.root, NODE_COMPILE_CACHE: compiledFolder },
   })
 }
 
@@ -153,7 +153,7 @@ test('a demo that is killed takes its server and its engines along', { skip: pro
     await command.says(/✓ ready/)
     command.child.kill('SIGKILL')
     await command.ended
-    await until(systemClock, 'no process', 15_000, () => place.processes().length === 0)
+    await until(systemClock, 'no process', 60_000, () => place.processes().length === 0)
     removeWhatItKept(place)
   }),
 )
@@ -173,7 +173,7 @@ test('when the server dies in the middle the demo says so, with the log, and lea
     // It stands still until the server is gone with all its parts: else a quick demo would be over before.
     command.child.kill('SIGSTOP')
     process.kill(place.process('supervisor').pid, 'SIGKILL')
-    await until(systemClock, 'the parts are gone', 20_000, () => place.processes('control', 'gateway').length === 0)
+    await until(systemClock, 'the parts are gone', 60_000, () => place.processes('control', 'gateway').length === 0)
     command.child.kill('SIGCONT')
     const { status, stderr } = await command.ended
     assert.ok(status === 1 || status === 6, `status ${status}: ${stderr}`)

@@ -152,7 +152,7 @@ export class Server {
   }
 
   /** The deployment once `check` holds, which is looked at many times a second. */
-  async when(idOrName: string, what: string, check: (seen: Deployment) => boolean, ms = 30_000): Promise<Deployment> {
+  async when(idOrName: string, what: string, check: (seen: Deployment) => boolean, ms = 60_000): Promise<Deployment> {
     let last: Deployment | null = null
     const look = async () => {
       last = await this.native.getDeployment(idOrName).catch(() => null)

@@ -62,7 +62,7 @@ describe('a clean stop', () => {
   it('while it is still starting', { skip: procOnly }, async () => {
     await inNewPlace(async (place) => {
       const run = new Run(place, {})
-      await until(systemClock, 'its parts are being started', 20_000, () => place.processes('control').length > 0)
+      await until(systemClock, 'its parts are being started', 60_000, () => place.processes('control').length > 0)
       run.child.kill('SIGTERM')
       assert.deepEqual(await run.end(), { status: 0, signal: null }, run.output)
       await place.expectNoProcess()

@@ -13,12 +13,14 @@ import { llamaServer } from '../../src/engines/llamacpp/server.ts'
 import { sglang } from '../../src/engines/sglang/driver.ts'
 import { vllm } from '../../src/engines/vllm/driver.ts'
 import { Secret } from '../../src/kernel/secret.ts'
+import { HubServer } from '../../src/models/hub/testing/hub-server.ts'
 import { systemClock, until } from '../../src/runtime/clock.ts'
 import { readIfThere, readJsonIfThere } from '../../src/runtime/files.ts'
 import { Seal } from '../../src/runtime/seal.ts'
 import { ApiError } from '../../src/wire/native/client.ts'
 import { type Server, startServer } from '../e2e/harness.ts'
 import { Place } from '../e2e/place.ts'
+import { adaptersSuite } from './adapters.suite.ts'
 import { placeGguf, placeModel, placePrograms } from './programs.ts'
 
 const patienceMs = 60_000
@@ -67,6 +69,7 @@ const engines: Tried[] = [
 ]
 
 const place = new Place()
+const hub = new HubServer()
 const model = (type: string, name: string, over: object = {}) =>
   (type === 'llama-server' ? placeGguf : placeModel)(join(place.root, 'models', name), over)
 /** What a deployment names: a folder, or the file in it. */
@@ -75,12 +78,15 @@ const pathOf = (type: string, name: string) =>
 let server: Server
 
 before(async () => {
+  await hub.start()
   server = await startServer(place, {
     env: {
       PATH: placePrograms(place.root),
       PADDOCK_MODELS_ALLOW_PATHS: join(place.root, 'models'),
       PADDOCK_COMPUTE_LOCAL_STOP_GRACE_SECONDS: '10',
-      PADDOCK_START_BRAKE_AFTER: '1',
+      PADDOCK_START_BRAKE_AFTER: '2',
+      HF_ENDPOINT: hub.url,
+      PADDOCK_HUB_MIN_FREE_BYTES: '0',
     },
   })
 })
@@ -88,6 +94,7 @@ after(async () => {
   try {
     await server?.stop()
   } finally {
+    await hub.close()
     await place.remove()
   }
 })
@@ -96,8 +103,10 @@ const words = (text: string) => [{ role: 'user' as const, content: text }]
 
 /** The one ready replica: its own address and key. */
 async function replicaOf(name: string) {
-  const { data } = await server.native.listReplicas(name)
-  const { id } = data.find(({ phase }) => phase === 'ready')!
+  const id = await until(systemClock, `a replica of ${name} is ready`, patienceMs, async () => {
+    const { data } = await server.native.listReplicas(name)
+    return data.find(({ phase }) => phase === 'ready')?.id ?? null
+  })
   const order = readJsonIfThere<{ address: string; port: number }>(join(place.dataFolder, 'engines', id, 'order.json'))!
   const seal = new Seal(new Secret(readIfThere(join(place.dataFolder, 'secret-key'))!.trim()))
   return { id, url: `http://${order.address}:${order.port}`, key: engineKey(seal, id) }
@@ -323,3 +332,5 @@ for (const { driver, type, thoughts, parts, stranger, older, leaves } of engines
       assert.match(other.message, /engine\.version: this server has (vLLM 0\.33\.0|SGLang 0\.5\.23), not /)
     })
   })
+
+adaptersSuite({ place, hub, server: () => server })

@@ -90,7 +90,7 @@ const runs = () =>
         .split('\n')
     : []
 const work = () => join(clone, '.paddock-install')
-const npmBegun = (times = 1) => until(systemClock, 'npm has begun', 10_000, () => runs().length >= times)
+const npmBegun = (times = 1) => until(systemClock, 'npm has begun', 60_000, () => runs().length >= times)
 
 test('the first command installs and goes on, the second only goes on', async () => {
   const first = await run('demo', '--exit', 'a b')
@@ -119,7 +119,7 @@ test('two at once: the second waits for the first', async () => {
   const first = start(['demo', '1'])
   await npmBegun()
   const second = start(['demo', '2'])
-  await until(systemClock, 'the second waits', 10_000, () => second.text().includes('waiting for it'))
+  await until(systemClock, 'the second waits', 60_000, () => second.text().includes('waiting for it'))
   fs.rmSync(join(clone, '..', 'wait'))
   assert.deepEqual([(await first.ended).out, (await second.ended).out], ['program demo 1\n', 'program demo 2\n'])
   assert.equal(runs().length, 1)
@@ -203,7 +203,7 @@ test('an unsupported Node or platform says so in one line', async () => {
 
 test('signals and status of the program are passed through', async () => {
   const staying = start(['demo', '--stay'])
-  await until(systemClock, 'the program runs', 10_000, () => staying.text().includes('program demo'))
+  await until(systemClock, 'the program runs', 60_000, () => staying.text().includes('program demo'))
   staying.child.kill('SIGTERM')
   const { status, out } = await staying.ended
   assert.deepEqual([status, out], [7, 'program demo --stay\ntold to end\n'])

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { SharedDatabase } from '../../scripts/test-database.ts'
 import { type FileOptions, type FileResult, runTestFile } from '../../scripts/test-file.ts'
-import { findTestFiles, groupFiles } from '../../scripts/test-plan.ts'
+import { findTestFiles, groupFiles, longest } from '../../scripts/test-plan.ts'
 import { fileLine, Tally } from '../../scripts/test-report.ts'
 import { identify } from '../../src/runtime/processes.ts'
 import { withDatabase } from '../../src/store/connection.ts'
@@ -157,11 +157,21 @@ test('files are found, filtered and grouped', () => {
     groupFiles(findTestFiles(root), 2).map(({ name, jobs }) => [name, jobs]),
     [
       ['unit', 2],
-      ['end to end', 1],
-      ['kill', 1],
-      ['elastic', 1],
+      ['servers', 2],
+      ['alone', 1],
     ],
   )
+})
+
+test('every file is in one group, and the longest, which are there, come first', () => {
+  const files = findTestFiles(join(import.meta.dirname, '..', '..'))
+  const groups = groupFiles(files, 2)
+  assert.deepEqual(groups.flatMap((group) => group.files).toSorted(), files)
+  for (const file of longest) assert.ok(files.includes(file), `${file} is listed and not there`)
+  for (const { name, files } of groups) {
+    const listed = files.map((file) => longest.includes(file))
+    assert.equal(listed.lastIndexOf(true), listed.filter(Boolean).length - 1, name)
+  }
 })
 
 test('the last line of the summary is the count', () => {

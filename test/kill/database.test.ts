@@ -1,5 +1,4 @@
 /** SIGKILL of the embedded Postgres in mid-query: the server recovers by itself, and no acknowledged write is lost. */
-// test timeout: 120 s
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -44,7 +43,7 @@ describe('SIGKILL of', { skip: procOnly }, () => {
       await someMoreWrites('writes are acknowledged')
       assert.ok(signalProcess(victim(), 'SIGKILL'))
       const answers = () => server.native.listDeployments().then(Boolean, () => false)
-      await until(systemClock, 'the API answers again', 20_000, answers)
+      await until(systemClock, 'the API answers again', 60_000, answers)
       await someMoreWrites('writes are acknowledged again')
     } finally {
       await Promise.all([writing.end(), busy.end(), talk.end()])
@@ -61,7 +60,7 @@ describe('SIGKILL of', { skip: procOnly }, () => {
 
   async function someMoreWrites(what: string): Promise<void> {
     const before = writers.acknowledged
-    await until(systemClock, what, 20_000, () => writers.acknowledged > before + 5)
+    await until(systemClock, what, 60_000, () => writers.acknowledged > before + 5)
   }
 
   it('the postmaster in mid-query', async () => {

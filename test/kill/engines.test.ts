@@ -1,5 +1,4 @@
 /** SIGKILL of an engine and of its keeper: replaced, requests held meanwhile, and paid for until its death only. */
-// test timeout: 120 s
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { systemClock, until } from '../../src/runtime/clock.ts'
@@ -10,7 +9,7 @@ import { procOnly } from '../e2e/processes.ts'
 
 const chat = { model: 'steady', messages: [{ role: 'user' as const, content: 'Hello' }], max_tokens: 2 }
 /** How far the recorded end may be from the signal. */
-const endToleranceMs = 500
+const endToleranceMs = 1_500
 
 describe('SIGKILL of', { skip: procOnly }, () => {
   const place = new Place()
@@ -39,12 +38,12 @@ describe('SIGKILL of', { skip: procOnly }, () => {
     const killedAt = systemClock.now()
     assert.ok(signalProcess(place.process(role), signal))
     if (signal === 'SIGKILL')
-      await until(systemClock, 'the engine is gone', 5_000, () =>
+      await until(systemClock, 'the engine is gone', 60_000, () =>
         place.processes('engine').every(({ pid }) => pid !== engine.pid),
       )
     const answer = await server.openai().chat.completions.create(chat)
     assert.equal(answer.object, 'chat.completion')
-    await until(systemClock, 'only the new engine and its keeper', 15_000, () => {
+    await until(systemClock, 'only the new engine and its keeper', 60_000, () => {
       const [engines, keepers] = [place.processes('engine'), place.processes('keeper')]
       return engines.length === 1 && keepers.length === 1 && engines[0]!.pid !== engine.pid
     })

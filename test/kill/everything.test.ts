@@ -111,12 +111,12 @@ class Rounds {
 
   /** One of each part, nothing that nobody owns, all that was acknowledged, and the anchor answers. */
   async #check(server: Server): Promise<void> {
-    await until(systemClock, 'one of each part', 10_000, () =>
+    await until(systemClock, 'one of each part', 60_000, () =>
       parts.every((role) => this.#place.processes(role).length === 1),
     )
     await this.#writers.verify(server)
     await this.#anchorAnswers(server)
-    await until(systemClock, 'every engine belongs to a deployment', 20_000, () => this.#everyEngineIsOwned(server))
+    await until(systemClock, 'every engine belongs to a deployment', 60_000, () => this.#everyEngineIsOwned(server))
     const [replica] = (await server.native.listReplicas('anchor')).data.filter(({ phase }) => phase === 'ready')
     const engines = this.#place.processes('engine')
     const engine = engines.find(({ replicaId }) => replicaId === replica!.id)
@@ -151,7 +151,7 @@ class Rounds {
     await this.#check(last)
     await this.#writers.clear(last.native)
     await last.native.deleteDeployment('anchor')
-    await until(systemClock, 'no engine is left', 20_000, () => this.#place.processes('engine', 'keeper').length === 0)
+    await until(systemClock, 'no engine is left', 60_000, () => this.#place.processes('engine', 'keeper').length === 0)
     await last.stop()
   }
 }

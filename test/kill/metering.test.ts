@@ -5,11 +5,10 @@
  */
 // test timeout: 7200 s
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
 import { systemClock } from '../../src/runtime/clock.ts'
+import { compiledFolder } from '../e2e/place.ts'
 import { procOnly } from '../e2e/processes.ts'
 import { Random } from '../paper/random.ts'
 import type { KilledPart } from './metering/part.ts'
@@ -33,8 +32,6 @@ const outageSeconds = Number(process.env.OUTAGE_SECONDS ?? 4)
 const growthBytesMaximum = 96 * 1024 * 1024
 const longSeconds = 60
 const laterGrowthBytesMaximum = 24 * 1024 * 1024
-const cacheFolder = mkdtempSync(join(tmpdir(), 'paddock-compiled-'))
-after(() => rmSync(cacheFolder, { recursive: true, force: true }))
 
 type Victims = 'a gateway' | 'control' | 'a gateway and control' | 'two gateways' | 'one that is starting'
 const weights: Record<Victims, number> = {
@@ -48,7 +45,7 @@ const weights: Record<Victims, number> = {
 async function inWorld(options: Partial<WorldOptions>, work: (world: MeteringWorld) => Promise<void>): Promise<void> {
   const random = new Random(seed)
   const world = await MeteringWorld.open({
-    ...{ random, cacheFolder, gateways: 2, hasWorkers: false, keepsCopies: true },
+    ...{ random, cacheFolder: compiledFolder, gateways: 2, hasWorkers: false, keepsCopies: true },
     ...options,
   })
   try {

@@ -1,5 +1,4 @@
 /** SIGKILL of one part of the server: the others go on, and what was killed comes back. */
-// test timeout: 180 s
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -41,7 +40,7 @@ describe('SIGKILL of one part', { skip: procOnly }, () => {
     const before = place.process(role)
     const began = performance.now()
     assert.ok(signalProcess(before, 'SIGKILL'))
-    await until(systemClock, `${role} is there again and works`, 20_000, async () => {
+    await until(systemClock, `${role} is there again and works`, 60_000, async () => {
       const now = place.processes(role)
       return now.length === 1 && now[0]!.pid !== before.pid && (await works())
     })
@@ -60,7 +59,7 @@ describe('SIGKILL of one part', { skip: procOnly }, () => {
       const talk = new Talk(server.openai(key.secret), 'steady')
       await kill('control', answers)
       const heard = talk.answered
-      await until(systemClock, 'more answers', 5_000, () => talk.answered > heard + 2)
+      await until(systemClock, 'more answers', 60_000, () => talk.answered > heard + 2)
       assert.deepEqual(await talk.end(), [])
     }
     assert.equal(place.process('engine').pid, engine.pid)
@@ -101,7 +100,7 @@ describe('SIGKILL of one part', { skip: procOnly }, () => {
       server = await startServer(place, { port: server.port })
       assert.equal((await server.openai(key.secret).chat.completions.create(chat)).object, 'chat.completion')
       assert.equal(place.process('engine').pid, engine.pid)
-      await until(systemClock, 'the old ones are gone', 5_000, () => {
+      await until(systemClock, 'the old ones are gone', 60_000, () => {
         const left = new Set(place.processes().map(({ pid }) => pid))
         return old.every(({ pid }) => !left.has(pid))
       })
@@ -116,10 +115,10 @@ describe('SIGKILL of one part', { skip: procOnly }, () => {
       await lone.active('lone')
       const { replicaId } = other.process('engine')
       lone.run.child.kill('SIGKILL')
-      await until(systemClock, 'only engine and keeper', 8_000, () =>
+      await until(systemClock, 'only engine and keeper', 60_000, () =>
         other.processes().every(({ role }) => role === 'engine' || role === 'keeper'),
       )
-      await until(systemClock, 'the lease is over', 15_000, () => other.processes().length === 0)
+      await until(systemClock, 'the lease is over', 60_000, () => other.processes().length === 0)
       const exit = readJsonIfThere<Exit>(join(other.dataFolder, 'engines', replicaId!, 'exit.json'))
       assert.match(exit!.why, /Nobody renewed its lease/)
     })

@@ -1,5 +1,4 @@
 /** Two gateway workers on one port: one dies, the other is not disturbed; together they stop, count and refuse as one. */
-// test timeout: 180 s
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -2,6 +2,7 @@
  * Golden transcripts: what happens, when and why, in the situations that matter, line by line. `UPDATE=1` writes them
  * anew; whoever changes one reads it first.
  */
+// test timeout: 900 s
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

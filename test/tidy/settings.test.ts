@@ -19,8 +19,8 @@ function page(): string {
 Generated from \`src/runtime/settings.ts\`; a test compares them.
 
 A setting comes from a flag of \`paddock serve\`, else from the environment, else from the file named by \`--config\` (YAML
-or JSON, \`a.b_c\` flat or nested), else it is the default. \`DATABASE_URL\` counts as \`PADDOCK_DATABASE_URL\`. All problems
-are reported together before anything starts.
+or JSON, \`a.b_c\` flat or nested), else it is the default. In the environment a list is separated by commas, and a map is JSON. \`DATABASE_URL\` counts as
+\`PADDOCK_DATABASE_URL\`. All problems are reported together before anything starts.
 
 | setting | environment | default | meaning |
 |---|---|---|---|

@@ -1,5 +1,6 @@
 /** Is this an adapter for that deployment? Found wherever it comes from, and checked before anything is written. */
 import { existsSync } from 'node:fs'
+import { isAbsolute } from 'node:path'
 import { allLimits, type Limits, type LimitsChange } from '../../access/limits.ts'
 import type { AdapterFormat, EngineAdapters } from '../../engines/contract.adapters.ts'
 import type { EngineType } from '../../engines/contract.ts'
@@ -70,7 +71,10 @@ export type AdapterGround = Pick<SpecContext, 'engines' | 'models'> & {
 
 /** Where the files of a path are. Throws Faults. */
 export function adapterPath(source: string, allowed: readonly string[]): string {
-  const path = realPathInside(source.replace(/^file:(\/\/)?/, ''), allowed)
+  const named = source.replace(/^file:(\/\/)?/, '')
+  if (!isAbsolute(named))
+    throw invalid('source', `source: neither hf:<repository>, nor byom:<upload>, nor a path on the server from "/" on.`)
+  const path = realPathInside(named, allowed)
   // llama-server separates adapters by it.
   if (path.includes(',')) throw invalid('source', 'source: the path must not contain a comma.')
   return path

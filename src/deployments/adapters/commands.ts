@@ -132,8 +132,10 @@ export class Adapters {
 async function calledSo(tx: Tx, { id: deploymentId, name: of }: DeploymentRow, nameOrId: string): Promise<AdapterRow> {
   const called = (await adaptersOf(tx, deploymentId)).filter(({ removed_at }) => removed_at === null)
   const found = called.find(({ id, name }) => id === nameOrId || name === nameOrId)
-  if (found === undefined) throw new Fault('not_found', `${of} has no adapter "${nameOrId}".`)
-  return found
+  if (found !== undefined) return found
+  const names = called.map(({ name }) => name)
+  const action = names.length === 0 ? 'It has none.' : `It has ${names.join(', ')}.`
+  throw new Fault('not_found', `${of} has no adapter "${nameOrId.slice(0, 128)}".`, { action })
 }
 
 function gone(name: string): never {

@@ -1,5 +1,6 @@
 /** Arguments that a deployment may give SGLang itself, and those that the deployment's own fields set. */
 import { type ArgumentList, number, whole } from '../contract.arguments.ts'
+import type { FormNames } from '../contract.forms.ts'
 
 const toolParsers = [
   'deepseekv3 deepseekv31 deepseekv32 gemma4 gigachat3 glm glm45 glm47 gpt-oss hermes interns1 kimi_k2 lfm2 llama3',
@@ -10,6 +11,12 @@ const reasoningParsers = [
   'qwen3 qwen3-thinking step3 step3p5',
 ]
 const words = (lines: readonly string[]) => lines.join(' ').split(' ')
+
+export const sglangForms: FormNames = {
+  toolCalls: { llama3: 'llama3', llama4: 'pythonic', hermes: 'hermes', mistral: 'mistral', deepseek_v3: 'deepseekv3' },
+  thoughts: { deepseek_r1: 'deepseek-r1', qwen3: 'qwen3' },
+  withToolCalls: [],
+}
 
 export const sglangArguments: ArgumentList = {
   engine: 'SGLang',

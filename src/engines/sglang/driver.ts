@@ -4,12 +4,13 @@
  * without an end: who sends it keeps the deadline.
  */
 import { argumentProblems } from '../contract.arguments.ts'
+import { formArgs } from '../contract.forms.ts'
 import { numberProblems } from '../contract.numbers.ts'
 import type { EngineDriver, EngineSpec, GpuVendor, Launch, LaunchInput } from '../contract.ts'
 import { tunedArgs, tunedLimits } from '../contract.tuning.ts'
 import { versionProblem } from '../contract.versions.ts'
 import { sglangAdapters } from './adapters.ts'
-import { sglangArguments } from './arguments.ts'
+import { sglangArguments, sglangForms } from './arguments.ts'
 import { phaseOfLog, readinessOf, sampleOf } from './dialect.ts'
 import { sglangRefusedField } from './fields.ts'
 import { tuneSglang } from './tune.ts'
@@ -99,6 +100,7 @@ function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch 
     argv.push('--max-loaded-loras', String(Math.max(count, adaptersAtOnceMaximum + 1)))
     argv.push('--max-lora-rank', String(rankMaximum), '--lora-target-modules', 'all')
   }
+  argv.push(...formArgs(model.forms ?? {}, sglangForms, additionalArgs))
   argv.push(...tunedArgs(tuned, additionalArgs), ...additionalArgs)
   const files = { [keyFile]: `api-key: ${JSON.stringify(apiKey)}\n` }
   return { argv, env: environment, files, image: imageOf(version, gpu), stopGraceSeconds }

@@ -1,5 +1,6 @@
 /** Arguments that a deployment may give vLLM itself, and those that the deployment's own fields set. */
 import { type ArgumentList, number, whole } from '../contract.arguments.ts'
+import type { FormNames } from '../contract.forms.ts'
 
 const reasoningParsers = [
   'cohere_command3 cohere_command4 deepseek_r1 deepseek_v3 deepseek_v4 ernie45 gemma4 glm45 glm47 granite holo2',
@@ -12,6 +13,19 @@ const toolParsers = [
   'longcat minimax_m2 mistral olmo3 openai phi4_mini_json pythonic qwen3_coder qwen3_xml seed_oss step3 step3p5 xlam',
 ]
 const words = (lines: readonly string[]) => lines.join(' ').split(' ')
+
+/** Llama 3 is told to write JSON, Llama 4 to write Python. */
+export const vllmForms: FormNames = {
+  toolCalls: {
+    llama3: 'llama3_json',
+    llama4: 'llama4_pythonic',
+    hermes: 'hermes',
+    mistral: 'mistral',
+    deepseek_v3: 'deepseek_v3',
+  },
+  thoughts: { deepseek_r1: 'deepseek_r1', qwen3: 'qwen3' },
+  withToolCalls: ['--enable-auto-tool-choice'],
+}
 
 export const vllmArguments: ArgumentList = {
   engine: 'vLLM',

@@ -51,6 +51,14 @@ const knobs: [what: string, spec: Partial<EngineSpec>, added: string[]][] = [
 for (const [what, over, added] of knobs)
   test(`the launch line with ${what}`, () => assert.deepEqual(launched(over).argv, [...before(1), ...added]))
 
+test('what is known of how a model writes calls and thoughts', () => {
+  const forms = { toolCalls: 'llama3', thoughts: 'deepseek_r1' } as const
+  assert.deepEqual(launched({}, {}, { forms }).argv, [
+    ...before(1),
+    ...['--enable-auto-tool-choice', '--tool-call-parser', 'llama3_json', '--reasoning-parser', 'deepseek_r1'],
+  ])
+})
+
 const few = ['--max-num-seqs', '16', '--performance-mode', 'interactivity']
 const presets: [
   what: string,

@@ -4,12 +4,13 @@
  * answers new ones with nothing but `"abort"`: who sends it has taken it out of the gateway before.
  */
 import { argumentProblems } from '../contract.arguments.ts'
+import { formArgs } from '../contract.forms.ts'
 import { numberProblems } from '../contract.numbers.ts'
 import type { EngineDriver, EngineSpec, GpuVendor, Launch, LaunchInput } from '../contract.ts'
 import { tunedArgs, tunedLimits } from '../contract.tuning.ts'
 import { versionProblem } from '../contract.versions.ts'
 import { vllmAdapters } from './adapters.ts'
-import { vllmArguments } from './arguments.ts'
+import { vllmArguments, vllmForms } from './arguments.ts'
 import { phaseOfLog, readinessOf, sampleOf } from './dialect.ts'
 import { vllmRefusedField } from './fields.ts'
 import { tuneVllm } from './tune.ts'
@@ -84,6 +85,7 @@ function launch({ spec, model, host, servedName, apiKey }: LaunchInput): Launch 
     argv.push('--enable-lora', '--max-loras', String(Math.min(count, adaptersAtOnceMaximum)))
     argv.push('--max-cpu-loras', String(count), '--max-lora-rank', String(rankMaximum))
   }
+  argv.push(...formArgs(model.forms ?? {}, vllmForms, additionalArgs))
   argv.push(...tunedArgs(tuned, additionalArgs), ...additionalArgs)
   return { argv, env: environment(apiKey, adapterRoom !== undefined), image: imageOf(version, gpu), stopGraceSeconds }
 }

@@ -43,6 +43,13 @@ export const capabilities = [
   'structured-output',
 ] as const
 
+/** engines/contract.forms.ts; whatever is added there is added here. */
+const toolCalls = z.enum(['llama3', 'llama4', 'hermes', 'mistral', 'deepseek_v3'])
+const thoughts = z.enum(['deepseek_r1', 'qwen3'])
+const toolCallsText =
+  'How it writes calls of tools, which vLLM and SGLang have to be told; null: nobody knows, or it makes none.'
+const thoughtsText = 'How it writes what it thinks first; null: nobody knows, or it does not.'
+
 const configBytesMaximum = 64 * 1024
 /** Not `hf:`, `byom:` or `file:`; no colon, which names adapters; no file. */
 const modelId = z
@@ -77,6 +84,8 @@ const entryFields = {
   capabilities: z.array(z.enum(capabilities)).max(20).optional().meta({ description: 'Default: chat, completion.' }),
   context_size: z.int().min(1).max(100_000_000).meta({ description: 'Tokens.', example: 131_072 }),
   tensor_type: label(20).meta({ example: 'BF16' }),
+  tool_calls: orNull(toolCalls).optional().meta({ description: toolCallsText }),
+  thoughts: orNull(thoughts).optional().meta({ description: thoughtsText }),
   gated: z.boolean().optional().meta({ description: 'Its repository asks for a grant. Default false.' }),
   deployable: z.boolean().optional().meta({ description: '`false`: listed, and nobody can deploy it.' }),
   reason: orNull(label(500)).optional().meta({ description: 'Why it is not deployable.' }),
@@ -123,6 +132,8 @@ export const model = z
     weight_gb: orNull(z.number()).meta({ description: 'Of its weights once loaded, in GB; null: not known.' }),
     context_size: z.int().meta({ description: 'Tokens.' }),
     tensor_type: z.string(),
+    tool_calls: orNull(toolCalls).meta({ description: toolCallsText }),
+    thoughts: orNull(thoughts).meta({ description: thoughtsText }),
     gated: z.boolean().meta({ description: 'true: it is deployed with a Hub token that was granted access.' }),
     deployable: z.boolean(),
     reason: obstacle,

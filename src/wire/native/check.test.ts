@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { z } from 'zod'
 import { createKey } from './account.ts'
+import { addModel } from './catalogue.ts'
 import { check, problemsFault } from './check.ts'
 import { createDeployment } from './deployment.ts'
 
@@ -106,4 +107,13 @@ test('a key wish: names for people may be unicode, but nothing invisible; times 
   assert.match(said({ name: '\ud800' }, createKey), /control characters/)
   assert.match(said({ name: 'k', expires_at: 'tomorrow' }, createKey), /must be a time such as/)
   assert.match(said({ name: 'k', role: 'god' }, createKey), /must be one of owner, admin/)
+})
+
+test('what may be null as well is told as what it is otherwise', () => {
+  const of = (entry: object) =>
+    said({ id: 'a/b', source_repo: 'a/b', context_size: 1, tensor_type: 'X', ...entry }, addModel)
+  assert.match(of({ tool_calls: 'morse' }), /tool_calls: must be one of llama3, .*; seen: "morse"\./)
+  assert.match(of({ weight_bytes: 'many' }), /weight_bytes: must be a number; seen: "many"\./)
+  assert.match(of({ config: 7 }), /config: must be an object; seen: 7\./)
+  assert.equal(of({ tool_calls: null, config: null, weight_bytes: null }), '')
 })

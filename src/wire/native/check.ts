@@ -45,12 +45,23 @@ function problemsOf(issue: z.core.$ZodIssue, root: unknown, part: Part): Problem
       return { field, problem: `Unknown ${what} ${quoted(field)}.`, unknown: true }
     })
   }
+  const meant = issue.code === 'invalid_union' ? branchMeant(issue) : null
+  if (meant !== null)
+    return meant.flatMap((inner) => problemsOf({ ...inner, path: [...issue.path, ...inner.path] }, root, part))
   const isWhole = issue.path.length === 0
   const field = isWhole ? part : fieldName(issue.path)
   const seen = at(root, issue.path)
   if (seen === undefined) return [{ field, problem: `${field}: is required.`, unknown: false }]
   const subject = isWhole ? `The ${part}` : `${field}:`
   return [{ field, problem: `${subject} ${issue.message}; seen: ${shownValue(field, seen)}.`, unknown: false }]
+}
+
+/** Of a value that may be null as well, what is wrong with it as the other; null = it may be several things. */
+function branchMeant({ errors }: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue[] | null {
+  const isNullAlone = ([first]: z.core.$ZodIssue[]) =>
+    first?.code === 'invalid_type' && String(first.expected) === 'null'
+  const others = errors.filter((issues) => !isNullAlone(issues))
+  return others.length === 1 && others.length < errors.length ? others[0]! : null
 }
 
 function fieldName(path: readonly PropertyKey[]): string {
@@ -107,7 +118,7 @@ function expectation(issue: z.core.$ZodRawIssue): string {
 }
 
 function bound(origin: string, side: string, limit: number): string {
-  if (origin === 'string') return `have ${side} ${limit} characters`
-  if (origin === 'array') return `have ${side} ${limit} items`
+  if (origin === 'string') return `have ${side} ${limit} ${limit === 1 ? 'character' : 'characters'}`
+  if (origin === 'array') return `have ${side} ${limit} ${limit === 1 ? 'item' : 'items'}`
   return `be ${side} ${limit}`
 }

@@ -31,6 +31,8 @@ const known: Flags = {
   '--speculative-algorithm': 'one',
   '--quantization': 'one',
   '--kv-cache-dtype': 'one',
+  '--tool-call-parser': 'one',
+  '--reasoning-parser': 'one',
   '--random-seed': 'one',
   '--api-key': 'one',
 }

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { startWorker, workerKey } from './testing.ts'
+import { startHere, workerKey } from './testing.ts'
 import { writeTestAdapter } from './testing-adapter.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'paddock-adapters-'))
@@ -12,7 +12,7 @@ after(() => rmSync(folder, { recursive: true }))
 const files = ['one', 'two', 'three'].map((name, seed) =>
   writeTestAdapter(join(folder, `${name}.gguf`), { seed: seed + 7 }),
 )
-const worker = await startWorker(['--adapter-sets', '3', '--context', '512', '--sequences', '2'])
+const worker = await startHere(['--adapter-sets', '3', '--context', '512', '--sequences', '2'])
 after(() => worker.stop())
 
 interface Answer {

@@ -6,22 +6,22 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import OpenAI from 'openai'
 import type { Fault } from '../../../kernel/fault.ts'
-import { readStream, startWorker, type TestWorker, workerKey } from './testing.ts'
+import { readStream, startHere, type TestEngine, workerKey } from './testing.ts'
 import { type TestModel, writeTestModel } from './testing-model.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'paddock-shapes-'))
-const workers = new Map<string, Promise<TestWorker>>()
+const workers = new Map<string, Promise<TestEngine>>()
 after(async () => {
   for (const worker of workers.values()) await (await worker).stop()
   rmSync(folder, { recursive: true })
 })
 
 /** One for all tests that ask for the same. */
-function workerOf(model: TestModel, flags: string[] = []): Promise<TestWorker> {
+function workerOf(model: TestModel, flags: string[] = []): Promise<TestEngine> {
   const key = JSON.stringify([model, flags])
   const path = join(folder, `${workers.size}.gguf`)
   const start = () =>
-    startWorker(['--model', writeTestModel(path, model), '--context', '2048', '--sequences', '2', ...flags])
+    startHere(['--model', writeTestModel(path, model), '--context', '2048', '--sequences', '2', ...flags])
   const worker = workers.get(key) ?? start()
   workers.set(key, worker)
   return worker
@@ -53,7 +53,7 @@ const tools = [
 ]
 const messages = [{ role: 'user' as const, content: 'hello there' }]
 const ask = (over: object = {}) => ({ model: 'starter', messages, max_tokens: 300, temperature: 1, seed: 3, ...over })
-const client = ({ url }: TestWorker) => new OpenAI({ baseURL: `${url}/v1`, apiKey: workerKey, maxRetries: 0 })
+const client = ({ url }: TestEngine) => new OpenAI({ baseURL: `${url}/v1`, apiKey: workerKey, maxRetries: 0 })
 const status = async (asking: Promise<Response>) => {
   const response = await asking
   const { error } = (await response.json()) as { error: { code: string; param: string | null; message: string } }
@@ -108,7 +108,7 @@ for (const [form, chatTemplate] of [
     assert.equal(required.choices[0]!.message.tool_calls!.length, 1)
     assertCall(required.choices[0]!.message.tool_calls![0]!)
     const several = await chat.completions.create(
-      ask({ tools, tool_choice: 'required', max_tokens: 1_400, ...unthinking }),
+      ask({ tools, tool_choice: 'required', max_tokens: 500, ...unthinking }),
     )
     for (const call of several.choices[0]!.message.tool_calls ?? []) assertCall(call)
     assert.ok(several.choices[0]!.message.tool_calls!.length >= 1, JSON.stringify(several.choices))

@@ -5,11 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import fc from 'fast-check'
-import { loadEngine } from './load.ts'
-import { WorkerServer } from './server.ts'
+import { startHere } from './testing.ts'
 import { writeTestModel } from './testing-model.ts'
 
-const bodies = process.env.FULL === '1' ? 20_000 : 60
+const bodies = process.env.FULL === '1' ? 3_000 : 60
 const seed = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
 
 const folder = mkdtempSync(join(tmpdir(), 'paddock-bodies-'))
@@ -20,16 +19,9 @@ const model = writeTestModel(join(folder, 'model.gguf'), {
     '<|im_start|>assistant\n{% if enable_thinking %}<think>\n{% else %}<think></think>{% endif %}',
   poolingType: 1,
 })
-const options = { model, host: '', port: 0, servedName: 'm', contextTokens: 512, sequences: 2, threads: 1 }
-const rest = { adapterSets: 1, cacheTypeK: null, cacheTypeV: null, dieWithStdin: false }
-const lines: string[] = []
-const server = new WorkerServer({ servedName: 'm', key: 'key', log: (line) => lines.push(line) })
-const broken = (why: string) => lines.push(`broken: ${why}`)
-server.engine = await loadEngine({ ...options, ...rest }, { phase: () => {}, broken })
-server.state = { status: 'ok' }
-const url = `http://127.0.0.1:${await server.listen('127.0.0.1', 0)}`
-after(() => {
-  server.close()
+const worker = await startHere(['--model', model, '--context', '512', '--sequences', '2', '--adapter-sets', '1'])
+after(async () => {
+  await worker.stop()
   rmSync(folder, { recursive: true })
 })
 
@@ -61,9 +53,9 @@ const odd: fc.Arbitrary<unknown> = fc.oneof(
     JSON.parse('['.repeat(140) + ']'.repeat(140)),
   ),
 )
-/** What is right, mostly. */
+/** What is right, mostly: a body with several faults shows the first of them alone. */
 const mostly = (right: fc.Arbitrary<unknown>) =>
-  fc.oneof({ weight: 6, arbitrary: right }, { weight: 1, arbitrary: odd })
+  fc.oneof({ weight: 40, arbitrary: right }, { weight: 1, arbitrary: odd })
 const some = (...values: unknown[]) => mostly(fc.constantFrom(...values))
 const members = (model: Record<string, fc.Arbitrary<unknown>>, requiredKeys: string[] = []) =>
   mostly(fc.record(model, { requiredKeys, noNullPrototype: true }))
@@ -99,10 +91,10 @@ const { schema } = fc.letrec((tie) => ({
     fc.record({ $defs: fc.record({ a: tie('schema') }), $ref: some('#/$defs/a', '#/$defs/b') }),
   ),
 }))
-const name = some('set', 'get', 'a b')
+const name = some('set', 'get', 'a', 'b', 'c', 'd', 'e', 'f')
 const tool = members(
   {
-    type: some('function', 'custom'),
+    type: some('function'),
     function: members({ name, description: some('x'), parameters: mostly(schema), strict: some(true, false) }, [
       'name',
     ]),
@@ -114,10 +106,10 @@ const call = members({
   type: some('function'),
   function: members({ name, arguments: some('{}', '{"a": [1]}', 'x', '['.repeat(9_999)) }),
 })
-const part = members({ type: some('text', 'image_url'), text: some('hello') }, ['type', 'text'])
+const part = members({ type: some('text'), text: some('hello') }, ['type', 'text'])
 const message = members(
   {
-    role: some('user', 'assistant', 'system', 'tool', 'developer', 'function'),
+    role: some('user', 'assistant', 'system', 'tool', 'developer'),
     content: fc.oneof(some('hello there', ''), mostly(fc.array(part, { maxLength: 2 }))),
     tool_calls: mostly(fc.array(call, { maxLength: 2 })),
     tool_call_id: some('c1'),
@@ -139,9 +131,9 @@ const shared = {
   frequency_penalty: some(-2, 2),
   repetition_penalty: some(1, 1.2),
   logit_bias: some({ 5: 100, 7: -100 }, { 999999999: 1 }),
-  ignore_eos: some(false, true),
+  ignore_eos: some(false, null),
   stream: some(true, false),
-  stream_options: some({ include_usage: true }),
+  stream_options: some(null),
   logprobs: some(false),
   response_format: fc.oneof(
     some({ type: 'text' }, { type: 'json_object' }),
@@ -150,7 +142,7 @@ const shared = {
       'json_schema',
     ]),
   ),
-  adapters: fc.constantFrom(null, [], [{ name: 'x', scale: 1 }], [{ name: {}, scale: '1' }]),
+  adapters: fc.constantFrom(...Array(30).fill(null), [], [{ name: 'x', scale: 1 }], [{ name: {}, scale: '1' }]),
 }
 const requests = {
   '/v1/chat/completions': fc.record(
@@ -179,20 +171,19 @@ const requests = {
 }
 
 async function answered(path: string, body: string): Promise<void> {
-  const headers = { authorization: 'Bearer key', 'content-type': 'application/json' }
-  const response = await fetch(url + path, { method: 'POST', headers, body })
+  const response = await worker.post(path, body)
   const text = await response.text()
   const { status } = response
   const isFine = status === 200 ? !text.includes('data: {"error"') : status >= 400 && status < 500
   assert.ok(
     isFine || (status === 503 && text.includes('adapter x is not loaded')),
-    `${status} ${text.slice(0, 500)} ${lines.at(-1)}`,
+    `${status} ${text.slice(0, 500)} ${worker.lines.at(-1)}`,
   )
   if (status >= 400) {
     const { error } = JSON.parse(text) as { error: { message: string; code: string } }
     assert.ok(error.message.length > 9 && error.message.length < 1_000 && error.code !== '', text)
   }
-  assert.deepEqual(lines, [])
+  assert.deepEqual(worker.lines.splice(0), [])
 }
 
 for (const [path, request] of Object.entries(requests))

@@ -1,5 +1,7 @@
 /** POST /v1/embeddings, in OpenAI's shapes. */
 import { Fault } from '../../../kernel/fault.ts'
+import { systemClock } from '../../../runtime/clock.ts'
+import { tokensBeyond } from './far-too-long.ts'
 import type { Engine } from './generate.ts'
 import type { Model } from './model.ts'
 import { asObject, isAbsent, isTokens, number, unsupported, wrong } from './request.ts'
@@ -17,6 +19,7 @@ export const inputsMaximum = 2_048
 /** Of all inputs together, as OpenAI has it. */
 export const inputTokensMaximum = 300_000
 const dimensionsMaximum = 1_000_000
+const textsAtOnce = 16
 
 /** Throws Faults `invalid_request` and `engine_unsupported`. */
 export function readEmbeddingRequest(body: unknown): EmbeddingRequest {
@@ -57,7 +60,7 @@ export async function answerEmbeddings(
   const { inputs, base64, dimensions } = readEmbeddingRequest(body)
   embedder.require()
   const count = lengthOf(dimensions, model.handle.getEmbeddingVectorSize(), model.shortensVectors)
-  const tokens = allTokens(model, inputs, embedder.tokensMaximum)
+  const tokens = await allTokens(model, inputs, embedder.tokensMaximum)
   const total = tokens.reduce((sum, { length }) => sum + length, 0)
   counted(total)
   const vectors = await embedder.embed(tokens, count, signal)
@@ -69,20 +72,28 @@ export async function answerEmbeddings(
   return { object: 'list', data, model: servedName, usage: { prompt_tokens: total, total_tokens: total } }
 }
 
-function allTokens(model: Model, inputs: EmbeddingRequest['inputs'], maximum: number): Uint32Array[] {
+async function allTokens(model: Model, inputs: EmbeddingRequest['inputs'], maximum: number): Promise<Uint32Array[]> {
+  const all: Uint32Array[] = []
   let total = 0
-  return inputs.map((input, at) => {
+  for (const [at, input] of inputs.entries()) {
+    const beyond = typeof input === 'string' ? tokensBeyond(model, [input], maximum) : null
+    if (beyond !== null) throw tooLongText(at, beyond, maximum, 'at least ')
     const tokens = typeof input === 'string' ? model.tokensToEmbed(input) : model.tokensGiven(input, 'input')
     if (tokens.length === 0) throw wrong('input', `input[${at}] has no tokens.`)
-    if (tokens.length > maximum)
-      throw new Fault(
-        'context_length_exceeded',
-        `input[${at}] has ${tokens.length} tokens; this engine embeds texts of up to ${maximum}.`,
-        { detail: { param: 'input', n_prompt_tokens: tokens.length, n_ctx: maximum } },
-      )
+    if (tokens.length > maximum) throw tooLongText(at, tokens.length, maximum)
     total += tokens.length
     if (total > inputTokensMaximum)
       throw wrong('input', `input has more than ${inputTokensMaximum} tokens in all; send fewer texts at once.`)
-    return tokens
+    all.push(tokens)
+    // Many texts take a second: others are answered meanwhile.
+    if (at % textsAtOnce === textsAtOnce - 1) await systemClock.sleep(0)
+  }
+  return all
+}
+
+function tooLongText(at: number, tokens: number, maximum: number, atLeast = ''): Fault {
+  const message = `This model's maximum context length is ${maximum} tokens. However, input[${at}] has ${atLeast}${tokens}.`
+  return new Fault('context_length_exceeded', message, {
+    detail: { param: 'input', n_prompt_tokens: tokens, n_ctx: maximum },
   })
 }

@@ -6,6 +6,7 @@ import type { Adapters } from './adapters.ts'
 import { Answer, type AnswerPart } from './answer.ts'
 import type { Batcher } from './batcher.ts'
 import type { Embedder } from './embedder.ts'
+import { textsOf, tokensBeyond } from './far-too-long.ts'
 import { type GrammarPart, grammarOf } from './json-grammar.ts'
 import type { Model } from './model.ts'
 import type { ChatInput, EngineRequest } from './request.ts'
@@ -47,6 +48,7 @@ export async function generate(
   progress: Progress,
 ): Promise<{ finish: FinishReason; usage: Usage }> {
   const { model } = engine
+  refuseFarTooLong(model, request.input, engine.contextTokens)
   const { tokens: prompt, thinks } = promptOf(model, request.input)
   const limit = tokenLimit(prompt.length, request, engine.contextTokens)
   const grammars = grammarsOf(model, request, thinks)
@@ -118,18 +120,37 @@ function tokenLimit(promptTokens: number, { maxTokens, input }: EngineRequest, c
   const param = input.kind === 'chat' ? 'messages' : 'prompt'
   if (promptTokens === 0) throw new Fault('invalid_request', 'The prompt is empty.', { detail: { param } })
   if (room >= (maxTokens ?? 1)) return maxTokens ?? room
-  throw new Fault('context_length_exceeded', tooLong(param, promptTokens, maxTokens, contextTokens), {
-    detail: { param, n_prompt_tokens: promptTokens, n_ctx: contextTokens },
-  })
+  throw tooLong(param, promptTokens, maxTokens, contextTokens)
+}
+
+/** Before the template and the tokens of a prompt cost seconds. */
+function refuseFarTooLong(model: Model, input: EngineRequest['input'], contextTokens: number): void {
+  if (input.kind === 'text' && typeof input.prompt !== 'string') return
+  const texts = input.kind === 'chat' ? textsOf(input.messages, input.tools?.tools ?? []) : [String(input.prompt)]
+  const tokens = tokensBeyond(model, texts, contextTokens)
+  if (tokens !== null)
+    throw tooLong(input.kind === 'chat' ? 'messages' : 'prompt', tokens, null, contextTokens, 'at least ')
 }
 
 /** In OpenAI's words, by which clients know it. */
-function tooLong(param: string, promptTokens: number, maxTokens: number | null, contextTokens: number): string {
+export function tooLong(
+  param: string,
+  promptTokens: number,
+  maxTokens: number | null,
+  contextTokens: number,
+  atLeast = '',
+): Fault {
+  const detail = { param, n_prompt_tokens: promptTokens, n_ctx: contextTokens }
   const limit = `This model's maximum context length is ${contextTokens} tokens.`
   if (maxTokens === null || promptTokens >= contextTokens)
-    return `${limit} However, your ${param} resulted in ${promptTokens} tokens. Please reduce the length of the ${param}.`
+    return new Fault(
+      'context_length_exceeded',
+      `${limit} However, your ${param} resulted in ${atLeast}${promptTokens} tokens. Please reduce the length of the ${param}.`,
+      { detail },
+    )
   const asked = `you requested ${promptTokens + maxTokens} tokens (${promptTokens} in the ${param}, ${maxTokens} in the completion)`
-  return `${limit} However, ${asked}. Please reduce the length of the ${param} or completion.`
+  const message = `${limit} However, ${asked}. Please reduce the length of the ${param} or completion.`
+  return new Fault('context_length_exceeded', message, { detail })
 }
 
 interface Grammars {

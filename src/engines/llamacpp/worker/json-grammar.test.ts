@@ -44,6 +44,25 @@ test('scalars', () => {
   check({ type: 'string', format: 'date-time' }, ['2026-11-21T10:00:00Z'], ['"2026-11-21"'])
 })
 
+test('texts of a form', () => {
+  const forms: [string, string[], string[]][] = [
+    ['email', ['ada@example.com', 'a.b+c@x-y.co.uk'], ['ada', '@x.de', 'a@b']],
+    ['hostname', ['a', 'api.example.com'], ['-a', 'a..b', '']],
+    ['ipv4', ['10.0.0.255', '1.2.3.4'], ['256.1.1.1', '1.2.3', '01.2.3.4']],
+    ['ipv6', ['2001:db8:0:0:0:0:0:1'], ['2001', ':1']],
+    ['duration', ['P3D', 'PT5M', 'P1DT2H'], ['P', '3D', 'PT']],
+    ['uri', ['https://example.com/a/b.txt'], ['example.com', 'ftp://x']],
+  ]
+  for (const [format, valid, invalid] of forms)
+    check(
+      { type: 'string', format },
+      valid,
+      invalid.map((text) => JSON.stringify(text)),
+    )
+  check({ type: 'integer', minimum: 1, maximum: 5 }, [1, 5], ['0', '6', '2.5'])
+  check({ type: ['number', 'null'], minimum: 0, maximum: 1 }, [0, 0.25, 1, null], ['1.5', '-0.5'])
+})
+
 test('enum and const, of any value, only those of the type', () => {
   check({ enum: ['a"b', 1, null, { x: [1] }] }, ['a"b', 1, null, { x: [1] }], ['"a"', '2'])
   check({ const: 'x\ny' }, ['x\ny'], ['"x"'])
@@ -117,11 +136,14 @@ test('many optional properties and big schemas stay small grammars', () => {
 test('what cannot be kept is refused by its name; what is no schema is wrong', () => {
   const refused: [object, RegExp][] = [
     [{ type: 'string', pattern: 'x' }, /pattern/],
-    [{ type: 'number', minimum: 1 }, /minimum/],
+    [{ type: 'number', multipleOf: 2 }, /multipleOf/],
+    [{ type: 'integer', minimum: 1e20 }, /minimum/],
+    [{ anyOf: Array(201).fill({ type: 'string' }) }, /anyOf of more than 200/],
     [{ allOf: [{}, {}] }, /allOf/],
     [{ not: {} }, /not/],
     [{ $ref: 'http://x' }, /\$ref/],
-    [{ type: 'string', format: 'email' }, /email/],
+    [{ type: 'string', format: 'regex' }, /regex/],
+    [{ type: 'string', format: { a: 1 } }, /format/],
     [{ anyOf: [{ type: 'string' }], properties: {} }, /properties/],
     [{ type: 'string', maxLength: repetitionMaximum + 1 }, /maxLength/],
   ]
@@ -136,6 +158,9 @@ test('what cannot be kept is refused by its name; what is no schema is wrong', (
     'x',
     [],
     { type: 'text' },
+    { type: [{ toString: 1 }] },
+    { $ref: '#/%' },
+    { type: 'integer', minimum: '1' },
     { $ref: '#/none' },
     { enum: [] },
     { type: 'array', minItems: 3, maxItems: 1 },

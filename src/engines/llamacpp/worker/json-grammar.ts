@@ -3,6 +3,8 @@
  * narrower (no properties beyond the named ones, bounded whitespace), never wider, with one exception: oneOf is read as
  * anyOf. A keyword that the grammar cannot keep is refused by name. Pure.
  */
+import { eitherText, literal } from './either-text.ts'
+import { numberRange } from './number-range.ts'
 import type { AnswerFormat } from './request.ts'
 import {
   alone,
@@ -26,6 +28,8 @@ import {
 export const rulesMaximum = 2_000
 export const repetitionsMaximum = 20_000
 const depthMaximum = 64
+/** Of anyOf, and optional members of an object: llama.cpp follows all of them at once. */
+export const alternativesMaximum = 200
 
 const space = '( " " | "\\n" [ \\t]{0,20} )?'
 const character = '( [^"\\\\\\x7F\\x00-\\x1F] | "\\\\" ( ["\\\\/bfnrt] | "u" unit ) )'
@@ -46,6 +50,13 @@ const fixedRules: Record<string, string> = {
   digit: '[0-9]',
   date: 'digit{4} "-" ( "0" [1-9] | "1" [0-2] ) "-" ( "0" [1-9] | [1-2] digit )',
   time: '( [0-1] digit | "2" [0-3] ) ":" [0-5] digit ":" [0-5] digit ( "." digit{1,3} )? ( "Z" | [+-] ( [0-1] digit | "2" [0-3] ) ":" [0-5] digit )',
+  octet: '"25" [0-5] | "2" [0-4] digit | "1" digit{2} | [1-9]? digit',
+  label: '[a-z0-9]{1,30} ( "-" [a-z0-9]{1,30} ){0,3}',
+  hostname: 'label ( "." label ){0,5}',
+  mailbox: '[a-zA-Z0-9]{1,30} ( [._+-] [a-zA-Z0-9]{1,30} ){0,5} "@" ( label "." ){1,5} [a-z]{2,10}',
+  amount: 'digit{1,4}',
+  duration: '"P" ( amount [YMWD] | ( amount "D" )? "T" amount [HMS] )',
+  address: '"http" "s"? "://" hostname ( "/" [a-zA-Z0-9._~/-]{0,200} )?',
   uuid: '[0-9a-f]{8} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{4} "-" [0-9a-f]{12}',
 }
 const formats: Record<string, string> = {
@@ -53,6 +64,12 @@ const formats: Record<string, string> = {
   time: '"\\"" time "\\""',
   'date-time': '"\\"" date "T" time "\\""',
   uuid: '"\\"" uuid "\\""',
+  email: '"\\"" mailbox "\\""',
+  hostname: '"\\"" hostname "\\""',
+  ipv4: '"\\"" octet ( "." octet ){3} "\\""',
+  ipv6: '"\\"" [0-9a-f]{1,4} ( ":" [0-9a-f]{1,4} ){7} "\\""',
+  duration: '"\\"" duration "\\""',
+  uri: '"\\"" address "\\""',
 }
 
 /** `first`: what comes before it. Null: no grammar. Throws Fault `engine_unsupported` or `invalid_request`. */
@@ -147,12 +164,18 @@ class Builder {
         return this.#string(schema)
       case 'integer':
       case 'number':
+        return this.#number(schema, type)
       case 'boolean':
       case 'null':
         return type
       default:
         throw malformed(`"${String(type).slice(0, 40)}" is not a JSON type.`)
     }
+  }
+
+  #number(schema: Schema, type: 'integer' | 'number'): string {
+    const range = numberRange(schema, type === 'integer')
+    return range === null ? type : this.#add(range)
   }
 
   #string(schema: Schema): string {
@@ -208,6 +231,8 @@ class Builder {
 
   /** Members keep their order; optional ones may be left out. Two rules per member: first in the object, or not. */
   #members(members: ReadonlyArray<{ text: string; required: boolean }>): string {
+    if (members.filter(({ required }) => !required).length > alternativesMaximum)
+      throw refused(`more than ${alternativesMaximum} optional properties of an object`)
     let afterNone = '""'
     let afterSome = '""'
     for (const { text, required } of [...members].reverse()) {
@@ -224,12 +249,13 @@ class Builder {
     const fitting = values.filter((value) => types === null || types.some((type) => isOfType(value, type)))
     if (fitting.length === 0) throw malformed('No value of enum or const has the type that is asked.')
     this.#spend(fitting.length)
-    return this.#add(fitting.map((value) => literal(JSON.stringify(value))).join(' | '))
+    return this.#add(eitherText(fitting.map((value) => JSON.stringify(value))))
   }
 
   #alternatives(keyword: string, schemas: unknown, depth: number): string {
     if (!Array.isArray(schemas) || schemas.length === 0) throw malformed(`${keyword} must be a list of schemas.`)
     if (keyword === 'allOf' && schemas.length > 1) throw refused('allOf with several schemas')
+    if (schemas.length > alternativesMaximum) throw refused(`${keyword} of more than ${alternativesMaximum} schemas`)
     return this.#either(schemas.map((schema) => this.rule(schema, depth + 1)))
   }
 
@@ -268,9 +294,4 @@ class Builder {
     this.#names += 1
     return `${this.#prefix}r${this.#names}`
   }
-}
-
-/** A text as a GBNF literal. */
-export function literal(text: string): string {
-  return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
 }

@@ -29,7 +29,9 @@ function readMessage(value: unknown, index: number): ChatMessage {
   const role = typeof message.role === 'string' && Object.hasOwn(roles, message.role) ? roles[message.role] : undefined
   if (role === undefined) throw wrongMessages(`${where}.role must be one of ${Object.keys(roles).join(', ')}.`)
   const calls = role === 'assistant' && isPresent(message.tool_calls) ? readCalls(message.tool_calls, where) : null
-  const content = calls !== null && !isPresent(message.content) ? '' : readContent(message.content, where)
+  const refusal = role === 'assistant' && typeof message.refusal === 'string' ? message.refusal : null
+  const said = isPresent(message.content) ? message.content : (refusal ?? (calls === null ? message.content : ''))
+  const content = readContent(said, where)
   const { reasoning_content: thought, tool_call_id: answers } = message
   return {
     role,
@@ -77,6 +79,7 @@ function readContent(value: unknown, where: string): string {
 function readPart(value: unknown, where: string): string {
   const part = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>
   if (part.type === 'text' && typeof part.text === 'string') return part.text
+  if (part.type === 'refusal' && typeof part.refusal === 'string') return part.refusal
   if (typeof part.type === 'string' && part.type !== 'text')
     throw unsupportedMessages(`${where}: the embedded engine reads text only, not ${part.type.slice(0, 40)}.`)
   throw wrongMessages(`${where} must be {"type": "text", "text": string}.`)

@@ -99,6 +99,11 @@ export class Model {
     return Uint32Array.from(ids)
   }
 
+  /** Of a text as text. */
+  countTokens(text: string): number {
+    return this.handle.tokenize(text, false).length
+  }
+
   /** A text as embedding models were trained to read it: text alone, with their ends around it. */
   tokensToEmbed(text: string): Uint32Array {
     const tokens = this.#tokens([text], false)

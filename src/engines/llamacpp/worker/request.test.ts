@@ -40,6 +40,30 @@ test('roles, text parts', () => {
   assert.deepEqual(input.kind === 'chat' && input.messages, [{ role: 'system', content: 'a\nb' }, ...messages])
 })
 
+test('allowed_tools: the others are not there; a message that refused is what it said', () => {
+  const tools = ['a', 'b', 'c'].map((name) => ({ type: 'function', function: { name } }))
+  const use = (mode: string, names: string[]) => {
+    const named = names.map((name) => ({ type: 'function', function: { name } }))
+    const { input } = chat({ tools, tool_choice: { type: 'allowed_tools', allowed_tools: { mode, tools: named } } })
+    assert.ok(input.kind === 'chat')
+    return [input.tools!.choice, input.tools!.tools.map(({ name }) => name), input.tools!.parallel]
+  }
+  assert.deepEqual(use('required', ['c', 'a']), ['required', ['c', 'a'], true])
+  assert.deepEqual(use('auto', ['b']), ['auto', ['b'], true])
+  for (const [mode, names] of [
+    ['none', ['a']],
+    ['auto', []],
+    ['auto', ['d']],
+  ] as const)
+    assert.deepEqual(
+      refusal(() => use(mode, [...names])),
+      ['invalid_request', 'tool_choice'],
+    )
+  const { input } = chat({ messages: [{ role: 'assistant', content: null, refusal: 'No.' }] })
+  assert.ok(input.kind === 'chat' && input.messages[0]!.content === 'No.')
+  assert.equal(refusal(() => chat({ messages: [{ role: 'assistant', content: null }] }))[1], 'messages')
+})
+
 test('each wrong or unsupported field by its name', () => {
   const cases: [object, string, string][] = [
     [{ messages: 'x' }, 'invalid_request', 'messages'],

@@ -13,10 +13,14 @@ export const annotations = new Set(
   ),
 )
 
+const bounds = ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum']
+
 export const keywordsOf: Record<string, readonly string[]> = {
   object: ['properties', 'required', 'additionalProperties'],
   array: ['items', 'minItems', 'maxItems'],
   string: ['minLength', 'maxLength', 'format'],
+  number: bounds,
+  integer: bounds,
 }
 
 export function typesOf(schema: Schema): string[] {

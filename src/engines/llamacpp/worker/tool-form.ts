@@ -6,7 +6,8 @@
 
 import { Fault } from '../../../kernel/fault.ts'
 import type { ChatMessage } from './chat-template.ts'
-import { type GrammarPart, literal, partOfSchema, rulesMaximum, writeGrammar } from './json-grammar.ts'
+import { literal } from './either-text.ts'
+import { type GrammarPart, partOfSchema, rulesMaximum, writeGrammar } from './json-grammar.ts'
 import { characters, gap } from './think-grammar.ts'
 import { type Tool, type ToolUse, toolBody } from './tools.ts'
 

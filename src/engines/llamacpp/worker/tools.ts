@@ -35,7 +35,18 @@ export function readToolUse(fields: Record<string, unknown>): ToolUse | null {
     throw wrong('parallel_tool_calls', 'parallel_tool_calls must be true or false.')
   if (choice === 'none') return null
   if (choice === 'auto' || choice === 'required') return { tools, choice, parallel: parallel !== false }
+  if (isObject(choice) && choice.type === 'allowed_tools')
+    return allowed(tools, choice.allowed_tools, parallel !== false)
   return { tools: [chosen(tools, choice)], choice: 'required', parallel: false }
+}
+
+/** Some of them, as if the others were not there. */
+function allowed(tools: readonly Tool[], value: unknown, parallel: boolean): ToolUse {
+  const { mode, tools: named } = isObject(value) ? value : {}
+  if ((mode !== 'auto' && mode !== 'required') || !Array.isArray(named) || named.length === 0)
+    throw wrong('tool_choice', 'tool_choice.allowed_tools must be {"mode": "auto" or "required", "tools": […]}.')
+  const wanted = new Set(named.map((one) => chosen(tools, one)))
+  return { tools: [...wanted], choice: mode, parallel }
 }
 
 function chosen(tools: readonly Tool[], choice: unknown): Tool {
@@ -44,7 +55,7 @@ function chosen(tools: readonly Tool[], choice: unknown): Tool {
   if (typeof named !== 'string')
     throw wrong(
       'tool_choice',
-      'tool_choice must be none, auto, required or {"type": "function", "function": {"name"}}.',
+      'tool_choice must be none, auto, required, {"type": "function", "function": {"name"}} or allowed_tools.',
     )
   const tool = tools.find(({ name }) => name === named)
   if (tool === undefined)

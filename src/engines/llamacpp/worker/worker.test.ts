@@ -9,7 +9,7 @@ import { packageRoot } from '../../../runtime/self.ts'
 import { runtimePackages } from '../closure.ts'
 import { readStream, starterPath, startWorker } from './testing.ts'
 
-const worker = await startWorker(['--sequences', '3', '--context', '4096'])
+const worker = await startWorker(['--sequences', '3', '--context', '2048'])
 after(() => worker.stop())
 
 const chat = '/v1/chat/completions'
@@ -100,10 +100,10 @@ test('tokens that are parts of characters: every chunk is whole text, and all to
 })
 
 test('without max_tokens an answer ends by itself or with the context', async () => {
-  const content = ' paddock'.repeat(3_900)
+  const content = ' paddock'.repeat(1_900)
   const { usage, choices } = await answer({ messages: [{ role: 'user', content }], ignore_eos: true })
   assert.equal(choices[0]!.finish_reason, 'length')
-  assert.equal(usage.total_tokens, 4096)
+  assert.equal(usage.total_tokens, 2048)
 })
 
 test('penalties, top_k 1 and min_p 1 do what they say', async () => {
@@ -177,7 +177,7 @@ test('several at once, more than there are sequences: all answered, each as if a
 
 test('context: refused before any work, with the numbers', async () => {
   const before = await worker.metric('vllm:prompt_tokens_total')
-  const response = await worker.post(chat, ask({ messages: [{ role: 'user', content: 'paddock '.repeat(6_000) }] }))
+  const response = await worker.post(chat, ask({ messages: [{ role: 'user', content: 'paddock '.repeat(2_500) }] }))
   const { error } = (await response.json()) as Answer
   assert.equal(response.status, 400)
   assert.equal(error.code, 'context_length_exceeded')
@@ -189,7 +189,7 @@ test('context: refused before any work, with the numbers', async () => {
 test('an abort ends the computing, gives the sequence back, and its tokens are counted', async () => {
   const before = await worker.metric('vllm:generation_tokens_total')
   const stop = new AbortController()
-  const response = await worker.post(chat, ask({ max_tokens: 4_000, ignore_eos: true, stream: true }), {
+  const response = await worker.post(chat, ask({ max_tokens: 2_000, ignore_eos: true, stream: true }), {
     signal: stop.signal,
   })
   const reader = response.body!.getReader()
@@ -198,7 +198,7 @@ test('an abort ends the computing, gives the sequence back, and its tokens are c
   stop.abort()
   await until(systemClock, 'sequence back', 2_000, async () => (await worker.metric('vllm:num_requests_running')) === 0)
   const counted = (await worker.metric('vllm:generation_tokens_total')) - before
-  assert.ok(counted > 0 && counted < 4_000, `${counted} tokens`)
+  assert.ok(counted > 0 && counted < 2_000, `${counted} tokens`)
 })
 
 test('/v1/completions and /v1/models', async () => {
@@ -249,8 +249,8 @@ test('text that looks like a control token is read as text', async () => {
 
 test('SIGTERM: what runs is finished to its last byte, nothing new is taken, then it ends with 0', async () => {
   const other = await startWorker()
-  const plain = other.post(chat, ask({ max_tokens: 1_500, ignore_eos: true }))
-  const stream = other.post(chat, ask({ max_tokens: 1_500, ignore_eos: true, stream: true }))
+  const plain = other.post(chat, ask({ max_tokens: 1_000, ignore_eos: true }))
+  const stream = other.post(chat, ask({ max_tokens: 1_000, ignore_eos: true, stream: true }))
   await until(systemClock, 'both run', 5_000, async () => (await other.metric('vllm:num_requests_running')) === 2)
   other.child.kill('SIGTERM')
   await until(
@@ -260,7 +260,7 @@ test('SIGTERM: what runs is finished to its last byte, nothing new is taken, the
     async () => ((await (await fetch(`${other.url}/health`)).json()) as { status: string }).status === 'draining',
   )
   assert.equal((await other.post(chat, ask())).status, 503)
-  assert.equal(((await (await plain).json()) as Answer).usage.completion_tokens, 1_500)
+  assert.equal(((await (await plain).json()) as Answer).usage.completion_tokens, 1_000)
   assert.equal((await readStream(await stream)).done, true)
   assert.deepEqual(await other.exit, { code: 0, signal: null })
 })
@@ -276,12 +276,6 @@ test('a second SIGTERM ends it at once', async () => {
   other.child.kill('SIGTERM')
   assert.deepEqual(await other.exit, { code: 143, signal: null })
   await cut
-})
-
-test('it ends when its stdin closes', async () => {
-  const other = await startWorker()
-  other.child.stdin!.end()
-  assert.equal((await other.exit).code, 0)
 })
 
 test('a model that cannot be loaded is one clear line without its path, and status 1', async () => {
@@ -312,7 +306,7 @@ test('a cut-off model file: llama.cpp’s own reason is told', async () => {
   }
 })
 
-test('what closure.ts lists is all that a worker needs', async () => {
+test('what closure.ts lists is all that a worker needs; it ends when its stdin closes', async () => {
   const root = mkdtempSync(join(tmpdir(), 'paddock-closure-'))
   try {
     const wanted = ['package.json', 'src/kernel', 'src/runtime', 'src/engines', ...runtimePackages()]
@@ -323,7 +317,9 @@ test('what closure.ts lists is all that a worker needs', async () => {
     writeFileSync(join(root, 'README.md'), '')
     const other = await startWorker([], { root })
     assert.equal((await other.post(chat, ask())).status, 200)
-    await other.stop()
+    // It ends when its stdin closes.
+    other.child.stdin!.end()
+    assert.equal((await other.exit).code, 0)
   } finally {
     rmSync(root, { recursive: true })
   }
