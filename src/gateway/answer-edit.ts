@@ -57,9 +57,17 @@ function findMember(text: string, key: string, hint: number): Span | null {
   return members(text, maxDepth)?.findLast((member: Member) => member.key === key) ?? null
 }
 
-/** The text with `model` (JSON, byte form; null = leave it) in place of the model's value and usage treated as told. */
-export function edited(text: string, model: string | null, usage: Span | null, fate: UsageFate): string {
-  const named = model === null ? null : findModel(text)
+/**
+ * The text with `model` (JSON, byte form; null = leave it) in place of the model's value, which is `named`, and usage
+ * treated as told.
+ */
+export function edited(
+  text: string,
+  model: string | null,
+  usage: Span | null,
+  fate: UsageFate,
+  named: Span | null = model === null ? null : findModel(text),
+): string {
   const cut = usage === null || fate === 'keep' ? null : fate === 'null' ? usage : withComma(text, usage)
   const filler = fate === 'null' ? 'null' : ''
   const from = cut === null ? 0 : fate === 'null' ? cut.valueStart : cut.keyStart

@@ -84,6 +84,38 @@ test('the model is renamed in the outermost object only', () => {
   assert.deepEqual(events(out), [{ ...tricky, model: 'mine' }])
 })
 
+test('however the events of a stream begin, alike or not, each has the model renamed in its outermost object', () => {
+  const name = fc.constantFrom('served', 'serv', 'served"', 'x', 7, 71, null)
+  const members = fc.record({
+    id: fc.constantFrom('a', 'b'),
+    model: name,
+    choices: fc.constant([{ index: 0, delta: { content: '{"model":"served"', model: 'inner' } }]),
+    usage: fc.constantFrom(usage(1), null),
+  })
+  const order = fc.shuffledSubarray(['id', 'model', 'choices', 'usage'] as const)
+  const orders = fc.oneof(
+    order.map((one) => [one, one, one]),
+    fc.array(order, { minLength: 3, maxLength: 3 }),
+  )
+  const some = fc.tuple(fc.array(members, { minLength: 3, maxLength: 3 }), orders)
+  const stream = fc.tuple(some, fc.array(fc.nat(), { minLength: 1, maxLength: 6 }))
+  const property = fc.property(stream, fc.constantFrom('none', 'every'), ([[kinds, orders], picks], shown) => {
+    const sent = picks.map((pick) => {
+      const whole = kinds[pick % 3]!
+      return Object.fromEntries(orders[pick % 3]!.map((key) => [key, whole[key]])) as Record<string, unknown>
+    })
+    const got = events(run(new EventStream(view({ model: '"mine"', usage: shown })), Buffer.from(wire(...sent))))
+    const expected = sent.map((event) => {
+      const { usage: told, ...rest } = event
+      const named = 'model' in event ? { model: 'mine' } : {}
+      const kept = shown === 'every' && 'usage' in event ? { usage: told } : {}
+      return { ...rest, ...named, ...kept }
+    })
+    assert.deepEqual(got, expected)
+  })
+  fc.assert(property, { numRuns: 500 })
+})
+
 test('comments, empty events, other fields and CRLF pass as they are', () => {
   const text = `: ping\n\n\n\nevent: x\nid: 4\ndata: {"a":1}\n\ndata: {"b":2}\r\n\r\n:\n\n`
   assert.equal(run(new EventStream(view()), Buffer.from(text)), text)

@@ -4,7 +4,7 @@
  *
  * `[DONE]` is swallowed here: whoever ends the stream writes it after the request is settled.
  */
-import { edited, findUsage, hasNoChoices } from './answer-edit.ts'
+import { edited, findModel, findUsage, hasNoChoices, type Span, type UsageFate } from './answer-edit.ts'
 import type { AnswerStream } from './answer-stream.ts'
 import { EventCutter } from './event-cutter.ts'
 import { endsGivenUp } from './given-up.ts'
@@ -38,6 +38,9 @@ export class EventStream extends EventCutter implements AnswerStream {
   events = 0
   /** An event with text, reasoning or a tool call has passed. */
   contentSeen = false
+  /** What the first event began with, up to the model's name and with it; null = others begin otherwise. */
+  #beginning: string | null = ''
+  #shownBeginning = ''
   /** The last two events: what says why the answer ended is one of them; the other may hold usage. */
   #latest = ''
   #before = ''
@@ -62,9 +65,12 @@ export class EventStream extends EventCutter implements AnswerStream {
   }
 
   protected event(text: string, start: number, end: number): string | null {
-    const line = dataLine(text, start, end)
-    if (line === null) return null
-    const raw = text.slice(line.start, line.end)
+    const isUsual = isOneLine(text, start, end)
+    const line = isUsual ? null : dataLine(text, start, end)
+    if (line === null && !isUsual) return null
+    const from = line === null ? start + usualStart.length : line.start
+    const to = line === null ? end - 2 : line.end
+    const raw = text.slice(from, to)
     if (raw === '[DONE]') {
       this.done = true
       return ''
@@ -84,7 +90,7 @@ export class EventStream extends EventCutter implements AnswerStream {
     const shown = this.#shown(payload, usage, known)
     if (shown === '') return ''
     if (this.#view.usage === 'final') this.#lastPayload = shown
-    return shown === raw ? null : text.slice(start, line.start) + shown + text.slice(line.end, end)
+    return shown === raw ? null : text.slice(start, from) + shown + text.slice(to, end)
   }
 
   #untimed(raw: string): string {
@@ -95,12 +101,36 @@ export class EventStream extends EventCutter implements AnswerStream {
   }
 
   #shown(payload: string, usage: ReturnType<typeof findUsage>, known: boolean): string {
-    const { model, usage: wanted } = this.#view
-    if (usage === null || wanted === 'every') return edited(payload, model, null, 'keep')
+    const { usage: wanted } = this.#view
+    if (usage === null || wanted === 'every') return this.#edited(payload, null, 'keep')
     const usageOnly = known && hasNoChoices(payload)
-    if (wanted === 'none') return usageOnly ? '' : edited(payload, model, usage, 'remove')
+    if (wanted === 'none') return usageOnly ? '' : this.#edited(payload, usage, 'remove')
     if (usageOnly) this.#finalUsageShown = true
-    return edited(payload, model, usage, usageOnly || !known ? 'keep' : 'null')
+    return this.#edited(payload, usage, usageOnly || !known ? 'keep' : 'null')
+  }
+
+  /** Where all events begin in the same way, up to the model's name and with it, it is looked for once. */
+  #edited(payload: string, usage: Span | null, fate: UsageFate): string {
+    const { model } = this.#view
+    if (model === null) return edited(payload, null, usage, fate)
+    const before = this.#beginning
+    if (before === null) return edited(payload, model, usage, fate)
+    if (before === '' || !payload.startsWith(before)) return this.#begin(payload, model, usage, fate)
+    if (usage === null || fate === 'keep') return this.#shownBeginning + payload.slice(before.length)
+    if (usage.keyStart < before.length) return edited(payload, model, usage, fate)
+    return this.#shownBeginning + edited(payload, null, usage, fate).slice(before.length)
+  }
+
+  #begin(payload: string, model: string, usage: Span | null, fate: UsageFate): string {
+    const named = findModel(payload)
+    // Only what ends with a quote cannot be the beginning of another name.
+    const isOther = this.#beginning !== ''
+    if (isOther || named === null || payload.charCodeAt(named.valueEnd - 1) !== 0x22) this.#beginning = null
+    else {
+      this.#beginning = payload.slice(0, named.valueEnd)
+      this.#shownBeginning = payload.slice(0, named.valueStart) + model
+    }
+    return edited(payload, model, usage, fate, named)
   }
 
   /** Some engines put usage into the last chunk with choices, where it is not expected: give it its own chunk. */
@@ -113,6 +143,15 @@ export class EventStream extends EventCutter implements AnswerStream {
       .map((member) => last.slice(member.keyStart, member.valueEnd))
     return `data: {${[...kept, '"choices":[]', `"usage":${this.usageText}`].join(',')}}\n\n`
   }
+}
+
+const usualStart = 'data: '
+
+/** As nearly all events are: one line of data, a blank one, line feeds alone. */
+function isOneLine(text: string, start: number, end: number): boolean {
+  return (
+    text.startsWith(usualStart, start) && text.indexOf('\n', start) === end - 2 && text.charCodeAt(end - 3) !== 0x0d
+  )
 }
 
 /** Where the data of an event is; null for comments, empty events and data of several lines (nobody writes those). */

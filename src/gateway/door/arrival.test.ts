@@ -51,7 +51,11 @@ test('a connection that is told to wait reads on when it is resumed, and hears i
   const { client, accepted } = await connection(t)
   let isWaiting = true
   const first = Promise.withResolvers<void>()
-  const all = heard(accepted, () => first.resolve(), () => !isWaiting)
+  const all = heard(
+    accepted,
+    () => first.resolve(),
+    () => !isWaiting,
+  )
   client.write('a')
   await first.promise
   client.end('b'.repeat(500_000))

@@ -113,6 +113,21 @@ test('wherever the network cuts it, and however many come at once, each request 
   await fc.assert(property, { numRuns: 60 })
 })
 
+test('heads of any size that is allowed, with the body behind them in one piece', async (t) => {
+  engine.behave = echo
+  const client = new Client(t)
+  const sizes = [1_800, 1_990, 2_010, 2_040, 2_048, 2_100, 5_000, 12_000]
+  for (const [n, size] of sizes.entries()) {
+    client.socket.write(post(ask(`request ${n}`), `x-long: ${'v'.repeat(size)}\r\n`))
+    await client.until(n + 1)
+  }
+  const said = client.answers.map(([, body]) => contentOf(body))
+  assert.deepEqual(
+    said,
+    sizes.map((_, n) => `request ${n}`),
+  )
+})
+
 test('a request that is odd goes to the general server with its connection, and those after it', async (t) => {
   engine.behave = well
   const body = ask('x')

@@ -27,6 +27,8 @@ export interface Host {
 const bodyMaximumBytes = 1024 * 1024
 /** Of requests that come before the one before them is answered; beyond it nothing more is read. */
 const aheadMaximumBytes = 64 * 1024
+/** Nearly all heads are shorter. */
+const usualHeadBytes = 2 * 1024
 const nothing = Buffer.alloc(0)
 
 export class QuickConnection implements Rostered, Answered {
@@ -125,9 +127,14 @@ export class QuickConnection implements Rostered, Answered {
   #begin(bytes: Buffer, at: number, size: number): number {
     // Its last answer says that nothing more is served here.
     if (!this.#socket.writable) return size
-    // Searching the text is cheaper than searching the bytes, and it is needed anyway.
-    const text = bytes.toString('latin1', at, Math.min(size, at + this.#host.limits.headBytes))
-    const end = text.indexOf('\r\n\r\n')
+    // Searching the text is cheaper than searching the bytes, and it is needed anyway. Parts of it live as long as the
+    // connection, and with them the whole of it.
+    let text = bytes.toString('latin1', at, Math.min(size, at + usualHeadBytes))
+    let end = text.indexOf('\r\n\r\n')
+    if (end === -1 && size - at > usualHeadBytes) {
+      text = bytes.toString('latin1', at, Math.min(size, at + this.#host.limits.headBytes))
+      end = text.indexOf('\r\n\r\n')
+    }
     const head = end === -1 ? null : readRequestHead(text.slice(0, end + 2))
     if (head === null || head.length > bodyMaximumBytes) {
       this.#handOver(Buffer.from(bytes.subarray(at, size)))

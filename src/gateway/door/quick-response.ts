@@ -111,13 +111,13 @@ export class QuickResponse implements ClientResponse {
     if (encoding !== 'latin1') return this.#writeBytes(Buffer.from(text, encoding), last)
     const head = this.#head
     this.#head = ''
-    const framed = this.#chunked && text !== '' ? `${text.length.toString(16)}\r\n${text}\r\n` : text
+    const framed = this.#chunked && text !== '' ? `${hex(text.length)}\r\n${text}\r\n` : text
     return this.#send(head + framed + last, 'latin1')
   }
 
   #writeBytes(bytes: Buffer, last: string): boolean {
     const framed = this.#chunked && bytes.length > 0
-    const before = framed ? `${this.#head}${bytes.length.toString(16)}\r\n` : this.#head
+    const before = framed ? `${this.#head}${hex(bytes.length)}\r\n` : this.#head
     const after = framed ? `\r\n${last}` : last
     this.#head = ''
     if (bytes.length > copiedMaximumBytes) return this.#sendApart(before, bytes, after)
@@ -143,4 +143,12 @@ export class QuickResponse implements ClientResponse {
     if (content.length === 0 || !socket.writable) return true
     return encoding === undefined ? socket.write(content) : socket.write(content as string, encoding)
   }
+}
+
+/** Of sizes of chunks, which are a few that come again and again. */
+const hexadecimals: string[] = []
+
+function hex(size: number): string {
+  if (size >= 4096) return size.toString(16)
+  return (hexadecimals[size] ??= size.toString(16))
 }
