@@ -102,7 +102,8 @@ async function storageOf(
   { instanceId }: { instanceId: string },
   folder: string,
 ): Promise<ModelStorage> {
-  if (config['models.bucket'] === '') return new DiskStorage(folder)
+  if (config['models.bucket'] === '')
+    return new DiskStorage(folder, { freeBytesMinimum: config['models.upload_min_free_bytes'] })
   const { S3Storage } = await import('./models/uploads/s3-storage.ts')
   return new S3Storage({
     bucket: config['models.bucket'],

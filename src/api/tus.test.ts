@@ -85,6 +85,18 @@ test('a process that knows nothing of what came before reads it again', async ()
   assert.equal((await modelOf(location)).sha256, createHash('sha256').update(file).digest('hex'))
 })
 
+test('whoever stored the last byte died before it said so: asked where it stands, it goes on to ready', async () => {
+  const file = starterFile()
+  const location = await begin('unsaid', file.length)
+  const writer = await world.uploads.context.storage.append(location.split('/').at(-1)!)
+  await writer.write(file)
+  await writer.close()
+  assert.equal(await offsetOf(location), file.length)
+  await world.uploads.loop.settle()
+  const { status, sha256 } = await modelOf(location)
+  assert.deepEqual([status, sha256], ['ready', createHash('sha256').update(file).digest('hex')])
+})
+
 test('what came before an interruption is kept, and a new connection ends the old one', async () => {
   const file = starterFile()
   const location = await begin('broken', file.length)

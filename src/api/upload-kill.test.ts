@@ -1,13 +1,13 @@
 /**
- * Whoever receives uploads is killed at random moments: what is stored always belongs to a row, what was sent in one
- * piece leaves nothing, and what is resumable goes on to the right hash. 6 kills; with FULL=1: 200 (KILLS=… and
- * SEED=… choose others).
+ * Whoever receives uploads is killed while many come, each at a random offset of its own: what is stored always belongs to
+ * a row, what was sent in one piece leaves nothing, and what is resumable goes on to the right hash. 200 uploads are
+ * killed, 32 with each SIGKILL; with FULL=1: 2,000 (KILLS=… and SEED=… choose others).
  */
 // test timeout: 900 s
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,11 +18,12 @@ import { modulePath } from '../runtime/self.ts'
 import { basePath } from './endpoint.ts'
 import { makeWorld, type World } from './testing.ts'
 
-const kills = Number(process.env.KILLS ?? (process.env.FULL === '1' ? 200 : 6))
-const killsPerFile = 3
-const waitMs = 60_000
-const file = tinyGguf({}, 6_000_000)
-randomBytes(5_000_000).copy(file, file.length - 5_000_000)
+const kills = Number(process.env.KILLS ?? (process.env.FULL === '1' ? 2000 : 200))
+const resumableAtOnce = 24
+const formsAtOnce = 8
+const waitMs = 120_000
+const file = tinyGguf({}, 3_000_000)
+randomBytes(2_900_000).copy(file, file.length - 2_900_000)
 const sha256 = createHash('sha256').update(file).digest('hex')
 const folder = mkdtempSync(join(tmpdir(), 'paddock-kill-'))
 let world: World
@@ -60,14 +61,15 @@ interface Said {
   headers: IncomingMessage['headers']
 }
 
-/** Sends `body`; `midway` is called once when so many bytes are out. status 0: the connection was cut. */
-function send(
-  method: string,
-  path: string,
-  headers: object,
-  body: Buffer = Buffer.alloc(0),
-  midway?: [number, () => void],
-) {
+interface Midway {
+  /** So many bytes are sent in any case. */
+  at: number
+  /** Sends nothing more then; else it sends on. */
+  stops: boolean
+}
+
+/** Sends `body`. status 0: the connection was cut. */
+function send(method: string, path: string, headers: object, body: Buffer = Buffer.alloc(0), midway?: Midway) {
   return new Promise<Said>((resolve) => {
     const all = {
       authorization: `Bearer ${world.keys.ownerA}`,
@@ -81,21 +83,49 @@ function send(
       resolve({ status: answer.statusCode ?? 0, headers: answer.headers })
     })
     let at = 0
-    let isMidway = false
     const more = () => {
-      if (midway !== undefined && !isMidway && at >= midway[0]) {
-        isMidway = true
-        midway[1]()
-      }
+      if (midway?.stops && at >= midway.at) return
       if (at >= body.length) return outgoing.end()
-      outgoing.write(body.subarray(at, at + 65_536), () => setImmediate(more))
-      at += 65_536
+      const next = midway !== undefined && at < midway.at ? Math.min(at + 65_536, midway.at) : at + 65_536
+      outgoing.write(body.subarray(at, next), () => setImmediate(more))
+      at = next
     }
     more()
   })
 }
 
+/** What is stored comes in pieces of a mebibyte and what a socket gives at once. */
+const bufferedBytes = 1_200_000
+
+/** Sends many at once and kills when a part of it, by chance, is stored. */
+function killedMidway(random: () => number) {
+  const sends: Promise<Said>[] = []
+  const before = storedBytes()
+  let sure = 0
+  return {
+    send(method: string, path: string, headers: object, body: Buffer): void {
+      const at = Math.floor(random() * body.length)
+      sure += Math.max(0, at - bufferedBytes)
+      // A form that came whole would be a model.
+      const stops = method === 'POST' || random() < 0.5
+      sends.push(send(method, path, headers, body, { at, stops }))
+    },
+    async kill(): Promise<void> {
+      const share = random() * sure
+      await until(systemClock, 'enough is stored', waitMs, () => storedBytes() >= before + share)
+      await kill()
+      await Promise.all(sends)
+    },
+  }
+}
+
 const stored = () => readdirSync(folder, { recursive: true, withFileTypes: true }).filter((one) => one.isFile())
+
+function storedBytes(): number {
+  return stored().reduce((sum, { parentPath, name }) => {
+    return sum + (statSync(join(parentPath, name), { throwIfNoEntry: false })?.size ?? 0)
+  }, 0)
+}
 
 async function owned(): Promise<boolean> {
   const rows = await world.db.query<{ id: string; resumable: boolean }>('select id, resumable from uploads')
@@ -106,50 +136,62 @@ async function owned(): Promise<boolean> {
 
 test('killed at any moment: nothing without a row, nothing of a form, and the rest goes on', async () => {
   const random = seeded(Number(process.env.SEED ?? 1))
+  const offsets = new Map<string, number>()
   await start()
-  for (let n = 0; n < kills; n += killsPerFile) {
-    const metadata = `name ${Buffer.from(`m${n}`).toString('base64')}`
-    const made = await send('POST', `${basePath}/models/uploads`, {
-      'upload-length': file.length,
-      'upload-metadata': metadata,
-    })
-    assert.equal(made.status, 201)
-    const location = made.headers.location!
-    let offset = 0
-    for (let round = 0; round < killsPerFile; round += 1) {
-      const rest = file.subarray(offset)
-      const at = Math.floor(random() * rest.length)
-      const type = { 'content-type': 'application/offset+octet-stream', 'upload-offset': offset }
-      const dies = () => void child!.kill('SIGKILL')
-      const form = formOf(`form-${n}-${round}`)
-      if (round === 1) await send('POST', `${basePath}/models/upload`, form.headers, form.body, [at, dies])
-      else await send('PATCH', location, type, rest, [at, dies])
-      await kill()
-      await start()
-      await until(systemClock, 'everything stored has a row', waitMs, owned)
+  let broken = 0
+  for (let killed = 0, round = 0; killed < kills; round += 1) {
+    const names = Array.from({ length: resumableAtOnce - offsets.size }, (_, n) => `m-${round}-${n}`)
+    for (const location of await Promise.all(names.map(begin))) offsets.set(location, 0)
+    const underWay = killedMidway(random)
+    for (const [location, offset] of offsets) underWay.send('PATCH', location, from(offset), file.subarray(offset))
+    for (let n = 0; n < formsAtOnce; n += 1) {
+      const { headers, body } = formOf(`form-${round}-${n}`)
+      underWay.send('POST', `${basePath}/models/upload`, headers, body)
+    }
+    await underWay.kill()
+    killed += offsets.size + formsAtOnce
+    await start()
+    await until(systemClock, 'everything stored has a row', waitMs, owned)
+    for (const location of [...offsets.keys()]) {
       const head = await send('HEAD', location, {})
       assert.equal(head.status, 200)
-      offset = Number(head.headers['upload-offset'])
-      assert.ok(offset >= 0 && offset <= file.length)
-      if (offset === file.length) break
+      const offset = Number(head.headers['upload-offset'])
+      assert.ok(offset >= offsets.get(location)! && offset <= file.length, `${offset}`)
+      if (offset > 0 && offset < file.length) broken += 1
+      if (offset < file.length) offsets.set(location, offset)
+      else await finished(location, offsets)
     }
-    if (offset < file.length) {
-      const type = { 'content-type': 'application/offset+octet-stream', 'upload-offset': offset }
-      assert.equal((await send('PATCH', location, type, file.subarray(offset))).status, 204)
-    }
-    const id = location.split('/').at(-1)!
-    const row = await until(systemClock, 'it is ready', waitMs, async () => {
-      const [found] = await world.db.query<{ status: string; sha256: string }>('select * from uploads where id = $1', [
-        id,
-      ])
-      return found?.status === 'ready' && found
-    })
-    assert.equal(row.sha256, sha256)
-    assert.equal((await send('DELETE', `${basePath}/models/byom/${id}`, {})).status, 200)
-    await until(systemClock, 'all of it is gone', waitMs, () => stored().length === 0)
   }
+  assert.ok(broken > kills / 20, `only ${broken} were broken off in their middle`)
+  const rest = [...offsets].map(([location, offset]) => send('PATCH', location, from(offset), file.subarray(offset)))
+  for (const { status } of await Promise.all(rest)) assert.equal(status, 204)
+  for (const location of [...offsets.keys()]) await finished(location, offsets)
+  await until(systemClock, 'all of it is gone', waitMs, () => stored().length === 0)
   await kill()
 })
+
+async function begin(name: string): Promise<string> {
+  const headers = { 'upload-length': file.length, 'upload-metadata': `name ${btoa(name)}` }
+  const made = await send('POST', `${basePath}/models/uploads`, headers)
+  assert.equal(made.status, 201)
+  return made.headers.location!
+}
+
+const from = (offset: number) => ({ 'content-type': 'application/offset+octet-stream', 'upload-offset': offset })
+
+/** Ready, with the right hash; then deleted. */
+async function finished(location: string, offsets: Map<string, number>): Promise<void> {
+  const id = location.split('/').at(-1)!
+  const row = await until(systemClock, 'it is ready', waitMs, async () => {
+    const [found] = await world.db.query<{ status: string; sha256: string }>('select * from uploads where id = $1', [
+      id,
+    ])
+    return found?.status === 'ready' && found
+  })
+  assert.equal(row.sha256, sha256)
+  assert.equal((await send('DELETE', `${basePath}/models/byom/${id}`, {})).status, 200)
+  offsets.delete(location)
+}
 
 function formOf(name: string): { headers: object; body: Buffer } {
   const part = (head: string) => Buffer.from(`--b\r\ncontent-disposition: form-data; ${head}\r\n\r\n`)

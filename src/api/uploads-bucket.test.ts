@@ -160,7 +160,10 @@ test('room for one: what a living replica was made from stays, and goes for anot
   assert.equal((await world.call('POST', '/models/upload', { body: uploadForm('near', near) })).status, 201)
   const status = async () => (await world.call('GET', '/models/byom/near')).json.status
   const tried = (what: string, is: () => unknown) =>
-    until(systemClock, what, longMs, async () => (await loop.tick(), is()))
+    until(systemClock, what, longMs, async () => {
+      await loop.tick()
+      return is()
+    })
   await tried('it has no room', () => stumbles > 0)
   assert.equal(await status(), 'validating')
   assert.ok(existsSync(one.model.path))

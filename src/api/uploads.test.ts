@@ -85,6 +85,9 @@ test('what is wrong with a form is said by name, and nothing of it stays', async
     [form(['name', '模型'], ['file', file()]), 400, 'invalid_request', /not a name for a model/],
     [form(['name', ''], ['file', file()]), 400, 'invalid_request', /not a name/],
     [form(['name', '../etc'], ['file', file()]), 400, 'invalid_request', /not a name/],
+    [form(['file', file()], ['name', '..']), 400, 'invalid_request', /not a name/],
+    [form(['file', file()], ['name', 'a/b']), 400, 'invalid_request', /not a name/],
+    [form(['file', file()], ['deployment_id', '../x'], ['name', 'a']), 404, 'not_found', /no deployment/],
     [form(['name', 'a:b'], ['file', file()]), 400, 'invalid_request', /not a name/],
     [form(['name', 'x'.repeat(64)], ['file', file()]), 400, 'invalid_request', /1 to 63/],
     [form(['name', 'x'.repeat(5000)], ['file', file()]), 400, 'invalid_request', /longer than 1024/],
@@ -129,6 +132,53 @@ test('what is no form is refused', async () => {
   const headers = { 'content-type': 'multipart/form-data; boundary=b' }
   const answer = await world.call('POST', '/models/upload', { body: cut, headers })
   assert.deepEqual([answer.status, answer.json.error.code], [400, 'invalid_request'], answer.text)
+})
+
+test('a file of unannounced length may be as long as the limit, and not a byte longer', async () => {
+  const form = async (bytes: number) => {
+    const { body, headers } = new Response(uploadForm('long', tinyGguf({}, bytes)))
+    // As with Transfer-Encoding: chunked.
+    return world.call('POST', '/models/upload', {
+      body: body!,
+      headers: { 'content-type': headers.get('content-type')! },
+    })
+  }
+  const over = await form(8_100_000)
+  assert.deepEqual([over.status, over.json.error.code], [413, 'body_too_large'], over.text)
+  await world.uploads.loop.settle()
+  assert.deepEqual(world.uploads.stored(), [])
+  assert.equal((await form(7_900_000)).status, 201)
+})
+
+test('a client that leaves in the middle of its form leaves nothing, also when the database is away then', async () => {
+  const part = '--b\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n'
+  const leaving = () => {
+    const pieces = [Buffer.from(part), tinyGguf({}, 4_000_000).subarray(0, 3_000_000)]
+    return new ReadableStream({
+      pull: (controller) => {
+        const piece = pieces.shift()
+        if (piece === undefined) controller.error(new Error('gone'))
+        else controller.enqueue(piece)
+      },
+    })
+  }
+  const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+  const { context, loop } = world.uploads
+  const { db } = context
+  for (const isAway of [false, true]) {
+    // What it would have written at the end of a broken form.
+    if (isAway)
+      context.db = {
+        ...db,
+        run: (sql, values) => (/deleting/.test(sql) ? Promise.reject(new Error('away')) : db.run(sql, values)),
+      }
+    const answer = await world.call('POST', '/models/upload', { body: leaving(), headers })
+    context.db = db
+    assert.deepEqual([answer.status, answer.json.error.code], [499, 'client_closed'], answer.text)
+    await loop.settle()
+    assert.deepEqual(world.uploads.stored(), [])
+    assert.deepEqual(await world.db.query(`select id from uploads where status = 'uploading'`), [])
+  }
 })
 
 test('limit and quota are checked before anything is read', async () => {

@@ -11,7 +11,13 @@ import { exitStatus, Failure, usageFailure } from './failure.ts'
 import { type LiveLine, liveLine, silentLine } from './live-line.ts'
 import type { Session } from './session.ts'
 
-const pieceBytes = 16 * 1024 * 1024
+/** The first piece is small: what is no model is refused after it. The others take about a second each. */
+const firstPieceBytes = 1024 * 1024
+const pieceBytesMaximum = 16 * 1024 * 1024
+const quickMs = 500
+const slowMs = 4_000
+/** Read at once of what was sent before. */
+const readBytes = 4 * 1024 * 1024
 /** In a row, without anything getting through. */
 const failuresMaximum = 12
 const firstPauseMs = 500
@@ -30,7 +36,7 @@ export async function upload(session: Session, path: string, options: UploadOpti
   const line = screen.json ? silentLine : liveLine(process.stderr, () => clock.monotonicMs())
   const file = await opened(path)
   try {
-    const { size } = await file.stat()
+    const { size } = await checked(file, path)
     const name = options.name ?? nameOf(path)
     const begun = await begin(session, { name, size, ...options })
     const sha256 = await send(session, line, file, begun, size)
@@ -55,6 +61,13 @@ async function opened(path: string): Promise<FileHandle> {
   } catch (error) {
     throw usageFailure(`${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'}).`)
   }
+}
+
+async function checked(file: FileHandle, path: string): Promise<{ size: number }> {
+  const found = await file.stat()
+  if (!found.isFile()) throw usageFailure(`${path} is no file.`)
+  if (found.size === 0) throw usageFailure(`${path} is empty.`)
+  return found
 }
 
 /** "My Model-7B.gguf" → "my-model-7b". */
@@ -97,28 +110,34 @@ async function send(
 ): Promise<string> {
   const { client, clock, interruption } = session
   const hash = createHash('sha256')
-  const from = clock.monotonicMs()
+  let from = clock.monotonicMs()
   let hashed = 0
   let failures = 0
   let known: number | null = null
   let first: number | null = null
+  let pieceBytes = firstPieceBytes
   for (;;) {
     interruption.check()
     try {
       const offset: number = known ?? (await client.uploadOffset(id, interruption.signal))
-      first ??= offset
       // What was sent before is read all the same, for the hash.
       while (hashed < offset) {
-        const part = await read(file, hashed, Math.min(pieceBytes, offset - hashed))
+        const part = await read(file, hashed, Math.min(readBytes, offset - hashed))
         hash.update(part)
         hashed += part.length
       }
       if (offset >= size) return hash.digest('hex')
+      if (first === null) {
+        first = offset
+        from = clock.monotonicMs()
+      }
       const rate = (offset - first) / Math.max(1, clock.monotonicMs() - from)
       line.show(`uploading ${percent(offset, size)}`, rateText(rate))
       const piece = await read(file, offset, Math.min(pieceBytes, size - offset))
+      const sentAt = clock.monotonicMs()
       known = await client.sendPiece(id, offset, piece, interruption.signal)
       failures = 0
+      pieceBytes = nextPieceBytes(pieceBytes, clock.monotonicMs() - sentAt)
     } catch (error) {
       interruption.check()
       if (!(error instanceof ApiError) || !passes(error) || failures >= failuresMaximum) throw error
@@ -133,6 +152,12 @@ async function send(
 /** No answer, a server that restarts, or one that stands elsewhere than we thought. */
 function passes({ status, code }: ApiError): boolean {
   return status === 0 || status >= 500 || status === 429 || status === 408 || (status === 409 && code === 'conflict')
+}
+
+/** A piece is what an interruption may cost, and how often progress is shown. */
+function nextPieceBytes(bytes: number, tookMs: number): number {
+  if (tookMs < quickMs) return Math.min(pieceBytesMaximum, bytes * 2)
+  return tookMs > slowMs ? Math.max(firstPieceBytes, bytes / 2) : bytes
 }
 
 async function read(file: FileHandle, offset: number, length: number): Promise<Buffer<ArrayBuffer>> {

@@ -6,7 +6,13 @@ import { host, model } from './launch.fixture.ts'
 import { engineDrivers } from './registry.ts'
 
 for (const driver of engineDrivers)
-  for (const id of ['hf:acme/chat@v2', 'hf:acme/chat-GGUF/Q8_0', 'byom:mine', 'file:/models/a.gguf', 'qwen/qwen3-8b-fp8'])
+  for (const id of [
+    'hf:acme/chat@v2',
+    'hf:acme/chat-GGUF/Q8_0',
+    'byom:mine',
+    'file:/models/a.gguf',
+    'qwen/qwen3-8b-fp8',
+  ])
     test(`${driver.type}: ${id} is served under a name without a colon, after which some look for an adapter`, () => {
       const servedName = servedNameOf(id)
       const spec = { type: driver.type, additionalArgs: [] }

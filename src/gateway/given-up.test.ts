@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, test } from 'node:test'
 import type { EngineType, InferenceRoute } from '../engines/contract.ts'
+import { systemClock, until } from '../runtime/clock.ts'
 import { type Count, eventsOf, speeches } from './speech.fixture.ts'
 import {
   type Asked,
@@ -47,13 +48,13 @@ const engines = [new MockEngine(), new MockEngine()] as const
 const [bad, good] = engines
 let alone: Bench
 let both: Bench
+const bench = (ports: number[]) =>
+  startBench({
+    routes: [routeOf({ engine: 'vllm', replicas: ports.map((port) => replicaOf(port)) })],
+    engines: new Map<EngineType, typeof dialect>([['vllm', everything]]),
+  })
 before(async () => {
   for (const engine of engines) await engine.listen()
-  const bench = (ports: number[]) =>
-    startBench({
-      routes: [routeOf({ engine: 'vllm', replicas: ports.map((port) => replicaOf(port)) })],
-      engines: new Map<EngineType, typeof dialect>([['vllm', everything]]),
-    })
   alone = await bench([bad.port])
   both = await bench([bad.port, good.port])
 })
@@ -63,20 +64,19 @@ after(async () => {
 })
 beforeEach(() => {
   bad.behave = givesUp
+  bad.healthy = true
   good.behave = answerWell
   for (const engine of engines) engine.asked.length = 0
   alone.settled.length = 0
   both.settled.length = 0
 })
 
-/** `session`: replicas are chosen by it. */
-async function ask(bench: Bench, route: (typeof routes)[number], over: object = {}, session = 0) {
+const saying = (route: (typeof routes)[number], text: string): object =>
+  JSON.parse(JSON.stringify(speeches[route].ask).replace('Hi', text))
+
+async function ask(bench: Bench, route: (typeof routes)[number], over: object = {}) {
   const body = JSON.stringify({ model: 'mine', ...speeches[route].ask, ...over })
-  const response = await bench.send(`/v1/${route}`, {
-    method: 'POST',
-    body,
-    headers: { 'x-session-id': String(session) },
-  })
+  const response = await bench.send(`/v1/${route}`, { method: 'POST', body })
   return { status: response.status, text: await response.text(), replica: response.headers.get('x-paddock-replica') }
 }
 
@@ -108,20 +108,31 @@ test('a plain answer comes from another replica', async () => {
     const { plain, usage } = speeches[routeAsked(asked)]
     response.end(JSON.stringify(plain(String(asked.body.model), 'whole', usage(count))))
   }
+  // Which replica is asked first depends on the prompt.
   for (const route of routes)
-    for (let n = 0; n < 8; n++) {
-      const { status, text, replica } = await ask(both, route, {}, n)
+    for (let n = 0; n < 10; n++) {
+      const { status, text, replica } = await ask(both, route, saying(route, `Hi ${n}`))
       assert.deepEqual([status, replica, text.includes('whole')], [200, `rep_${good.port}`, true], text)
     }
   assert.ok(bad.asked.length >= 1)
   assert.deepEqual(new Set(both.settled.map((one) => one.status)), new Set([200]))
 })
 
-test('one that goes on so is asked ever less often, though its health is good', async () => {
-  for (let n = 0; n < 40; n++) await ask(both, 'chat/completions', { stream: true }, n)
-  const failed = both.settled.filter(({ status }) => status === 500).length
-  assert.equal(failed, bad.asked.length)
-  assert.ok(failed >= 1 && failed < 20, `${failed} of 40`)
+test('one that gave an answer up is out of turn until it answers its probe', async (t) => {
+  const fresh = await bench([bad.port, good.port])
+  t.after(() => fresh.gateway.close({ drainMs: 0 }))
+  bad.healthy = false
+  const chat = (n: number) => ask(fresh, 'chat/completions', { stream: true, ...saying('chat/completions', `Hi ${n}`) })
+  for (let n = 0; n < 30; n++) await chat(n)
+  const failed = () => fresh.settled.filter(({ status }) => status === 500).length
+  assert.deepEqual([failed(), bad.asked.length], [1, 1])
+  bad.behave = answerWell
+  bad.healthy = true
+  await until(systemClock, 'it is asked again', 30_000, async () => {
+    await chat(fresh.settled.length)
+    return bad.asked.length > 1
+  })
+  assert.equal(failed(), 1)
 })
 
 test('an answer that only speaks of it is an answer', async () => {

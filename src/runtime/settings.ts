@@ -114,6 +114,11 @@ export const settings = {
     20_000_000_000,
     'Largest file that an organisation may upload as a model.',
   ),
+  'models.upload_min_free_bytes': setting(
+    count(0, 2 ** 50),
+    512 * 1024 * 1024,
+    'Room on the disk that uploads leave free: the database is there too.',
+  ),
   'models.upload_kept_hours': setting(
     z.coerce.number().min(0.01).max(8760),
     24,

@@ -9,6 +9,7 @@ import { modulePath } from '../../src/runtime/self.ts'
 import { Command, type CommandOptions, paddock, type Spoken } from './command.ts'
 import { type Server, startServer } from './harness.ts'
 import { Place } from './place.ts'
+import { uploadCommand, uploadLimits } from './upload-command.suite.ts'
 
 const place = new Place()
 let server: Server
@@ -32,7 +33,7 @@ async function json(args: string[]): Promise<never> {
 
 describe('command line', { concurrency: false }, () => {
   before(async () => {
-    server = await startServer(place, { args: ['--fleet', 'emulated'] })
+    server = await startServer(place, { args: ['--fleet', 'emulated'], env: uploadLimits })
   })
   after(async () => {
     await server?.stop()
@@ -350,6 +351,8 @@ describe('command line', { concurrency: false }, () => {
     assert.deepEqual([failed.status, failed.stdout], [3, ''])
     assert.equal((JSON.parse(failed.stderr) as { error: { code: string } }).error.code, 'not_found')
   })
+
+  describe('upload', () => uploadCommand(place, () => server))
 
   test('rm --wait ends when it is gone, with what it cost', async () => {
     assert.equal((await run(['rm', 'slow'])).status, 0)

@@ -9,7 +9,7 @@ import { can, type Principal } from '../../access/permissions.ts'
 import { record } from '../../events/store.ts'
 import { newId } from '../../runtime/ids.ts'
 import type { UploadContext } from './context.ts'
-import { alreadyGone, inUse, lacks, notThere, taken, tooMany } from './faults.ts'
+import { alreadyGone, inUse, lacks, noRoom, notThere, taken, tooMany } from './faults.ts'
 import { openForm, readForm } from './form.ts'
 import { comingMaximum, formBytesMaximum, setAside, type UploadLimits } from './limits.ts'
 import { checkName, uploadPrefix } from './names.ts'
@@ -66,7 +66,7 @@ export class Uploads {
       })
     } catch (thrown) {
       // Its bytes go with the next look of the loop, which a crash from here on does not prevent.
-      await rows.markDeleting(db, row.id, new Date(clock.now()))
+      await rows.markDeleting(db, row.id, new Date(clock.now())).catch(() => receiving.abandon(row.id))
       this.#context.wake()
       throw thrown
     }
@@ -86,11 +86,13 @@ export class Uploads {
     const deploymentId = wish.deployment === null ? null : await users.check(principal, wish.deployment)
     const { orgId: org_id, keyId: by_key } = principal
     const at = new Date(clock.now())
+    const room = (await this.#context.storage.room?.()) ?? Number.POSITIVE_INFINITY
     const { result, replayed } = await runOnce(db, seal, clock, org_id, once, async (tx) => {
       const id = newId('mdl', clock)
       await rows.lockUploads(tx, org_id)
       if ((await rows.countComing(tx, org_id)) >= comingMaximum) throw tooMany()
       const size_bytes = setAside(wish.bytes, await rows.bytesOf(tx, org_id), limits)
+      if ((wish.bytes ?? 0) > room) throw noRoom()
       const row = {
         id,
         org_id,

@@ -30,6 +30,15 @@ export function tooMany(): Fault {
   })
 }
 
+/** Of the disk, whatever the quota says. It passes when somebody makes room. */
+export function noRoom(cause?: unknown): Fault {
+  return new Fault('unavailable', 'The disk of this server has no room for the upload.', {
+    action: 'Ask the operator to make room, or upload a smaller file. What came of a resumable upload is kept.',
+    retryAfterSeconds: 60,
+    cause,
+  })
+}
+
 export function inUse(name: string, deployments: readonly string[]): Fault {
   const named = deployments.slice(0, 10).join(', ')
   return new Fault('conflict', `byom:${name} is needed by ${named}.`, {

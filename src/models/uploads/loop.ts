@@ -113,8 +113,9 @@ export class UploadLoop {
   }
 
   async #giveUp(): Promise<void> {
-    const { db, clock, holder, limits } = this.#context
+    const { db, clock, holder, limits, receiving } = this.#context
     const now = clock.now()
+    await receiving.eachAbandoned((id) => rows.markDeleting(db, id, new Date(now)))
     const silentBefore = new Date(now - silentMs)
     const gone = await rows.abandonedUploads(db, holder, this.#startedAt, silentBefore)
     const expired = await rows.expiredUploads(db, new Date(now - limits.keptMs))

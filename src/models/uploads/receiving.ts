@@ -17,6 +17,7 @@ const intakesMaximum = 64
 export class Receiving {
   readonly #connections = new Map<string, Connection>()
   readonly #intakes = new Map<string, Intake>()
+  readonly #abandoned = new Set<string>()
   #count = 0
 
   /** Runs `work` as the only connection of this upload. `stopped` rejects when another takes its place. */
@@ -66,6 +67,18 @@ export class Receiving {
     this.#intakes.set(id, intake)
     const [oldest] = this.#intakes.keys()
     if (this.#intakes.size > intakesMaximum) this.#intakes.delete(oldest!)
+  }
+
+  /** Broken off while the database was away: it is told of it when it is back. */
+  abandon(id: string): void {
+    this.#abandoned.add(id)
+  }
+
+  async eachAbandoned(tell: (id: string) => Promise<unknown>): Promise<void> {
+    for (const id of [...this.#abandoned]) {
+      await tell(id)
+      this.#abandoned.delete(id)
+    }
   }
 
   forget(id: string): void {

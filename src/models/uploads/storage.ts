@@ -4,6 +4,8 @@
  */
 export interface ModelStorage {
   kind: 'disk' | 's3'
+  /** Bytes that may still be written; absent = as many as anybody likes. */
+  room?(): Promise<number>
   /** Bytes of an unfinished upload that survived; 0 when there is nothing. */
   kept(id: string): Promise<number>
   /** Goes on at the end of what is kept. One writer per upload at a time. */
