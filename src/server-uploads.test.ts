@@ -37,7 +37,7 @@ const tried = (file: Buffer): Promise<string | null> => {
 
 /** What its header and size say; null = nothing against it. */
 function checked(file: Buffer): string | null {
-  const intake = new Intake()
+  const intake = new Intake([])
   try {
     for (let at = 0; at < file.length; at += 65_536) intake.take(file.subarray(at, at + 65_536))
     intake.end()

@@ -77,6 +77,7 @@ export function makeUploads(
       keptMs: config['models.upload_kept_hours'] * 3_600_000,
     },
     users: new UploadUsers(context),
+    bases: () => models.bases(),
     ...(config.fleet === 'simulated' ? {} : { tryLoad: trialsOf(localOptions(config, config.fleet, home, log)) }),
     receiving: new Receiving(),
     holder: `control-${home.instanceId}`,

@@ -25,6 +25,7 @@ const context: UploadContext = {
   ...{ db, seal, clock, log, storage, copies, receiving: new Receiving(), holder: 'control-killed' },
   limits: { fileBytes: 10 ** 9, orgBytes: 10 ** 10, keptMs: 3_600_000 },
   users: { check: async () => '', using: async () => [], roll: async () => {} },
+  bases: () => [],
   wake: () => loop.wake(),
 }
 const loop = new UploadLoop(context)

@@ -101,6 +101,12 @@ test('what is wrong with a form is said by name, and nothing of it stays', async
     [uploadForm('a', tinyGguf({ 'general.type': 'mmproj' })), 422, 'model_not_supported', /"mmproj"/],
     [uploadForm('a', tinyGguf({ 'split.count': 3 })), 422, 'model_not_supported', /one part of a model/],
     [
+      uploadForm('a', tinyGguf({ 'general.base_model.0.repo_url': 'https://hub.example/Qwen/Qwen3-8B' })),
+      422,
+      'model_not_supported',
+      /rests on qwen\/qwen3-8b.*itself "llama"/i,
+    ],
+    [
       uploadForm('a', tinyGguf({ 'general.architecture': 'bert' })),
       422,
       'model_file_unreadable',

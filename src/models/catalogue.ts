@@ -151,7 +151,8 @@ export class ModelCatalogue {
     if (isHubName(modelId)) return this.#fromHub(modelId, source)
     const model = this.#models.get(modelId)
     if (model) return this.#fromCatalogue(model, source, options)
-    if (isPath(modelId)) return resolved(localModel(modelId, this.#policy.allowPaths), this.#policy.simulated === true)
+    if (isPath(modelId))
+      return resolved(localModel(modelId, this.#policy.allowPaths, this.bases()), this.#policy.simulated === true)
     throw this.#unsupported(modelId, `"${modelId}" is not a model that this server can deploy.`)
   }
 

@@ -75,6 +75,15 @@ test('an architecture that llama.cpp does not run is refused with those that it 
   assert.equal(faultOf(put('bert.gguf', header(named('bert')))), 'no fault')
 })
 
+test('one that names a base of another family is refused; an unknown base is none', () => {
+  const base = Buffer.concat([text('general.base_model.0.repo_url'), u32(8), text('https://hub.example/Qwen/Qwen3-8B')])
+  const path = put('tuned.gguf', header([architecture, context, base]))
+  const qwen = { id: 'qwen3-8b', repo: 'Qwen/Qwen3-8B', architecture: 'Qwen3ForCausalLM' }
+  assert.throws(() => localModel(path, [allowed], [qwen]), /rests on qwen3-8b, which is "Qwen3ForCausalLM"/)
+  assert.equal(localModel(path, [allowed], [{ ...qwen, architecture: 'MistralForCausalLM' }]).files.format, 'gguf')
+  assert.equal(localModel(path, [allowed], []).files.format, 'gguf')
+})
+
 test('its shape, when the header says enough', () => {
   const number = (key: string, value: number) => Buffer.concat([text(`llama.${key}`), u32(4), u32(value)])
   const whole = [

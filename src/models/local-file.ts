@@ -7,7 +7,7 @@ import { type ModelShape, shapeOfGguf } from './fit/shape.ts'
 import { readGgufHeader } from './gguf.ts'
 import { localFolder } from './local-folder.ts'
 import { embeddingArchitectures } from './supported/architectures.ts'
-import { judgeArchitecture, unsupported } from './supported/judge.ts'
+import { basesOfGguf, judgeArchitecture, judgeLineage, type KnownBase, unsupported } from './supported/judge.ts'
 
 /** Largest header that is read; larger ones are refused. */
 const headerBytesMaximum = 64 * 1024 * 1024
@@ -22,9 +22,10 @@ export interface LocalModel {
 
 /**
  * Throws Fault `model_path_not_allowed` (outside, relative, missing: masked alike), `model_file_unreadable`, or
- * `model_not_supported` for an architecture that no engine for its kind of files runs.
+ * `model_not_supported` for an architecture that no engine for its kind of files runs, or that is not that of the base
+ * which it names. `known`: models that others rest on.
  */
-export function localModel(path: string, allowed: readonly string[]): LocalModel {
+export function localModel(path: string, allowed: readonly string[], known: readonly KnownBase[] = []): LocalModel {
   const real = realPathInside(path.replace(/^file:(\/\/)?/, ''), allowed)
   if (statSync(real).isDirectory()) return localFolder(path, real)
   const fd = openSync(real, 'r')
@@ -37,6 +38,8 @@ export function localModel(path: string, allowed: readonly string[]): LocalModel
     )
     if (!header.ok) throw new Fault('model_file_unreadable', `${path} is not a usable GGUF file: ${header.why}.`)
     checkArchitecture(path, header.architecture)
+    const lineage = judgeLineage(header.architecture, basesOfGguf(header.pairs), known)
+    if (!lineage.ok) throw unsupported(path, lineage.why, [])
     const shape = shapeOfGguf(header.pairs, stat.size)
     return {
       files: { modelId: path, format: 'gguf', path: real, sizeBytes: stat.size, contextSize: header.contextSize },

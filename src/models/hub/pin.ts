@@ -11,7 +11,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { type ModelShape, shapeOfConfig, shapeOfGguf } from '../fit/shape.ts'
 import { GgufCheck } from '../gguf-check.ts'
 import { embeddingArchitectures } from '../supported/architectures.ts'
-import { judgeArchitecture, judgeLineage, type KnownBase, unsupported } from '../supported/judge.ts'
+import { basesOfGguf, judgeArchitecture, judgeLineage, type KnownBase, unsupported } from '../supported/judge.ts'
 import { unreachable } from './answer.ts'
 import { type Choice, chooseFiles } from './choose.ts'
 import type { HubClient, HubPlace } from './client.ts'
@@ -139,12 +139,11 @@ async function readGguf(client: HubClient, place: HubPlace, choice: Choice, sign
     )
   const read = shapeOfGguf(pairs, sumBytes(choice.files))
   if (!read.ok) throw unusable(place.repo, `${choice.entry}: ${read.why}`)
-  const bases = [0, 1, 2].flatMap((n) => pairs.get(`general.base_model.${n}.repo_url`) ?? [])
   return {
     architecture: read.shape.architecture,
     contextSize: read.shape.contextSize,
     shape: read.shape,
-    bases: bases.filter((base) => typeof base === 'string'),
+    bases: basesOfGguf(pairs),
   }
 }
 

@@ -71,6 +71,14 @@ export function judgeLineage(
   return { ok: true, base: null }
 }
 
+/** What the header of a GGUF file says it rests on. */
+export function basesOfGguf(pairs: ReadonlyMap<string, unknown>): string[] {
+  return [0, 1, 2].flatMap((n) => {
+    const base = pairs.get(`general.base_model.${n}.repo_url`)
+    return typeof base === 'string' ? [base] : []
+  })
+}
+
 /** Fault `model_not_supported`, with the list of what is; an empty list: its architecture is not what is wrong. */
 export function unsupported(modelId: string, why: string, supported: readonly string[]): Fault {
   const byArchitecture = supported.length > 0

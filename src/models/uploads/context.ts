@@ -3,6 +3,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
 import type { Seal } from '../../runtime/seal.ts'
 import type { Database } from '../../store/database.ts'
+import type { KnownBase } from '../supported/judge.ts'
 import type { Copies } from './copies.ts'
 import type { UploadLimits } from './limits.ts'
 import type { Receiving } from './receiving.ts'
@@ -24,6 +25,8 @@ export interface UploadContext {
   tryLoad?: (path: string, signal: AbortSignal) => Promise<string | null>
   /** Of what is stored elsewhere. */
   copies: Copies
+  /** Models that others rest on. */
+  bases(): readonly KnownBase[]
   /** Tells the loop that there is something to do. */
   wake(): void
 }

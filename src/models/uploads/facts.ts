@@ -5,11 +5,14 @@ import type { GgufValue } from '../../kernel/gguf-grammar.ts'
 import { shapeOfGguf } from '../fit/shape.ts'
 import type { GgufFile } from '../gguf-check.ts'
 import { embeddingArchitectures } from '../supported/architectures.ts'
-import { judgeArchitecture } from '../supported/judge.ts'
+import { basesOfGguf, judgeArchitecture, judgeLineage, type KnownBase } from '../supported/judge.ts'
 import type { UploadFacts } from './store.ts'
 
-/** Throws Fault `model_file_unreadable` or `model_not_supported`. */
-export function factsOf({ pairs, sizeBytes }: Pick<GgufFile, 'pairs' | 'sizeBytes'>): UploadFacts {
+/** `known`: models that others rest on. Throws Fault `model_file_unreadable` or `model_not_supported`. */
+export function factsOf(
+  { pairs, sizeBytes }: Pick<GgufFile, 'pairs' | 'sizeBytes'>,
+  known: readonly KnownBase[],
+): UploadFacts {
   const type = pairs.get('general.type') ?? 'model'
   if (type !== 'model' && type !== 'adapter')
     throw unsupported(`It is no model but ${shown(type)}, which is not served by itself.`)
@@ -26,6 +29,8 @@ export function factsOf({ pairs, sizeBytes }: Pick<GgufFile, 'pairs' | 'sizeByte
   const judged = judgeArchitecture('gguf', architecture)
   if (!judged.ok && !embeddingArchitectures.has(architecture))
     throw unsupported(judged.why, `Supported are ${judged.supported.join(', ')}.`)
+  const lineage = judgeLineage(architecture, basesOfGguf(pairs), known)
+  if (!lineage.ok) throw unsupported(lineage.why, 'Have what its header says of its base corrected.')
   const contextSize = pairs.get(`${architecture}.context_length`)
   if (typeof contextSize !== 'number' || contextSize < 1 || !Number.isSafeInteger(contextSize))
     throw missing(`${architecture.slice(0, 64)}.context_length`)

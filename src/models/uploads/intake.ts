@@ -5,6 +5,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { Fault } from '../../kernel/fault.ts'
 import { type Checked, GgufCheck } from '../gguf-check.ts'
+import type { KnownBase } from '../supported/judge.ts'
 import { factsOf } from './facts.ts'
 import type { StorageWriter } from './storage.ts'
 import type { UploadFacts } from './store.ts'
@@ -17,10 +18,16 @@ export interface Received {
 
 /** What is known of the bytes so far. It outlives a connection, not the process. */
 export class Intake {
+  readonly #known: readonly KnownBase[]
   readonly #check = new GgufCheck()
   readonly #hash: Hash = createHash('sha256')
   #facts: UploadFacts | null = null
   #bytes = 0
+
+  /** `known`: models that others rest on. */
+  constructor(known: readonly KnownBase[]) {
+    this.#known = known
+  }
 
   get bytes(): number {
     return this.#bytes
@@ -41,7 +48,7 @@ export class Intake {
 
   #judge(checked: Checked): void {
     if (checked.state === 'broken') throw unreadable(checked.why)
-    if (checked.state === 'head') this.#facts ??= factsOf(checked.file)
+    if (checked.state === 'head') this.#facts ??= factsOf(checked.file, this.#known)
   }
 }
 

@@ -42,7 +42,7 @@ export class FormReception implements FormReader {
   async file(content: AsyncIterable<Buffer>): Promise<void> {
     this.#once('file')
     const { storage, limits } = this.#context
-    const intake = new Intake()
+    const intake = new Intake(this.#context.bases())
     const writer = await storage.append(this.#row.id)
     let isWhole = false
     try {

@@ -2,7 +2,9 @@
  * Who is receiving what in this process. One connection at a time writes to an upload: the newest, because the one
  * before it is most often dead and does not know yet.
  */
+
 import { Fault } from '../../kernel/fault.ts'
+import type { KnownBase } from '../supported/judge.ts'
 import { Intake } from './intake.ts'
 import { receivingMaximum } from './limits.ts'
 
@@ -56,8 +58,8 @@ export class Receiving {
   }
 
   /** What is known of its first `bytes` bytes; null = they have to be read again when all is there. */
-  intakeAt(id: string, bytes: number): Intake | null {
-    const intake = bytes === 0 ? new Intake() : (this.#intakes.get(id) ?? null)
+  intakeAt(id: string, bytes: number, known: readonly KnownBase[]): Intake | null {
+    const intake = bytes === 0 ? new Intake(known) : (this.#intakes.get(id) ?? null)
     this.#intakes.delete(id)
     return intake?.bytes === bytes ? intake : null
   }

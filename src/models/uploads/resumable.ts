@@ -95,7 +95,7 @@ export class ResumableUploads {
     if (piece.offset !== kept) throw wrongOffset(piece.offset, kept)
     const size = Number(row.size_bytes)
     if (piece.bytes !== null && kept + piece.bytes > size) throw tooMuch(size)
-    const intake = receiving.intakeAt(row.id, kept)
+    const intake = receiving.intakeAt(row.id, kept, this.#context.bases())
     let offset = kept
     try {
       const source = piecesOf(piece.body, stopped)

@@ -51,6 +51,7 @@ export function testUploads(
     ...{ db, seal, clock, log: silentLog, storage, copies, users },
     limits: parts.limits ?? { fileBytes: 10 ** 9, orgBytes: 10 ** 10, keptMs: 3_600_000 },
     ...(parts.tryLoad === undefined ? {} : { tryLoad: parts.tryLoad }),
+    bases: () => models.bases(),
     receiving: new Receiving(),
     holder: 'control-test',
     wake: () => {},

@@ -34,8 +34,12 @@ export async function validate(
   }
 }
 
-async function readAgain({ storage }: UploadContext, row: UploadRow, signal: AbortSignal): Promise<Received | null> {
-  const intake = new Intake()
+async function readAgain(
+  { storage, bases }: UploadContext,
+  row: UploadRow,
+  signal: AbortSignal,
+): Promise<Received | null> {
+  const intake = new Intake(bases())
   for await (const piece of storage.read(row.id)) {
     if (signal.aborted) return null
     intake.take(piece)
