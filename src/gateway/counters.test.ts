@@ -187,6 +187,7 @@ test('threads at work together lose nothing, and one that is ended at any point 
   const watching = new LaneCounters(board, 3)
   const total = watching.slot('held by all')
   const steady = await Promise.all([start(0), start(1)])
+  const ends = steady.map((worker) => once(worker, 'exit'))
   const rounds = steady.map((worker) => once(worker, 'message'))
   for (const round of rounds) round.catch(() => {})
   try {
@@ -201,7 +202,7 @@ test('threads at work together lose nothing, and one that is ended at any point 
     Atomics.store(new Int32Array(stop), 0, 1)
   }
   const counted = (await Promise.all(rounds)).map(([count]) => count as number)
-  await Promise.all(steady.map((worker) => once(worker, 'exit')))
+  await Promise.all(ends)
   assert.equal(watching.total(total), counted[0]! + counted[1]!)
   // Both have ended without giving up the name: it goes with their lanes.
   for (const lane of [0, 1]) clearLane(board, lane)
