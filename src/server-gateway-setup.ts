@@ -33,8 +33,16 @@ export interface SharedMemory {
   routing: SharedArrayBuffer
 }
 
-/** The collector may be asked for what large bodies need of it (runtime/young.ts). */
-export const gatewayFlags: readonly string[] = ['--expose-gc']
+/**
+ * How the collector works in a gateway. Bodies are memory beside the heap; usually some of it is enough for the collector to
+ * look through all of a heap of 20 MB again and again, for 10 ms each time. Here both count against one limit, which begins
+ * at 128 MB; young memory is small, so that looking through it stops nobody.
+ */
+export const gatewayFlags: readonly string[] = [
+  '--max-semi-space-size=4',
+  '--initial-old-space-size=128',
+  '--external-memory-accounted-in-global-limit',
+]
 
 /** For the process of several workers: their threads start before its setup is there. */
 export interface WorkersPlan {

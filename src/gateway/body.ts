@@ -4,7 +4,6 @@
  */
 import { Fault } from '../kernel/fault.ts'
 import type { Deadlines } from '../runtime/deadlines.ts'
-import { passing } from '../runtime/young.ts'
 import type { ClientRequest, ClientResponse } from './door/client.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -64,7 +63,6 @@ export function readBody(
       return
     }
     stall.at = deadlines.now + limits.stallMs
-    if (size > gatheredBytes) passing(chunk.length)
     if (whole !== null) chunk.copy(whole, size - chunk.length)
     else if (first === null) first = Buffer.from(chunk)
     else {

@@ -5,7 +5,6 @@
  */
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
 import type { Deadlines } from '../runtime/deadlines.ts'
-import { passing } from '../runtime/young.ts'
 import { answerEarly } from './body.ts'
 import type { Pace } from './pace.ts'
 
@@ -40,7 +39,6 @@ export class UploadPassage {
     }
     const pass = (piece: Buffer) => {
       came()
-      passing(piece.length)
       if (this.#over) return
       const hasRoom = onward.write(piece)
       const pause = pace.after(piece.length)
