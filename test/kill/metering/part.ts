@@ -10,6 +10,8 @@ const lastWordsChars = 4_000
 export interface Program {
   module: string
   args: string[]
+  /** Of node. */
+  flags?: readonly string[]
 }
 
 export class KilledPart {
@@ -42,7 +44,7 @@ export class KilledPart {
   start(): void {
     const child = fork(this.#program.module, this.#program.args, {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      execArgv: this.#preload === null ? [] : ['--import', this.#preload],
+      execArgv: [...(this.#program.flags ?? []), ...(this.#preload === null ? [] : ['--import', this.#preload])],
       env: this.#environment,
     })
     this.#child = child
