@@ -1,6 +1,5 @@
 /** Lets buffers pass through its hands as large bodies do, says how often the whole heap was looked through, and ends. */
 import { constants, type PerformanceEntry, PerformanceObserver } from 'node:perf_hooks'
-import { parentPort } from 'node:worker_threads'
 import { turn } from './runtime/turn.ts'
 
 /** What node says of one collection; its published types leave it out. */
@@ -22,6 +21,4 @@ for (let n = 0; n < 600; n++) {
   if (n % 4 === 0) await turn()
 }
 await turn()
-const message = { kind: 'fatal', message: String(looks) }
-if (parentPort === null) process.send!(message, () => process.exit(0))
-else parentPort.postMessage(message)
+process.send!({ kind: 'fatal', message: String(looks) }, () => process.exit(0))

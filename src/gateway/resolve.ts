@@ -107,17 +107,15 @@ function names(route: Route, model: string | null): boolean {
   return split !== null && hasAdapters(route, split.adapters) && names(route, split.base)
 }
 
+/** To those who may know of the deployment it says which adapters there are. */
 function adapterNotFound({ name, adapters = {} }: Route, model: string): Fault {
   const names = Object.keys(adapters).sort()
-  const action = names.length === 0 ? `${name} has no adapters.` : `${name} has ${names.join(', ')}.`
-  return new Fault('model_not_found', `There is no model ${JSON.stringify(model.slice(0, 128))} here.`, {
-    action,
-    detail: { param: 'model' },
-  })
+  return modelNotFound(model, names.length === 0 ? `${name} has no adapters.` : `${name} has ${names.join(', ')}.`)
 }
 
-function modelNotFound(model: string): Fault {
+function modelNotFound(model: string, action?: string): Fault {
   return new Fault('model_not_found', `There is no model ${JSON.stringify(model.slice(0, 128))} here.`, {
+    action,
     detail: { param: 'model' },
   })
 }
