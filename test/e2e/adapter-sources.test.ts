@@ -15,6 +15,7 @@ import type { Adapter } from '../../src/wire/native/adapters.ts'
 import { type Server, startServer } from './harness.ts'
 import { Place } from './place.ts'
 import { procOnly } from './processes.ts'
+import { uploaded } from './uploaded.ts'
 
 const longMs = 120_000
 const asPirate = /Arr|Yo ho|\bye\b/
@@ -39,18 +40,7 @@ describe('adapters from elsewhere', { skip: procOnly }, () => {
     hub.repos.account('hf_of_ann_0123', 'ann', 'ann/pirate')
     server = await startServer(place, { env: { HF_ENDPOINT: hub.url, PADDOCK_HUB_MIN_FREE_BYTES: '0' } })
     await server.native.putHubToken('org_default', { token: 'hf_of_ann_0123' })
-    const form = new FormData()
-    form.set('file', new Blob([bytesOf('bulletin/bulletin.gguf')]), 'bulletin.gguf')
-    form.set('name', 'bulletin')
-    const sent = await fetch(`${server.url}/api/v1/public/models/upload`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${server.operatorKey}` },
-      body: form,
-    })
-    assert.equal(sent.status, 201, await sent.clone().text())
-    await until(systemClock, 'the upload is ready', longMs, async () =>
-      (await server.native.uploadedModel('bulletin')).status === 'ready' ? true : null,
-    )
+    await uploaded(server, 'bulletin', bytesOf('bulletin/bulletin.gguf'), longMs)
   })
   after(async () => {
     try {

@@ -18,6 +18,7 @@ import { ApiError } from '../../src/wire/native/client.ts'
 import type { Server } from '../e2e/harness.ts'
 import type { Place } from '../e2e/place.ts'
 import { procOnly } from '../e2e/processes.ts'
+import { uploaded } from '../e2e/uploaded.ts'
 import { placeGguf, placeModel } from './programs.ts'
 
 const longMs = 120_000
@@ -135,20 +136,8 @@ function placeAdapters(on: Asking): void {
   for (const seed of [5, 6]) writeTestAdapter(on.inModels(`seed${seed}.gguf`), { seed })
 }
 
-async function upload(on: Asking): Promise<void> {
-  const { server } = on
-  const form = new FormData()
-  form.set('file', new Blob([readFileSync(on.inModels('made.gguf'))]), 'sent.gguf')
-  form.set('name', 'sent')
-  const sent = await fetch(`${server.url}/api/v1/public/models/upload`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${server.operatorKey}` },
-    body: form,
-  })
-  assert.equal(sent.status, 201, await sent.clone().text())
-  await until(systemClock, 'the upload is ready', longMs, async () =>
-    (await server.native.uploadedModel('sent')).status === 'ready' ? true : null,
-  )
+function upload(on: Asking): Promise<void> {
+  return uploaded(on.server, 'sent', readFileSync(on.inModels('made.gguf')), longMs)
 }
 
 function peftSuite(on: Asking, tried: Tried): void {
